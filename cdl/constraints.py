@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._common.errors import Hinting
 from cdl._common.public_names import publish
 from cdl._common.validation import axes, number
-from cdl._configs.arguments import own_arguments
+from cdl._configs.arguments import Configured
 from cdl._configs.identifiers import Registry
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import attempt
@@ -23,8 +22,6 @@ from cdl._tracing.variable import RULES
 from cdl.config import epsilon
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
@@ -51,21 +48,12 @@ get, serialize, deserialize = _family.get, _family.serialize, _family.deserializ
 RULES["constraint"] = get
 
 
-class Constraint(Hinting):
+class Constraint(Configured):
     """Base of constraints; a subclass overrides `__call__` and, with arguments, `get_config`."""
 
     def __call__(self, w: Any) -> Any:
         """Projection of a weight onto the constraint."""
         return w
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, for `from_config`."""
-        return own_arguments(self, Constraint)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create a constraint from the dict that `get_config` returned."""
-        return cls(**config)
 
 
 @_family.add()

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.central_differences import by_element, steps
-from cdl._common.errors import Hinting
 from cdl._common.public_names import publish
 from cdl._common.validation import number, one_of
+from cdl._configs.arguments import Configured
 from cdl._configs.identifiers import Registry
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import attempt
@@ -22,8 +22,6 @@ from cdl._tracing.variable import RULES, in_traced_code
 from cdl.config import epsilon
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -48,7 +46,7 @@ get, serialize, deserialize = _family.get, _family.serialize, _family.deserializ
 RULES["regularizer"] = get
 
 
-class Regularizer(Hinting):
+class Regularizer(Configured):
     """Base of regularizers (penalties); a subclass overrides `__call__` and `get_config`."""
 
     def __call__(self, x: Any) -> Any:
@@ -58,11 +56,6 @@ class Regularizer(Hinting):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
         raise NotImplementedError(f"{type(self).__name__} does not implement get_config()")
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create a regularizer from the dict that `get_config` returned."""
-        return cls(**config)
 
 
 @_family.add()

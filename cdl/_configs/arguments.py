@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from typing import Any, Self
 
+from cdl._common.errors import Hinting
 from cdl._common.overriding import cdl_base
+
+_MISSING = object()
+
+
+class Configured(Hinting):
+    """Base of objects whose config has the arguments of their constructor."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments as a dict, for `from_config`."""
+        return own_arguments(self, Configured)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Create an object from the dict that `get_config` returned."""
+        return cls(**config)
 
 
 def own_arguments(thing: Any, base: type) -> dict[str, Any]:
@@ -19,8 +35,12 @@ def own_arguments(thing: Any, base: type) -> dict[str, Any]:
         thing: an object.
         base: the class of its family.
     """
-    names = _names(cdl_base(type(thing)), base)
-    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+    found = {}
+    for name in _names(cdl_base(type(thing)), base):
+        value = getattr(thing, name, _MISSING)
+        if value is not _MISSING:
+            found[name] = value
+    return found
 
 
 @functools.cache

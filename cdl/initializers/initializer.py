@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.errors import Hinting
-from cdl._configs.arguments import own_arguments
+from cdl._configs.arguments import Configured
 from cdl._configs.identifiers import Registry
 
 if TYPE_CHECKING:
@@ -21,21 +20,12 @@ registry = Registry(
 )
 
 
-class Initializer(Hinting):
+class Initializer(Configured):
     """Base of initializers; a subclass overrides `__call__` and, with arguments, `get_config`."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """Initial values: an array of that shape."""
         raise NotImplementedError(f"{type(self).__name__} must override __call__(shape, dtype)")
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, for `from_config`."""
-        return own_arguments(self, Initializer)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create an initializer from the dict that `get_config` returned."""
-        return cls(**config)
 
     def clone(self) -> Self:
         """Copy with the same arguments."""

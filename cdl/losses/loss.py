@@ -15,11 +15,10 @@ from numpy.typing import ArrayLike
 
 from cdl import dtype_policies
 from cdl._common import dtypes
-from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import of_any_names
 from cdl._common.validation import expected, one_of
-from cdl._configs.arguments import own_arguments
+from cdl._configs.arguments import Configured, own_arguments
 from cdl._configs.identifiers import Registry
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
@@ -27,8 +26,6 @@ from cdl.data import as_numeric
 from cdl.losses import symbolic
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from numpy.typing import NDArray
 
     from cdl._tracing.untraced import Untraced
@@ -50,7 +47,7 @@ MEANS = ("sum_over_batch_size", "mean")
 REDUCTIONS = (*MEANS, "sum", "mean_with_sample_weight", "none", None)
 
 
-class Loss(Hinting):
+class Loss(Configured):
     """Base of losses; a subclass overrides `call`.
 
     Args:
@@ -188,11 +185,6 @@ class Loss(Hinting):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
         return {"name": self.name, "reduction": self.reduction, **own_arguments(self, Loss)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create a loss from the dict that `get_config` returned."""
-        return cls(**config)
 
 
 def _float_dtype(owner: str, dtype: Any) -> str:

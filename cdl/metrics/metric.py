@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike
 
 from cdl import initializers
 from cdl._common.dtypes import floatx
-from cdl._common.errors import Hinting
 from cdl._common.naming import snake_case, unique
 from cdl._common.validation import expected
 from cdl._configs import allocation_limit
-from cdl._configs.arguments import own_arguments
+from cdl._configs.arguments import Configured, own_arguments
 from cdl._configs.identifiers import Registry, serialize
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
@@ -42,7 +41,7 @@ registry = Registry(
 )
 
 
-class Metric(Hinting):
+class Metric(Configured):
     """Base of metrics; a subclass overrides `update_state` and `result`.
 
     Args:
@@ -186,11 +185,6 @@ class Metric(Hinting):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
         return {"name": self.name, "dtype": self.dtype, **own_arguments(self, Metric)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create a metric from the dict that `get_config` returned."""
-        return cls(**config)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

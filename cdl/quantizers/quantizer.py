@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.errors import Hinting
 from cdl._common.validation import expected
+from cdl._configs.arguments import Configured
 from cdl._configs.identifiers import Registry
 from cdl.config import epsilon as smallest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -25,7 +24,7 @@ family = Registry("quantizer", "keras.quantizers")
 
 
 @family.add()
-class Quantizer(Hinting):
+class Quantizer(Configured):
     """Base of quantizers, which returns its input; a subclass overrides `__call__`.
 
     Args:
@@ -46,11 +45,6 @@ class Quantizer(Hinting):
             NotImplementedError: of the base.
         """
         raise NotImplementedError(f"{self} does not implement get_config()")
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create a quantizer from the dict that `get_config` returned."""
-        return cls(**config)
 
 
 @family.add()

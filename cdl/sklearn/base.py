@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,14 +14,14 @@ from cdl.data import as_numeric, as_rows
 from cdl.sklearn import parameters, training
 from cdl.sklearn.batches import Batches
 from cdl.sklearn.mlp import Objective, Trainer, new_model, new_optimizer
-from cdl.sklearn.parameters import Settings
+from cdl.sklearn.parameters import Parameters, Settings
 from cdl.sklearn.thread_share import shared_threads
 from cdl.sklearn.versions import BaseEstimator
 
 FORMATS = ("csr",)  # of sparse matrices, into which scikit-learn makes all others
 
 
-class Perceptron(BaseEstimator, Hinting):
+class Perceptron(Parameters, BaseEstimator, Hinting):
     """Base of the two estimators; a subclass has the form of targets and the loss.
 
     Args:
@@ -51,30 +51,6 @@ class Perceptron(BaseEstimator, Hinting):
         n_iter_no_change: after how many epochs that were not better training ends.
         max_fun: the most calls of the loss by "lbfgs".
     """
-
-    hidden_layer_sizes: Any
-    activation: str
-    solver: str
-    alpha: float
-    batch_size: int | Literal["auto"]
-    learning_rate: str
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float
-    verbose: bool
-    warm_start: bool
-    momentum: float
-    nesterovs_momentum: bool
-    early_stopping: bool
-    validation_fraction: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    n_iter_no_change: float
-    max_fun: int
 
     model_: Any
     n_features_in_: int

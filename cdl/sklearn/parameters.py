@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,19 +17,20 @@ from cdl._common.validation import expected, flag, number, one_of, positive_int
 _ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 
 
-class Settings(NamedTuple):
-    """Parameters as training uses them; see CDLClassifier for each one."""
+class Parameters:
+    """Types of the parameters of both estimators."""
 
-    hidden_layer_sizes: tuple[int, ...]
-    activation: str  # as cdl calls it
+    hidden_layer_sizes: Any
+    activation: str
     solver: str
     alpha: float
-    batch_size: int | None  # None for "auto"
+    batch_size: Any
     learning_rate: str
     learning_rate_init: float
     power_t: float
     max_iter: int
     shuffle: bool
+    random_state: Any
     tol: float
     verbose: bool
     warm_start: bool
@@ -42,6 +43,19 @@ class Settings(NamedTuple):
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+
+
+class Settings(Parameters):
+    """Parameters as training uses them.
+
+    `activation` is as cdl calls it, `hidden_layer_sizes` a tuple, `batch_size` None for "auto".
+
+    Args:
+        checked: all of them by name.
+    """
+
+    def __init__(self, **checked: Any) -> None:
+        vars(self).update(checked)
 
 
 def keep(scope: dict[str, Any]) -> None:

@@ -31,15 +31,6 @@ class CosineDecay(Formula):
         warmup_steps: steps in which the rate goes straight from the first to `warmup_target`.
     """
 
-    _arguments = (
-        "initial_learning_rate",
-        "decay_steps",
-        "alpha",
-        "name",
-        "warmup_target",
-        "warmup_steps",
-    )
-
     def __init__(
         self,
         initial_learning_rate: float,
@@ -87,8 +78,6 @@ class CosineDecayRestarts(Formula):
         m_mul: how much higher its start is.
         alpha: the last rate of a period as a part of the initial rate.
     """
-
-    _arguments = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha", "name")
 
     def __init__(
         self,

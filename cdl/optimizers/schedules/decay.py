@@ -28,8 +28,6 @@ class ExponentialDecay(Formula):
         staircase: whether the exponent is rounded down.
     """
 
-    _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
-
     def __init__(
         self,
         initial_learning_rate: float,
@@ -68,8 +66,6 @@ class InverseTimeDecay(Formula):
         staircase: whether the time is rounded down.
     """
 
-    _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
-
     def __init__(
         self,
         initial_learning_rate: float,
@@ -106,15 +102,6 @@ class PolynomialDecay(Formula):
         power: of the polynomial.
         cycle: whether `decay_steps` is doubled, tripled ... once it is passed, instead.
     """
-
-    _arguments = (
-        "initial_learning_rate",
-        "decay_steps",
-        "end_learning_rate",
-        "power",
-        "cycle",
-        "name",
-    )
 
     def __init__(
         self,
@@ -161,8 +148,6 @@ class PiecewiseConstantDecay(Formula):
     Raises:
         ValueError: another number of values, or boundaries that do not rise.
     """
-
-    _arguments = ("boundaries", "values", "name")
 
     def __init__(
         self,

@@ -37,8 +37,6 @@ class LogCosineCycles(Formula):
         array([0.    , 0.0372, 0.    , 0.0372, 0.    ], dtype=float32)
     """
 
-    _arguments = ("max_learning_rate", "decay_steps", "cycles", "name")
-
     def __init__(
         self,
         max_learning_rate: float,

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._common.errors import Hinting
 from cdl._common.validation import expected, number
+from cdl._configs.arguments import Configured, own_arguments
 from cdl._configs.identifiers import Registry
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 registry = Registry("schedule", "keras.optimizers.schedules", snake=False)
 
 
-class LearningRateSchedule(Hinting):
+class LearningRateSchedule(Configured):
     """Base of learning rate schedules; a subclass overrides `__call__` and `get_config`."""
 
     def __call__(self, step: Any) -> Any:
@@ -38,11 +36,6 @@ class LearningRateSchedule(Hinting):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
         raise NotImplementedError(f"{type(self).__name__} must override get_config()")
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create a schedule from the dict that `get_config` returned."""
-        return cls(**config)
 
 
 def checked_name(owner: str, name: Any) -> str:
@@ -63,7 +56,6 @@ class Formula(LearningRateSchedule):
     """
 
     _inner: tuple[str, ...] = ("check", "rate")
-    _arguments: tuple[str, ...]
 
     def __call__(self, step: ArrayLike) -> Any:
         """The rate of a step, or of each of an array of steps, as float32."""
@@ -77,7 +69,7 @@ class Formula(LearningRateSchedule):
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._arguments}
+        return own_arguments(self, Formula)
 
     def check(self, steps: str, **numbers: Any) -> None:
         """Check the arguments: numbers, and a positive one that is named `steps`.
