@@ -87,90 +87,30 @@ _NAMES = {
     "Loss": "cdl.losses",
     "Metric": "cdl.metrics",
     "Optimizer": "cdl.optimizers",
+    "Initializer": "cdl.initializers",
+    "Quantizer": "cdl.quantizers",
+    "Regularizer": "cdl.regularizers",
+    "Variable": "cdl.variables",
     "Function": "cdl.models.function",
     "Operation": "cdl.models.function",
     "RematScope": "cdl.scopes",
     "StatelessScope": "cdl.scopes",
     "name_scope": "cdl.scopes",
     "remat": "cdl.scopes",
-    "Initializer": "cdl.initializers",
-    "Quantizer": "cdl.quantizers",
-    "Regularizer": "cdl.regularizers",
-    "Variable": "cdl.variables",
     "DTypePolicy": "cdl.dtype_policies",
     "FloatDTypePolicy": "cdl.dtype_policies",
     "device": "cdl.config",
     "UntracedWarning": "cdl._tracing.untraced",
 }
-
-__all__ = [
-    "Sequential",
-    "Model",
-    "train_many",
-    "replicate",
-    "GradientTape",
-    "grad",
-    "value_and_grad",
-    "Steps",
-    "jvp",
-    "hessian",
-    "KerasTensor",
-    "Input",
-    "InputSpec",
-    "Layer",
-    "Loss",
-    "Metric",
-    "Optimizer",
-    "Initializer",
-    "Quantizer",
-    "Regularizer",
-    "Variable",
-    "Function",
-    "Operation",
-    "RematScope",
-    "StatelessScope",
-    "name_scope",
-    "remat",
-    "DTypePolicy",
-    "FloatDTypePolicy",
-    "device",
-    "UntracedWarning",
-    "activations",
-    "applications",
-    "backend",
-    "callbacks",
-    "compat",
-    "config",
-    "constraints",
-    "datasets",
-    "distillation",
-    "distribution",
-    "dtype_policies",
-    "explain",
-    "export",
-    "initializers",
-    "layers",
-    "legacy",
-    "losses",
-    "metrics",
-    "mixed_precision",
-    "models",
-    "ops",
-    "optimizers",
-    "preprocessing",
-    "quantizers",
-    "random",
-    "regularizers",
-    "saving",
-    "serving",
-    "sklearn",
-    "tree",
-    "utils",
-    "visualization",
-    "wrappers",
-    "version",
-    "__version__",
-]
+_MODULES = (
+    "activations", "applications", "backend", "callbacks", "compat", "config", "constraints",
+    "datasets", "distillation", "distribution", "dtype_policies", "explain", "export",
+    "initializers", "layers", "legacy", "losses", "metrics", "mixed_precision", "models", "ops",
+    "optimizers", "preprocessing", "quantizers", "random", "regularizers", "saving", "serving",
+    "sklearn", "tree", "utils", "visualization", "wrappers",
+)  # fmt: skip
+_PUBLIC = [*_NAMES, *_MODULES, "version", "__version__"]
+globals()["__all__"] = _PUBLIC  # linters ask for a literal, which would name all of them again
 
 
 def version() -> str:
@@ -185,7 +125,7 @@ def __getattr__(name: str) -> Any:
         from importlib import metadata
 
         value = metadata.version("cdl-nn")
-    elif name in __all__:
+    elif name in _MODULES:
         value = importlib.import_module(f"cdl.{name}")
     else:
         from cdl._common.public_names import missing
@@ -196,7 +136,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_PUBLIC)
 
 
 # In the folder of a clone this file hides the cdl that `pip install .` has made from it.
