@@ -1,8 +1,10 @@
-"""Arguments that must be lists: the error of another type names the argument."""
+"""Arguments of constructors: lists, numbers, other default values than the base's, and configs."""
+
+import inspect
 
 import pytest
 
-from cdl import layers, metrics, optimizers
+from cdl import layers, losses, metrics, optimizers
 from cdl._common.validation import count, number
 from cdl.models import Sequential
 
@@ -68,3 +70,35 @@ def test_a_share_in_percent_is_told_as_a_part_of_1(split):
         model.fit([[1.0]] * 9, [1.0] * 9, validation_split=split)
     with pytest.raises(ValueError, match=r"got 100$"):
         model.fit([[1.0]] * 9, [1.0] * 9, validation_split=100)
+
+
+@pytest.mark.parametrize(
+    ("cls", "base", "name", "value"),
+    [
+        (layers.ZeroPadding3D, layers.ZeroPadding1D, "padding", ((1, 1), (1, 1), (1, 1))),
+        (layers.Cropping2D, layers.Cropping3D, "cropping", ((0, 0), (0, 0))),
+        (layers.MaxPooling2D, layers.AveragePooling2D, "pool_size", 2),
+        (losses.LogCosh, losses.Poisson, "name", "log_cosh"),
+        (metrics.Accuracy, metrics.Mean, "name", "accuracy"),
+    ],
+)
+def test_another_default_value_is_that_of_its_class_alone(cls, base, name, value):
+    assert inspect.signature(cls).parameters[name].default == value
+    assert inspect.signature(base).parameters[name].default != value
+    assert getattr(cls(), name) == ((2, 2) if value == 2 else value)
+    with pytest.raises((TypeError, ValueError), match=f"{name}s"):
+        cls(**{f"{name}s": value})
+
+
+def test_a_config_has_arguments_of_all_bases_but_those_left_out():
+    layer = layers.AdditiveAttention(use_scale=False, dropout=0.25, seed=3)
+    config = layer.get_config()
+    assert [config[name] for name in ("use_scale", "dropout", "seed")] == [False, 0.25, 3]
+    assert "score_mode" not in config and "weights" not in layers.Embedding(3, 2).get_config()
+
+    class Mine(layers.Dense):
+        def __init__(self, units, extra=1, **kwargs):
+            super().__init__(units, **kwargs)
+            self.extra = extra
+
+    assert Mine(2, 5).get_config()["units"] == 2
