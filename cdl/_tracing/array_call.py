@@ -44,17 +44,22 @@ class ArrayForm(NamedTuple):
             float64 or symbolic values. It returns the gradient by the first argument, or a tuple of
             those by the first few, nested like them, with None for no gradient. No rule (None): no
             gradient passes.
+        linear: whether it is linear in all tensors of floats together: the gradient's own gradient
+            is the function.
         of_integers: whether the function takes integers: a symbolic tensor that says nothing, and
             so is of floats, has the shape of one of integers, as in Keras.
     """
 
     gradient: Callable[..., Any] | None
     of_integers: bool
+    linear: bool
 
 
-def on_arrays(gradient: Callable[..., Any] | None = None, of_integers: bool = False) -> ArrayForm:
+def on_arrays(
+    gradient: Callable[..., Any] | None = None, of_integers: bool = False, linear: bool = False
+) -> ArrayForm:
     """Form of an operation that programs compute by its function on arrays; see `ArrayForm`."""
-    return ArrayForm(gradient, of_integers)
+    return ArrayForm(gradient, of_integers, linear)
 
 
 class _Place(NamedTuple):
@@ -223,6 +228,9 @@ class ArrayCall:
         Raises:
             TypeError: the rule has what cannot be traced.
         """
+        assert isinstance(self.row.lower, ArrayForm)
+        if self.row.lower.linear and all("float" in place.dtype for place in self.operands):
+            return program.emit("host", (g,), i.inputs[0].shape, function=_Transposed(self))
 
         def terms(value: Value, places: list[_Place]) -> list[Any]:
             parts = emit.parts(program, value, [place.shape for place in places])
@@ -245,6 +253,35 @@ class ArrayCall:
         if not i.inputs[0].shared:
             by = [program.broadcast_batch(each) if each.shared else each for each in by]
         return emit.side_by_side(program, by)
+
+
+class _Transposed:
+    """Gradient of a linear call, whose own gradient is the call.
+
+    Args:
+        call: of an operation that is linear.
+    """
+
+    untraced = None  # no code of the user's
+
+    def __init__(self, call: ArrayCall) -> None:
+        self._call = call
+
+    def __repr__(self) -> str:
+        return f"gradient of {self._call!r}"
+
+    def forward(self, x: Array, training: bool) -> Array:
+        """Gradients by the inputs of the call."""
+        inputs = np.zeros((len(x), sum(place.size for place in self._call.operands)))
+        return self._call.backward(inputs, np.zeros_like(x), x, training)
+
+    def backward(self, x: Array, y: Array, dy: Array, training: bool) -> Array:
+        """Results of the call for the gradient."""
+        return self._call.forward(dy.astype(np.float64), training)
+
+    def reverse(self, program: Lowering, i: Instruction, g: Value) -> Value:
+        """Append the call itself, of the gradient."""
+        return program.emit("host", (g,), i.inputs[0].shape, function=self._call)
 
 
 def _arrays(lines: Array, places: list[_Place]) -> list[Array]:

@@ -69,6 +69,7 @@ class Node:
         serial: its number; a node's inputs have smaller ones.
         index: its place among the calls of the operation; 0 in traced code.
         couples: whether it is a call between Inputs that couples their samples.
+        traced: whether it is a call of traced code, not one between Inputs.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Node:
         self.serial = next(_serials)
         self.index = 0
         self.couples = False
+        self.traced = current_scope() is not None
         for i, tensor in enumerate(tree.flatten(outputs)):
             if isinstance(tensor, KerasTensor):
                 tensor.node, tensor.tensor_index = self, i
@@ -151,6 +153,11 @@ def record(
             "compare samples in the call() of a layer",
         )
     if scope is not None:
+        if any(tensor.node is not None and not tensor.node.traced for tensor in node.inputs):
+            raise symbolic_error(
+                f"{operation.name} of a symbolic tensor from outside of the function",
+                "hand it to the function as an argument, such as one of those that are looped over",
+            )
         scope.nodes.append(node)
     else:
         nodes = getattr(operation, "_inbound_nodes", None)

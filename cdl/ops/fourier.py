@@ -115,25 +115,37 @@ def _of_istft(
     return _of_irfft(frames * factors, frames, x, None)
 
 
-@operation(on_arrays(_of_fft), untraced=_apart(-1), saved=Saved("FFT", submodule="math"))
+@operation(
+    on_arrays(_of_fft, linear=True), untraced=_apart(-1), saved=Saved("FFT", submodule="math")
+)
 def fft(x: Any) -> Any:
     """Fourier transform along the last axis: (real, imaginary) of (real, imaginary)."""
     return _pair(np.fft.fft(_complex("fft", x)))
 
 
-@operation(on_arrays(_of_fft2), untraced=_apart((-2, -1)), saved=Saved("FFT2", submodule="math"))
+@operation(
+    on_arrays(_of_fft2, linear=True),
+    untraced=_apart((-2, -1)),
+    saved=Saved("FFT2", submodule="math"),
+)
 def fft2(x: Any) -> Any:
     """Fourier transform along the last two axes: (real, imaginary) of (real, imaginary)."""
     return _pair(np.fft.fft2(_complex("fft2", x)))
 
 
-@operation(on_arrays(_of_ifft2), untraced=_apart((-2, -1)), saved=Saved("IFFT2", submodule="math"))
+@operation(
+    on_arrays(_of_ifft2, linear=True),
+    untraced=_apart((-2, -1)),
+    saved=Saved("IFFT2", submodule="math"),
+)
 def ifft2(x: Any) -> Any:
     """Inverse Fourier transform along the last two axes, as of `fft2`."""
     return _pair(np.fft.ifft2(_complex("ifft2", x)))
 
 
-@operation(on_arrays(_of_rfft), untraced=_apart(-1), saved=Saved("RFFT", submodule="math"))
+@operation(
+    on_arrays(_of_rfft, linear=True), untraced=_apart(-1), saved=Saved("RFFT", submodule="math")
+)
 def rfft(x: ArrayLike, fft_length: int | None = None) -> Any:
     """Fourier transform of real numbers along the last axis, its first half.
 
@@ -144,7 +156,9 @@ def rfft(x: ArrayLike, fft_length: int | None = None) -> Any:
     return _pair(np.fft.rfft(real(x), fft_length))
 
 
-@operation(on_arrays(_of_irfft), untraced=_apart(-1), saved=Saved("IRFFT", submodule="math"))
+@operation(
+    on_arrays(_of_irfft, linear=True), untraced=_apart(-1), saved=Saved("IRFFT", submodule="math")
+)
 def irfft(x: Any, fft_length: int | None = None) -> Any:
     """Inverse Fourier transform to real numbers, as of `rfft`.
 
@@ -201,7 +215,9 @@ def _scale(factors: Any, stride: int, count: int, without_window: bool) -> Any:
     return scale / np.where(weight > 1e-10, weight, 1.0)
 
 
-@operation(on_arrays(_of_stft), untraced=_apart(-1), saved=Saved("STFT", submodule="math"))
+@operation(
+    on_arrays(_of_stft, linear=True), untraced=_apart(-1), saved=Saved("STFT", submodule="math")
+)
 def stft(
     x: ArrayLike,
     sequence_length: int,
@@ -235,7 +251,11 @@ def stft(
     return _pair(np.fft.rfft(frames[..., ::sequence_stride, :] * factors))
 
 
-@operation(on_arrays(_of_istft), untraced=_apart((-2, -1)), saved=Saved("ISTFT", submodule="math"))
+@operation(
+    on_arrays(_of_istft, linear=True),
+    untraced=_apart((-2, -1)),
+    saved=Saved("ISTFT", submodule="math"),
+)
 def istft(
     x: Any,
     sequence_length: int,

@@ -224,6 +224,48 @@ def test_derivatives_can_be_nested():
     np.testing.assert_allclose(cdl.grad(inner)(M[0]), expected, rtol=1e-4)
 
 
+def _parts(x):
+    return ops.reshape(x, (-1, 2, 3)), ops.reshape(x * x, (-1, 2, 3))
+
+
+LINEAR = {
+    "fft": (lambda x: ops.fft((x, x * x))[0] ** 3, lambda x: np.fft.fft(x + 1j * x * x).real ** 3),
+    "fft2": (
+        lambda x: ops.fft2(_parts(x))[1] ** 2,
+        lambda x: np.fft.fft2((x + 1j * x * x).reshape(-1, 2, 3)).imag ** 2,
+    ),
+    "ifft2": (
+        lambda x: ops.ifft2(_parts(x))[0] ** 3,
+        lambda x: np.fft.ifft2((x + 1j * x * x).reshape(-1, 2, 3)).real ** 3,
+    ),
+    "rfft": (lambda x: ops.rfft(x)[0] ** 3, lambda x: np.fft.rfft(x).real ** 3),
+    "irfft": (
+        lambda x: ops.irfft((x, ops.sin(x))) ** 3,
+        lambda x: np.fft.irfft(x + 1j * np.sin(x)) ** 3,
+    ),
+    "slice_update": (
+        lambda x: ops.slice_update(x, (0, 1), 3.0 * x[:, :2]) ** 3,
+        lambda x: np.concatenate([x[:, :1], 3 * x[:, :2], x[:, 3:]], 1) ** 3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_derivatives_go_twice_through_what_is_linear(name):
+    function, in_numpy = LINEAR[name]
+    rng = np.random.default_rng(5)
+    x, way = rng.normal(size=(2, 2, 6))
+    first = cdl.grad(lambda x: ops.sum(function(x)))
+    second = cdl.grad(lambda x: ops.sum(first(x) * way.astype(np.float32)))(x.astype(np.float32))
+
+    def slope():  # along the way
+        step = 1e-4
+        return (np.sum(in_numpy(x + step * way)) - np.sum(in_numpy(x - step * way))) / (2 * step)
+
+    expected = central_differences(slope, x)
+    np.testing.assert_allclose(second, expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
+
+
 def test_an_export_names_the_function():
     with pytest.raises(ValueError, match=r"'host'.*inv"):
         model().export("unused.onnx", format="onnx")

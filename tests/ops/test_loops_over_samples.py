@@ -145,3 +145,15 @@ def test_errors_of_steps_are_told():
         ops.scan(lambda state, x: (ops.sum(state), x), ops.zeros((3,)), cdl.Input((3,)))
     with pytest.raises(TypeError, match="scan: f must be a function"):
         ops.scan(3, ops.zeros((3,)), cdl.Input((3,)))
+
+
+def test_a_step_that_reads_a_tensor_of_another_input_is_refused_by_name():
+    x, y = cdl.Input((3,)), cdl.Input((3,))
+    with pytest.raises(TypeError, match="sum of a symbolic tensor from outside of the function"):
+        ops.map(lambda row: row * ops.sum(y), x)
+    with pytest.raises(TypeError, match=r"add of a symbolic tensor .*hand it to the function"):
+        ops.scan(lambda carry, row: (carry + y, row), ops.zeros((3,)), x)
+    both = ops.map(lambda rows: rows[0] * rows[1], (x, y))
+    data = np.arange(6, dtype=np.float32).reshape(2, 3)
+    found = cdl.Model([x, y], both).predict([data, data], verbose=0)
+    np.testing.assert_array_equal(found, data * data)

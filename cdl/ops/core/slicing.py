@@ -114,7 +114,7 @@ def _slice_update_gradient(dy: Any, y: Any, inputs: Any, start: Any, updates: An
     return by_inputs, None, dy[places]
 
 
-@operation(on_arrays(_slice_update_gradient), untraced=_update_apart)
+@operation(on_arrays(_slice_update_gradient, linear=True), untraced=_update_apart)
 def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> Any:
     """Copy of an array with another array at start indices.
 
