@@ -222,6 +222,7 @@ cdef extern from "cdl.h" nogil:
     cdl_member_lanes *cdl_lanes_create(const cdl_program *program, const cdl_host_params *host)
     void cdl_lanes_destroy(cdl_member_lanes *lanes)
     enum cdl_member_state:
+        CDL_WAITS
         CDL_IS_IN
     struct cdl_member:
         cdl_param **params

@@ -36,7 +36,8 @@ cdef class Members:
     """An Executor for models alike the one that it was made of.
 
     parameters: all that its program reads or changes, and what its optimizer keeps. Each member
-    brings its own, in their order.
+    brings its own, in their order. The runs are of training, or of evaluation where the Executor
+    was made without.
     """
 
     cdef Executor executor
@@ -46,7 +47,6 @@ cdef class Members:
     cdef object memory
 
     def __cinit__(self, Executor executor, list parameters):
-        executor._check_training()
         self.executor, self.params = executor, _Params(parameters)
         self.places = executor.seeds
         self.memory = bytearray((len(self.places) + 1) * sizeof(cdl_seed_place))
@@ -201,7 +201,9 @@ cdef class StackedMembers:
 
     of: the Members that these belong to. stacks: float32 (members, ...), one for each parameter of
     `of`; training changes them. numbers: which members. arrays: one an input, with rows of all.
-    orders: int64 (len(numbers), epochs, rows). rates, iterations, seeds: one each.
+    orders: int64 (len(numbers), epochs, rows). rates: float32 (members,), which may change between
+    two runs. iterations: one each of numbers. seeds: int64 (len(numbers), 1 + len(of.seeds)): the
+    run's and those in the program.
     """
 
     cdef Members of
@@ -212,7 +214,7 @@ cdef class StackedMembers:
     cdef cdl_member **places
     cdef float **floats
     cdef float[::1] rates
-    cdef int64_t[::1] seeds
+    cdef int64_t[:, ::1] seeds
     cdef double[:, :, ::1] numbers
     cdef object stacks, orders
 
@@ -224,12 +226,15 @@ cdef class StackedMembers:
         cdef Py_ssize_t i, n_params = len(stacks)
         cdef size_t epochs = order.shape[1], doubles = cdl_found_doubles(of.executor.program)
         self.of, self.held, self.orders, self.stacks = of, _Arrays(arrays), orders, stacks
-        self.n, self.rates = len(which), rates
-        self.seeds = np.array([*of.seeds, 0], np.int64)
+        self.n, self.rates, self.seeds = len(which), rates, seeds
         self.numbers = np.zeros((self.n, epochs, doubles))
         of.executor._check(self.held)
-        if {len(orders), len(rates), len(iterations), len(seeds)} != {self.n}:
-            raise ValueError("orders, rates, iterations, seeds: expected one for each of numbers")
+        if {len(orders), len(iterations), len(seeds)} != {self.n}:
+            raise ValueError("orders, iterations, seeds: expected one for each of numbers")
+        if not _all_below(np.asarray(which), len(rates)):
+            raise ValueError("rates: expected one for each member")
+        if self.seeds.shape[1] != 1 + len(of.seeds):
+            raise ValueError(f"seeds: expected {1 + len(of.seeds)} of each member")
         if batch < 1 or batch > of.executor.rows:
             raise ValueError(f"batch must be in [1, {of.executor.rows}], got {batch}")
         if not orders.size or not _all_below(orders, self.held.rows):
@@ -247,16 +252,16 @@ cdef class StackedMembers:
             member = &self.members[k]
             self.places[k] = member
             member.floats = self.floats + k * n_params
-            member.seeds = &self.seeds[0]
+            member.seeds = &self.seeds[k, 0] + 1
             member.orders = &order[k, 0, 0]
             member.epochs = epochs
             member.found = &self.numbers[k, 0, 0]
             member.epoch.arrays = self.held.arrays
             member.epoch.rows = order.shape[2]
             member.epoch.batch = batch
-            member.epoch.seed = seeds[k]
+            member.epoch.seed = self.seeds[k, 0]
             member.epoch.iteration = iterations[k]
-            member.epoch.rates = &self.rates[k]
+            member.epoch.rates = &self.rates[which[k]]
             member.epoch.n_rates = 1
 
     cdef int _place(self, Py_ssize_t i, Py_ssize_t n_params, stack,
@@ -277,14 +282,28 @@ cdef class StackedMembers:
         PyMem_Free(self.places)
         PyMem_Free(self.floats)
 
+    def begin(self, which, size_t done, size_t epochs):
+        """Let those members, of which none is in, run the epochs from `done` to `epochs` next.
+
+        which: their places among `numbers`.
+        """
+        cdef Py_ssize_t k
+        if epochs > <size_t>self.orders.shape[1] or done > epochs:
+            raise ValueError(f"epochs: expected at most {self.orders.shape[1]}, got {epochs}")
+        for k in which:
+            if not 0 <= k < self.n or self.members[k].state == CDL_IS_IN:
+                raise ValueError(f"which: expected members that are not in, got {k}")
+            self.members[k].done, self.members[k].epochs = done, epochs
+            self.members[k].state = CDL_WAITS
+
     def train(self, double seconds):
-        """Train them for about that long; whether any have not ended.
+        """Run their epochs for about that long; whether any have not ended.
 
         An interrupt leaves each of them at a whole batch.
         """
         cdef Py_ssize_t k
         self.of._train(self.places, self.n, seconds)
-        return any([self.members[k].state == CDL_IS_IN or self.members[k].state == 0
+        return any([self.members[k].state == CDL_IS_IN or self.members[k].state == CDL_WAITS
                     for k in range(self.n)])
 
     def leave(self):
@@ -316,6 +335,7 @@ cdef class StackedMembers:
         cdef Py_ssize_t k
         return [self.members[k].epoch.iteration for k in range(self.n)]
 
-    def passes(self, Py_ssize_t k):
-        """states() and penalty() after each finished epoch of member k."""
-        return self.of.executor._passes(np.asarray(self.numbers[k]), self.members[k].done)
+    def passes(self, Py_ssize_t k, size_t first=0):
+        """states() and penalty() after each finished epoch of member k from `first` on."""
+        found = np.asarray(self.numbers[k, first:])
+        return self.of.executor._passes(found, self.members[k].done - first)

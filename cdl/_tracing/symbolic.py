@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import linecache
 import os
@@ -27,6 +28,7 @@ _ONE_WAY = ("eq", "ne", "lt", "le", "gt", "ge", "getitem")
 _UNARY = ("neg", "abs", "pos", "invert")
 
 
+@functools.cache
 def operator_of(name: str) -> Callable[..., Any]:
     """Function of `cdl.ops` of an operator, or of that name."""
     ops = importlib.import_module("cdl.ops")  # which fills them

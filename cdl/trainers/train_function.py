@@ -239,13 +239,12 @@ class TrainFunction:
     @property
     def runs_fused(self) -> bool:
         """Whether `run_epochs` applies: no Python between two batches of this model."""
-        return (
-            self.training
-            and not self.in_python
-            and self.optimizer.has_one_rate
-            and not self._traced
-            and not self.plan.program.calls_python
-        )
+        return self.training and self.optimizer.has_one_rate and self.is_compiled
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether no Python runs between two batches."""
+        return not (self.in_python or self._traced or self.plan.program.calls_python)
 
     def run_epochs(
         self, arrays: Arrays, batch: int, orders: NDArray[np.int64], logs: list[dict[str, Any]]

@@ -51,9 +51,10 @@ static bool trained_fits(const struct cdl_program *program, const struct cdl_hos
 }
 
 static bool fits(const struct cdl_program *program, const struct cdl_host_params *host) {
-    bool all = program->training && program->n_groups && !program->micro && !program->keeps_grads &&
-               !program->may_fail && !program->after && !program->settles && !program->n_parts &&
-               !program->follows_batches && !program->derives[true] && !program->ranks.all &&
+    bool all = program->training == (program->n_groups > 0) && !program->micro &&
+               !program->keeps_grads && !program->may_fail && !program->after &&
+               !program->settles && !program->n_parts && !program->follows_batches &&
+               !program->derives[program->training] && !program->ranks.all &&
                !program->n_penalties && !program->rules.loss_scale && program->rows <= MOST_ROWS;
     for (int i = 0; i < program->n_values; i++) all &= value_fits(&program->values[i]);
     for (int i = 0; i < program->n_nodes; i++) {
@@ -63,8 +64,8 @@ static bool fits(const struct cdl_program *program, const struct cdl_host_params
             all &= !param || knows(host, param->w);
         }
     }
-    for (int i = 0; i < program->n_trained; i++)
-        all &= trained_fits(program, host, &program->trained[i]);
+    for (int i = 0; i < program->n_trained && all; i++)
+        all = trained_fits(program, host, &program->trained[i]);
     return all;
 }
 

@@ -214,9 +214,10 @@ static void step(struct cdl_member_lanes *lanes, struct cdl_epoch *epoch, struct
     for (int i = 0; i < program->n_nodes; i++) {
         pass(lanes, i, false, ctx);
         turn_values(lanes, i, ctx->rows);
-        if (program->nodes[i].op->role == CDL_LOSS) turn_gradients(lanes, i, ctx->rows);
+        if (ctx->training && program->nodes[i].op->role == CDL_LOSS)
+            turn_gradients(lanes, i, ctx->rows);
     }
-    learn(lanes, ctx);
+    if (ctx->training) learn(lanes, ctx);
     double *states = lanes->states;
     for (int r = 0; r < program->n_reports; r++) {
         report(lanes, r, ctx, states);
@@ -261,14 +262,15 @@ static void epoch_work(void *arg, struct cdl_team *team, int thread) {
     struct lanes_epoch *job = arg;
     struct cdl_member_lanes *lanes = job->lanes;
     struct cdl_epoch epoch = leader_of(lanes)->epoch;
-    struct cdl_context ctx = cdl_context_of(job->program, &epoch, true, thread, team->size);
+    struct cdl_context ctx =
+        cdl_context_of(job->program, &epoch, job->program->training, thread, team->size);
     ctx.scratch = lanes->g;
     while (epoch.next * epoch.batch < epoch.rows && !job->stops) {
         cdl_begin_batch(job->program, &epoch, &ctx);
         ctx.watch = NULL;
-        prepare_step(lanes, &epoch, &ctx.optimizer);
+        if (ctx.training) prepare_step(lanes, &epoch, &ctx.optimizer);
         step(lanes, &epoch, &ctx);
-        epoch.next++, epoch.iteration++;
+        epoch.next++, epoch.iteration += ctx.training;
         job->stops = cdl_watch_tick(&job->program->watch, INFINITY, false) &&
                      cdl_watch_answers(&job->program->watch, INFINITY);
     }
@@ -309,7 +311,7 @@ static void end_epoch(struct cdl_member_lanes *lanes) {
 
 bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, double end) {
     const size_t doubles = cdl_found_doubles(program) * CDL_LINE;
-    cdl_prepare(program, true);
+    cdl_prepare(program, program->training);
     for (struct cdl_member *leader; (leader = leader_of(lanes)) != NULL;) {
         struct lanes_epoch job = {lanes, program, false};
         memset(lanes->states, 0, doubles * sizeof *lanes->states);

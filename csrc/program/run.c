@@ -185,7 +185,7 @@ bool cdl_train_epoch(struct cdl_program *program, struct cdl_epoch *epoch, const
     epoch->next = 0;
     epoch->order = order;
     cdl_reset_reports(program);
-    *stops = run_loop(program, epoch, SIZE_MAX, INFINITY, true);
+    *stops = run_loop(program, epoch, SIZE_MAX, INFINITY, program->training);
     if (epoch->next * epoch->batch < epoch->rows) return false;
     cdl_penalty(program, &found[0], &found[1]);
     found += 2;

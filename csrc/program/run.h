@@ -25,8 +25,9 @@ struct cdl_epoch {
 void cdl_train(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds);
 void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds);
 
-/* Runs `epochs` epochs; `orders` has the order of each, one after the other. The reports of each
- * epoch (cdl_penalty, all of cdl_report) go to `found`. Returns the number of finished epochs. */
+/* Runs `epochs` epochs of training; `orders` has the order of each, one after the other. The
+ * reports of each epoch (cdl_penalty, all of cdl_report) go to `found`. Returns the number of
+ * finished epochs. */
 size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,
                         size_t epochs, double *found);
 size_t cdl_found_doubles(const struct cdl_program *program); /* of an epoch */
@@ -56,10 +57,11 @@ struct cdl_member {
     enum cdl_member_state state;
 };
 
-/* Runs the members' epochs for about `seconds`. CDL_ENDED: all are done or it has left, and the
- * weights are written back; CDL_LOST: a batch had a fault or an epoch a report that is not finite,
- * and the weights are as they were; CDL_IS_IN: begun, its weights are the program's, or in lanes,
- * until a later call or until it leaves. */
+/* Runs the members' epochs, of training or evaluation as the program is made for, for about
+ * `seconds`. CDL_ENDED: all are done or it has left, and the weights are written back; CDL_LOST: a
+ * batch had a fault or an epoch a report that is not finite, and the weights are as they were;
+ * CDL_IS_IN: begun, its weights are the program's, or in lanes, until a later call or until it
+ * leaves. */
 void cdl_train_members(struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *const *members, size_t n, double seconds);
 void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member);

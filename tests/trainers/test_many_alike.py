@@ -281,7 +281,7 @@ def test_validation_early_stopping_and_rates_of_each_model(monkeypatch):
 
 
 def test_an_interrupt_ends_what_stands_in_at_a_whole_epoch():
-    given = {"epochs": 50, "validation_split": 0.5}
+    given = {"epochs": 50, "validation_split": 0.5, "validation_freq": 1}  # one by one
     nets = [dense() for _ in range(3)]
     halt, jobs, told = _AfterSome(4), [], []  # asked for before, at the begin and each epoch
     stop = cdl.callbacks.LearningRateScheduler(lambda epoch, rate: rate)

@@ -7,5 +7,6 @@ what jobs cannot share, progress.py is the bar over all of them, workers.py has 
 
 Members of a `Replicas`: first_weights.py draws their weights, member_data.py says which rows are
 of one, stand_in.py is the model that takes the place of one after the other, stacked_run.py trains
-many in one call of the core, and members_fit.py all of them.
+many in one call of the core, watched_run.py those with validation and callbacks an epoch of all in
+a call, of jobs too, and members_fit.py all of them.
 """

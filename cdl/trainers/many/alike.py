@@ -42,7 +42,7 @@ _OF_STACKS = frozenset(("_infos", "_places", "_model_graph", "_executors", "_com
 _OF_OPTIMIZERS = frozenset(
     ("_iterations", "_rate", "_slots", "_python", "_foreign", "_executors", "_changes", "built")
 )
-_OPTIONS = frozenset(
+OPTIONS = frozenset(
     ("x", "y", "batch_size", "epochs", "verbose", "shuffle", "sample_weight", "class_weight")
 )
 _VALIDATION = frozenset(
@@ -98,7 +98,7 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
         callbacks: of the job.
     """
     is_stack = hasattr(model, "_stack") and not is_users(type(model))
-    more = options.keys() - _OPTIONS
+    more = options.keys() - OPTIONS
     if not is_stack or not _VALIDATION.issuperset(more):
         return None
     if not all(map(is_simple, callbacks)):

@@ -4,13 +4,12 @@ A copy of the first model of a group lowers and builds the program. For each job
 weights, and what the optimizer keeps, into its memory and, after the last epoch, back; only data,
 orders, seeds and rates are the job's own. A job that meets anything out of the ordinary, such as a
 label that is no class or a loss that is not finite, trains by `fit` instead, from the start: what
-that says and leaves is what the job alone would. Where there is validation or a callback the copy
-stands in for the model in a whole `fit`, which finds its programs made.
+that says and leaves is what the job alone would. Where there is validation or a callback an epoch
+of all is a call (watched_run.py), or the copy stands in for the model in a whole `fit`.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,15 +18,17 @@ import numpy as np
 
 from cdl import _core
 from cdl._common.errors import StandsInError, standing_in
+from cdl._tracing.variable import Variable
 from cdl.callbacks import Callback, History
 from cdl.random import core_seed, permutation, permutations, seeded
 from cdl.trainers import not_finite
 from cdl.trainers.compile_arguments import leaves
-from cdl.trainers.epoch_iterator import for_step, in_order
+from cdl.trainers.epoch_iterator import DEFAULT_BATCH, for_step, in_order
 from cdl.trainers.fit_loop import SLICE
-from cdl.trainers.many.alike import MOST_ORDERED, Description, Plan, described, plan_of
+from cdl.trainers.many.alike import MOST_ORDERED, OPTIONS, Description, Plan, described, plan_of
 from cdl.trainers.many.ended_run import EndedRun
-from cdl.trainers.many.stand_in import is_for_members
+from cdl.trainers.many.stand_in import Run, StandIn, is_for_members, variables_of
+from cdl.trainers.many.watched_run import Watched, WatchedRun
 from cdl.utils.job import job
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from cdl.trainers.many.own_callbacks import OwnCallbacks
 
+_OF_RUNS = OPTIONS | {"validation_split", "validation_data"}
 _MOST_HOSTS = 8  # of a thread; each has the memory of a model and of its program
 
 
@@ -70,7 +72,8 @@ class _Host:
     """
 
     def __init__(self, first: Job, kept: Sequence[Any]) -> None:
-        self._model = copy.deepcopy(first.model, {id(each): each for each in kept})
+        self._stand_in = StandIn(first.model, kept)
+        self._model = self._stand_in.model
         found = described(self._model, first.options, first.plan)
         compiled = self._model._compiled
         arrays = self.data(first).rows(0, first.plan.rows)
@@ -81,6 +84,7 @@ class _Host:
         self.members = _core.Members(self.train.executor, _parameters(found, self._model))
         self.fits = self.fits and set(self.members.seeds) <= set(seeds)
         self._places = [seeds.index(seed) for seed in self.members.seeds] if self.fits else []
+        self._seeds = seeds
 
     def data(self, one: Job) -> Any:
         """Checked arrays of a job."""
@@ -142,6 +146,63 @@ class _Host:
         self._leave(one, history, logs, dict(zip(self.train.plan.reports, states, strict=True)))
         one.model.stop_training = False
         return history
+
+    def together(
+        self, group: Sequence[tuple[Job, Description]], core: int, halt: threading.Event
+    ) -> dict[int, History]:
+        """Histories of jobs that have trained an epoch of all in a call, by their numbers."""
+        jobs, members, values = [], [], []
+        for one, found in group:
+            with _standing_in(one.number):
+                member = self._watched(one, found, core)
+                if member is not None:
+                    values.append([_value(each) for each in variables_of(one.model)])
+                    members.append(member)
+                    jobs.append((one, found))
+        if len(jobs) < 2 or not self._stand_in.is_plain:
+            return {}
+        stacks = [np.stack(each) for each in zip(*values, strict=True)]
+        run = WatchedRun(self._stand_in, stacks, members)
+        run.train(halt)
+        histories = {}
+        for place, ((one, found), ended) in enumerate(zip(jobs, run.ended, strict=True)):
+            if ended is None and not halt.is_set():
+                continue
+            self._write(one.model, [stack[place] for stack in stacks])
+            if ended is None:
+                continue
+            not_finite.note_sound(one.model, _parameters(found, one.model))
+            for each in (*members[place].run.callbacks, ended.history):
+                each.set_model(one.model)
+            self._leave(one, ended.history, ended.logs, ended.states)
+            one.model.stop_training = ended.stopped
+            histories[one.number] = ended.history
+        return histories
+
+    def _watched(self, one: Job, found: Description, core: int) -> Watched | None:
+        """Member of a run of several jobs; None for options that only `fit` knows."""
+        options, plan = one.options, one.plan
+        if not _OF_RUNS.issuperset(options) or options.get("class_weight") is not None:
+            return None
+        data = options["x"], options["y"], options.get("sample_weight")
+        batch = int(options.get("batch_size") or DEFAULT_BATCH)
+        held_out, split = options.get("validation_data"), options.get("validation_split", 0.0)
+        callbacks = one.callbacks.made()
+        run = Run(data, batch, plan.epochs, held_out, split, [*callbacks])
+        _begun(found, one.model)
+        discards = plan.shuffle and one.model._compiled.resolved is None
+        seeds = dict(zip(self._seeds, [each.seed for each in found.generators], strict=True))
+        return Watched(run, plan.shuffle, discards, one.seed, core, seeds, one.number)
+
+    def _write(self, model: Any, values: Sequence[Any]) -> None:
+        """Write what a member has learned to the model of its job."""
+        optimizer, (step, rate) = model._compiled.optimizer, self._stand_in.places
+        for variable, value in zip(variables_of(model), values, strict=True):
+            if type(variable) is Variable:
+                variable.storage.set(value)
+        optimizer.step = int(values[step])
+        if float(optimizer.learning_rate) != float(values[rate]):
+            optimizer.learning_rate = float(values[rate])
 
     def fit(self, one: Job, found: Description, core: int) -> History | None:
         """History of a job for which the copy stands in; None if it must train by itself.
@@ -219,6 +280,11 @@ class _Begin(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if job.halted:
             self.model.stop_training = True
+
+
+def _value(variable: Any) -> Any:
+    """Value of a weight as the core keeps it, or of another variable."""
+    return variable.storage.get() if type(variable) is Variable else variable.numpy()
 
 
 def _are_names(compiled: Any) -> bool:
@@ -318,7 +384,7 @@ def _stand_in(
     tell: Callable[[int, History], object],
     is_over: Callable[[], bool],
 ) -> set[int]:
-    """Run members for which there is something to do between epochs, one after the other.
+    """Run members for which there is something to do between epochs: together, or one by one.
 
     Returns:
         The numbers of those that have not begun.
@@ -326,15 +392,20 @@ def _stand_in(
     before, job.halt = job.halt, halt
     host.give_back()
     waiting: set[int] = set()
+    ended = {} if is_over() else host.together(group, core, halt)
+    for number, history in ended.items():
+        tell(number, history)
     for one, found in group:
+        if one.number in ended:
+            continue
         if is_over():
             waiting.add(one.number)
             continue
-        history = None
+        own = None
         with _standing_in(one.number):
-            history = None if halt.is_set() else host.fit(one, found, core)
-        if history is not None:
-            tell(one.number, history)
+            own = None if halt.is_set() else host.fit(one, found, core)
+        if own is not None:
+            tell(one.number, own)
     job.halt = before
     return waiting
 

@@ -20,6 +20,7 @@ from cdl.trainers.many.member_data import ByMember, MemberData
 from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.stacked_run import Epochs, StackedRun
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun, taken
+from cdl.trainers.many.watched_run import Watched, WatchedRun
 from cdl.trainers.many.workers import cores, on_threads
 from cdl.utils.job import job
 
@@ -73,13 +74,21 @@ class MembersFit:
             stand_in = taken(self._idle, self._model)
             busy.append(stand_in)
             try:
+                made: dict[int, list[Callback]] = {}
+                ended: dict[int, History | Epochs] = {}
                 if not callbacks and self._held_out is None:
-                    for number, ended in self._together(stand_in, numbers, halt).items():
-                        found[number] = ended
-                        told(number)
+                    ended.update(self._together(stand_in, numbers, halt))
+                else:
+                    made = {number: make(number) for number in numbers}
+                others = [number for number in numbers if number not in ended]
+                ended.update(self._watched(stand_in, others, made, halt))
+                for number, each in ended.items():
+                    found[number] = each
+                    told(number)
                 for number in numbers:
                     if not halt.is_set() and found[number] is None:
-                        found[number] = self._one(stand_in, number, make(number), halt)
+                        own = made.get(number, [])
+                        found[number] = self._one(stand_in, number, own, halt)
                         told(number)
                         if _is_lost(found[number]):  # the core may keep its NaN
                             stand_in.take_model(stand_in.model)
@@ -129,6 +138,44 @@ class MembersFit:
             stand_in.take_model(stand_in.model)
         return ended
 
+    def _watched(
+        self,
+        stand_in: StandIn,
+        numbers: Sequence[int],
+        callbacks: Mapping[int, list[Callback]],
+        halt: threading.Event,
+    ) -> dict[int, History]:
+        """Histories of members that have trained an epoch of all in a call of the core."""
+        seeds = self._seeds
+        members = {}
+        for number in numbers:
+            run = self._run_of(number, callbacks.get(number, []))
+            if run is not None and (run.callbacks or run.split or run.held_out):
+                fresh, seed = self._is_fresh, seeds[number]
+                members[number] = Watched(run, True, fresh, seed, seed, {}, number)
+        which = [*members]
+        if len(which) < 2 or not stand_in.is_plain:
+            return {}
+        stacks = [stack[which] for stack in self._begin]
+        watched = WatchedRun(stand_in, stacks, [*members.values()])
+        try:
+            watched.train(halt)
+        except BaseException:  # at a whole batch
+            self._write(stacks, which, range(len(which)))
+            raise
+        if watched.lost:  # the core may keep NaN
+            stand_in.take_model(stand_in.model)
+        places = [place for place, each in enumerate(watched.ended) if each or halt.is_set()]
+        self._write(stacks, which, places)
+        pairs = zip(which, watched.ended, strict=True)
+        return {number: each.history for number, each in pairs if each is not None}
+
+    def _write(self, stacks: Stacks, numbers: list[int], places: Sequence[int]) -> None:
+        """Write states of some members back."""
+        to = [numbers[place] for place in places]
+        for stack, own in zip(self._stacks, stacks, strict=True):
+            stack[to] = own[[*places]]
+
     def _one(
         self, stand_in: StandIn, number: int, callbacks: list[Callback], halt: threading.Event
     ) -> Any:
@@ -171,6 +218,16 @@ class MembersFit:
         halt: threading.Event,
     ) -> History | None:
         """History of a member that trains without a `fit` of its own; None for others."""
+        run = self._run_of(number, callbacks)
+        if run is None:
+            return None
+        with seeded(self._seeds[number]):
+            self._discard(stand_in.model, number, options)
+            return stand_in.train(run, halt)
+
+    def _run_of(self, number: int, callbacks: list[Callback]) -> Run | None:
+        """Arguments of a member's plain `fit`; None for any other."""
+        options = {name: of(number) for name, of in self._options.items()}
         if not _PLAIN.issuperset(options) or not all(map(is_simple, callbacks)):
             return None
         batch, epochs = options.get("batch_size"), options.get("epochs", 1)
@@ -181,9 +238,7 @@ class MembersFit:
             return None
         split = options.get("validation_split", 0.0)
         given = self._rows(number), batch or DEFAULT_BATCH, epochs, self._validation(number)
-        with seeded(self._seeds[number]):
-            self._discard(stand_in.model, number, options)
-            return stand_in.train(Run(*given, split, callbacks), halt)
+        return Run(*given, split, callbacks)
 
     def _rows(self, number: int) -> tuple[Any, Any, Any]:
         data = self._data

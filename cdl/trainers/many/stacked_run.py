@@ -112,7 +112,7 @@ class StackedRun:
             if host is None:
                 return {}
             orders = self._orders(numbers, epochs, rows)
-            members = self._members(host, numbers, function._fed(arrays), orders, batch)
+            members = self._members(host, function, numbers, arrays, orders, batch)
             self._finish(members, numbers, halt)
             return _ended(function, members, numbers)
         finally:
@@ -132,29 +132,31 @@ class StackedRun:
     def _members(
         self,
         host: _core.Members,
+        function: Any,
         numbers: list[int],
-        fed: list[Any],
+        arrays: Arrays,
         orders: NDArray[np.int64],
         batch: int,
     ) -> _core.StackedMembers:
-        weights, step, rate = self._stand_in.places
+        weights = self._stand_in.places_of(function)
+        step, rate = self._stand_in.places
         return _core.StackedMembers(
             host,
             [self._stacks[place] for place in weights],
             np.array(numbers, np.int64),
-            fed,
+            function._fed(arrays),
             orders,
             batch,
-            self._begin[rate][numbers].astype(np.float32),
+            self._begin[rate].astype(np.float32),
             self._begin[step][numbers].tolist(),
-            [self._seeds[number] for number in numbers],
+            np.array([[self._seeds[number], *host.seeds] for number in numbers], np.int64),
         )
 
     def _finish(
         self, members: _core.StackedMembers, numbers: list[int], halt: threading.Event
     ) -> None:
         """Train to the end, or to an interrupt: at a whole batch."""
-        _, step, rate = self._stand_in.places
+        step, rate = self._stand_in.places
         try:
             while members.train(SLICE) and not halt.is_set():
                 pass

@@ -65,20 +65,30 @@ class StandIn:
 
     Args:
         model: it is copied.
+        kept: objects of it that the copy shares.
+
+    Attributes:
+        model: the copy.
+        is_plain: whether its training is the library's, with no end of its own.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, kept: Sequence[Any] = ()) -> None:
         self._most = 1  # epochs that run in a call: a slice of time, as the last member was fast
-        self.take_model(model)
+        self.take_model(model, kept)
 
-    def take_model(self, model: Any) -> None:
-        """Become the copy of a model, without its programs; it may be the one that is there."""
-        self.model = copy.deepcopy(model)
+    def take_model(self, model: Any, kept: Sequence[Any] = ()) -> None:
+        """Become the copy of a model, without its programs; it may be the one that is there.
+
+        Args:
+            model: the model.
+            kept: objects of it that the copy shares.
+        """
+        self.model = copy.deepcopy(model, {id(each): each for each in kept})
         self._variables = [(each, _storage_of(each)) for each in variables_of(self.model)]
         self._weights = len(self.model.weights)
         optimizer = self.model.optimizer if self.model.compiled else None
         ends = getattr(optimizer, "use_ema", True) or getattr(optimizer, "whole_batch", True)
-        self._is_plain = not is_users(type(model)) and not ends
+        self.is_plain = not is_users(type(model)) and not ends
 
     def put(self, stacks: Stacks, number: int) -> None:
         """Take over what a member has."""
@@ -97,24 +107,26 @@ class StandIn:
             stack[number] = variable.numpy() if storage is None else storage.get()
 
     @property
-    def places(self) -> tuple[list[int], int, int]:
-        """Places in stacks of all that programs read, of the step, and of the learning rate.
+    def places(self) -> tuple[int, int]:
+        """Places in stacks of the step, and of the learning rate.
 
         Raises:
             ValueError: an optimizer without a constant rate has no place for it.
         """
         optimizer, variables = self.model.optimizer, [each for each, _ in self._variables]
-        weights = [i for i, (_, storage) in enumerate(self._variables) if storage is not None]
         ids = list(map(id, variables))
-        return weights, ids.index(id(optimizer._iterations)), ids.index(id(optimizer.learning_rate))
+        return ids.index(id(optimizer._iterations)), ids.index(id(optimizer.learning_rate))
+
+    def places_of(self, function: Any) -> list[int]:
+        """Places in stacks of all that a function's program may read: of evaluation, weights."""
+        kept = self._variables if function.training else self._variables[: self._weights]
+        return [i for i, (_, storage) in enumerate(kept) if storage is not None]
 
     def host(self, function: Any) -> _core.Members | None:
         """The core's side of members that train with a function's program; None if none can."""
-        if not self._is_plain or not is_for_members(
-            function, [each for each, _ in self._variables]
-        ):
+        if not self.is_plain or not is_for_members(function, [each for each, _ in self._variables]):
             return None
-        storages = [storage for _, storage in self._variables if storage is not None]
+        storages = [self._variables[place][1] for place in self.places_of(function)]
         return _core.Members(function.executor, storages)
 
     def train(self, run: Run, halt: threading.Event) -> History | None:
@@ -127,7 +139,7 @@ class StandIn:
         Returns:
             The History; None for what only `fit` can do or say, which is to begin anew.
         """
-        if not self._is_plain:
+        if not self.is_plain:
             return None
         with suppress(Exception), standing_in():
             compiled, fresh = self.model._compiled, not has_begun(self.model)
@@ -210,7 +222,8 @@ def is_for_members(function: Any, variables: Sequence[Any]) -> bool:
     """
     known, program = set(map(id, variables)), function.plan.program
     return (
-        function.runs_fused
+        function.is_compiled
+        and function.optimizer.has_one_rate
         and ranks.current() is None
         and not function.batch_of_states
         and not function.plan.observed

@@ -54,7 +54,7 @@ def on_threads(
         stop: called after an interrupt, so that tasks which have begun end; no other begins.
     """
     workers = min(workers, n)
-    count = min(workers * _TASKS, n // _FEW if n >= workers * _FEW else n)
+    count = min(workers * _TASKS, max(workers, n // _FEW))
     tasks = parts(list(range(n)), max(count, -(-n // _MANY)))
     if workers == 1:
         before = _core.limit_threads(1)
