@@ -239,6 +239,7 @@ cdef extern from "cdl.h" nogil:
     void cdl_member_enters(const cdl_program *program, const cdl_host_params *host,
                            cdl_member *member)
     void cdl_member_leaves(const cdl_host_params *host, cdl_member *member)
+    void cdl_member_is_freed(const cdl_host_params *host, const cdl_member *member)
     size_t cdl_forward(cdl_program *program, cdl_epoch *where, bint training)
     void cdl_backward(cdl_program *program, cdl_epoch *where, const float **gradients)
     bint cdl_apply(cdl_program *program, cdl_epoch *where, cdl_param **gradients)

@@ -130,6 +130,7 @@ cdef class Members:
         return params
 
 
+@cython.no_gc_clear  # what it is of is there until the last
 cdef class Member:
     """A model alike the one of an Executor: its weights, data, orders, seeds and steps.
 
@@ -137,6 +138,7 @@ cdef class Member:
     """
 
     cdef cdl_member member
+    cdef Members of
     cdef _Arrays held
     cdef _Params params
     cdef Executor executor
@@ -148,7 +150,7 @@ cdef class Member:
         cdef const int64_t[:, ::1] order = orders
         cdef int64_t[::1] own = np.array([*seeds, 0], np.int64)
         cdef double[:, ::1] found
-        self.executor, self.held = of.executor, _Arrays(arrays)
+        self.of, self.executor, self.held = of, of.executor, _Arrays(arrays)
         self.params = of._of_member(parameters, seeds)
         of.executor._check(self.held)
         if batch < 1 or batch > of.executor.rows:
@@ -170,6 +172,10 @@ cdef class Member:
         self.member.epoch.iteration = iteration
         self.member.epoch.rates = &self.rate
         self.member.epoch.n_rates = 1
+
+    def __dealloc__(self):
+        if self.of is not None:
+            cdl_member_is_freed(&self.of.host, &self.member)
 
     @property
     def state(self):
@@ -196,6 +202,7 @@ cdef class Member:
         return self.executor._passes(self.numbers[first:], self.member.done - first)
 
 
+@cython.no_gc_clear
 cdef class StackedMembers:
     """Members whose weights are rows of arrays, and which read rows of the same arrays.
 
@@ -278,6 +285,10 @@ cdef class StackedMembers:
         return 0
 
     def __dealloc__(self):
+        cdef Py_ssize_t k
+        if self.members != NULL:
+            for k in range(self.n):
+                cdl_member_is_freed(&self.of.host, &self.members[k])
         PyMem_Free(self.members)
         PyMem_Free(self.places)
         PyMem_Free(self.floats)

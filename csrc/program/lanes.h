@@ -47,7 +47,7 @@ bool cdl_lanes_are_in(const struct cdl_member_lanes *lanes);
 /* Epochs of the members in the lanes until `end`; false if the run is to end. */
 bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, double end);
 
-/* Was that member in the lanes? Its weights are then written back. */
-bool cdl_lanes_leave(struct cdl_member_lanes *lanes, const struct cdl_member *member);
+/* Was that member in the lanes? Its weights are then written back, or dropped. */
+bool cdl_lanes_leave(struct cdl_member_lanes *lanes, const struct cdl_member *member, bool back);
 
 #endif

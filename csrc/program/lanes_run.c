@@ -99,10 +99,10 @@ bool cdl_lanes_enter(struct cdl_member_lanes *lanes, struct cdl_member *const *m
     return true;
 }
 
-bool cdl_lanes_leave(struct cdl_member_lanes *lanes, const struct cdl_member *member) {
+bool cdl_lanes_leave(struct cdl_member_lanes *lanes, const struct cdl_member *member, bool back) {
     for (size_t l = 0; l < CDL_LINE; l++) {
         if (lanes->members[l] != member) continue;
-        bring_out(lanes, l);
+        if (back) bring_out(lanes, l);
         lanes->members[l] = NULL;
         return true;
     }

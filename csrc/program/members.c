@@ -52,11 +52,15 @@ void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_
 void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member) {
     if (member->state != CDL_IS_IN) return;
     member->state = CDL_ENDED;
-    if (host->lanes && cdl_lanes_leave(host->lanes, member)) return;
+    if (host->lanes && cdl_lanes_leave(host->lanes, member, true)) return;
     if (member->params)
         copy_params(host->params, member->params, host->n_params);
     else
         copy_floats(host, member, true);
+}
+
+void cdl_member_is_freed(const struct cdl_host_params *host, const struct cdl_member *member) {
+    if (host->lanes) cdl_lanes_leave(host->lanes, member, false);
 }
 
 bool cdl_are_finite(const double *numbers, size_t n) {

@@ -65,6 +65,8 @@ struct cdl_member {
 void cdl_train_members(struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *const *members, size_t n, double seconds);
 void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member);
+/* Its memory goes, wherever it is: lanes hold it no longer. */
+void cdl_member_is_freed(const struct cdl_host_params *host, const struct cdl_member *member);
 /* For runs by other calls: only the weights and seeds of the member are read. */
 void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *member);

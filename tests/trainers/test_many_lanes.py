@@ -229,6 +229,23 @@ def test_ctrl_c_while_threads_start_leaves_none_at_work(monkeypatch):
     assert [int(each.optimizer.iterations) for each in many] == [0] * N
 
 
+def test_members_that_are_freed_are_in_lanes_no_longer():
+    data, jobs = rows((4, 8, 1)), []
+    for i, (x, y) in enumerate(data):
+        net, options = built((4, 8, 1)), {"x": x, "y": y, "epochs": 3, "batch_size": 16}
+        jobs.append(group.Job(i, net, options, group.plan_of(net, options, ()), (), i))
+    found = [group.described(one.model, one.options, one.plan) for one in jobs]
+    host = group._Host(jobs[0], found[0].kept)
+    states = []
+    for seconds in (0.0, 60.0):  # an epoch, then all
+        members = [host.member(*each, 5) for each in zip(jobs, found, strict=True)]
+        host.members.train(members, seconds)
+        states.append({each.state for each in members})
+        del members
+    assert states == [{"is in", "waits"}, {"ended"}]
+    assert host.members.has_lanes
+
+
 @pytest.mark.parametrize("isa", _core.available_isas())
 def test_each_instruction_set(isa):
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
