@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 from collections.abc import Callable
 
 import numpy as np
@@ -67,6 +68,7 @@ class Ours:
 
     def reset(self) -> None:
         self.jobs = []
+        gc.collect()  # of the models before, which is none of the next round's
         for data in self.datas:
             net = compiled(self.case, data.classes is not None)
             net.set_weights(data.weights)
