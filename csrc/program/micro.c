@@ -86,16 +86,12 @@ void cdl_place_outputs(const struct cdl_program *program, size_t first) {
     }
 }
 
-void cdl_save_reports(const struct cdl_program *program) {
-    double *to = program->saved;
-    for (int i = 0; i < program->n_reports; to += program->state_sizes[i++])
-        memcpy(to, program->states[i], program->state_sizes[i] * sizeof *to);
-}
-
-void cdl_restore_reports(const struct cdl_program *program) {
-    const double *from = program->saved;
-    for (int i = 0; i < program->n_reports; from += program->state_sizes[i++])
-        memcpy(program->states[i], from, program->state_sizes[i] * sizeof *from);
+void cdl_save_reports(const struct cdl_program *program, bool back) {
+    double *at = program->saved;
+    for (int i = 0; i < program->n_reports; at += program->state_sizes[i++]) {
+        double *state = program->states[i];
+        memcpy(back ? state : at, back ? at : state, program->state_sizes[i] * sizeof *at);
+    }
 }
 
 static size_t micros_of(const struct cdl_context *ctx) {

@@ -103,16 +103,18 @@ static double update_flops(const struct cdl_program *program) {
     return flops;
 }
 
-/* Calls visit() for each parameter that a forward pass changes. */
-static size_t each_changed_param(const struct cdl_program *program,
-                                 void (*visit)(struct cdl_param *param, float *kept), float *kept) {
+/* Copies each parameter that a forward pass changes to `kept`, unless that is NULL, or (back) from
+ * there; the floats of all. */
+static size_t copy_changed(const struct cdl_program *program, bool back, float *kept) {
     size_t floats = 0;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         for (int p = 0; p < CDL_MAX_PARAMS && cdl_follows_batches(node); p++) {
             if (!node->param[p] || node->trained[p]) continue;
-            if (visit) visit(node->param[p], kept + floats);
-            floats += cdl_param_floats(node->param[p]);
+            float *w = node->param[p]->w, *at = kept ? kept + floats : w;
+            const size_t n = cdl_param_floats(node->param[p]);
+            if (kept) memcpy(back ? w : at, back ? at : w, n * sizeof *w);
+            floats += n;
         }
     }
     return floats;
@@ -134,24 +136,12 @@ cdl_status cdl_cut(struct cdl_program *program) {
     program->keeps_grads |= program->is_long && keeps_gradients(program);
     for (int i = 0; i < program->n_trained && updates_long; i++)
         program->undo_floats += cdl_undo_floats(program, &program->trained[i]);
-    const size_t floats = each_changed_param(program, NULL, NULL);
+    const size_t floats = copy_changed(program, false, NULL);
     if (!floats || !(program->is_long || program->may_fail || program->ranks.all)) return CDL_OK;
     program->saved_params = calloc(floats, sizeof(float));
     return program->saved_params ? CDL_OK : CDL_ERR_NO_MEMORY;
 }
 
-static void save(struct cdl_param *param, float *kept) {
-    memcpy(kept, param->w, cdl_param_floats(param) * sizeof(float));
-}
-
-static void restore(struct cdl_param *param, float *kept) {
-    memcpy(param->w, kept, cdl_param_floats(param) * sizeof(float));
-}
-
-void cdl_step_begins(const struct cdl_program *program) {
-    if (program->saved_params) each_changed_param(program, save, program->saved_params);
-}
-
-void cdl_step_is_void(const struct cdl_program *program) {
-    if (program->saved_params) each_changed_param(program, restore, program->saved_params);
+void cdl_save_params(const struct cdl_program *program, bool back) {
+    if (program->saved_params) copy_changed(program, back, program->saved_params);
 }

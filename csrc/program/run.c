@@ -56,7 +56,7 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_epoch *epo
     const struct cdl_context whole = *ctx;
     bool is_void = false;
     const bool is_first = ctx->thread == 0;
-    if (is_first) cdl_save_reports(program);
+    if (is_first) cdl_save_reports(program, false);
     for (size_t first = 0; first < whole.rows && !is_void; first += program->rows) {
         ctx->first = whole.first + first;
         ctx->start = whole.start + first;
@@ -70,7 +70,7 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_epoch *epo
             cdl_is_void(program); /* no thread polls the watch again before the next barrier */
         if (is_first) cdl_count_reports(program, ctx);
     }
-    if (is_first && is_void) cdl_restore_reports(program);
+    if (is_first && is_void) cdl_save_reports(program, true);
     if (is_first) cdl_place_outputs(program, 0);
     ctx->first = whole.first;
     ctx->start = whole.start;
@@ -107,7 +107,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         cdl_begin_batch(program, &epoch, &ctx);
         const bool in_parts = ctx.rows > program->rows;
         if (loop->training) {
-            if (thread == 0) cdl_step_begins(program);
+            if (thread == 0) cdl_save_params(program, false);
             if (program->saved_params)
                 cdl_barrier_wait(team, thread); /* before an op changes them */
             if (thread == 0 && program->joined) cdl_begin_joined(program, &ctx);
@@ -120,7 +120,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         cdl_barrier_wait(team, thread);
         const bool learned = loop->training && cdl_update(program, &ctx, team);
         if (cdl_is_void(program)) {
-            if (loop->training && thread == 0) cdl_step_is_void(program);
+            if (loop->training && thread == 0) cdl_save_params(program, true);
             break;
         }
         go_on(&epoch, loop->training, learned);
@@ -236,11 +236,11 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_epoch *epoch, bool tr
     if (half.ctx.rows == 0) return 0;
     cdl_prepare(program, training);
     cdl_watch_begin(&program->watch);
-    if (training) cdl_step_begins(program);
+    if (training) cdl_save_params(program, false);
     cdl_region(cdl_team_size(program), forward_half, &half);
     if (training) cdl_bump_versions(program);
     if (cdl_is_void(program)) {
-        if (training) cdl_step_is_void(program);
+        if (training) cdl_save_params(program, true);
         return half.ctx.rows;
     }
     /* A backward pass, if one follows, reads the weights as they are. */
@@ -285,7 +285,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_epoch *epoch,
     cdl_region(cdl_team_size(program), backward_half, &half);
     const bool is_void = cdl_is_void(program);
     if (is_void)
-        cdl_step_is_void(program);
+        cdl_save_params(program, true);
     else if (program->n_groups)
         cdl_settle(program, &half.ctx);
     cdl_bump_versions(program);

@@ -98,10 +98,9 @@ void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx
 void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx,
                     const struct cdl_sink *to);
 
-/* One thread saves the parameters that forward() changes in training, and restores them if the
- * batch is void (pieces.c). */
-void cdl_step_begins(const struct cdl_program *program);
-void cdl_step_is_void(const struct cdl_program *program);
+/* One thread saves the parameters that forward() changes in training, or (back) restores them, as
+ * when the batch is void (pieces.c). */
+void cdl_save_params(const struct cdl_program *program, bool back);
 
 /* Has a caller's function or an op's input failed? The batch is then void, and the error is told
  * after the run. */
@@ -130,10 +129,9 @@ void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx
 /* Adds the reports of the batch, by one thread, after the barrier behind them. */
 void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx);
 /* micro.c: points the outputs, which have memory for a whole batch, at the samples from `first` on;
- * saves and restores the states of the reports, since a void batch must not change them. */
+ * saves the states of the reports, or (back) restores them: a void batch must not change them. */
 void cdl_place_outputs(const struct cdl_program *program, size_t first);
-void cdl_save_reports(const struct cdl_program *program);
-void cdl_restore_reports(const struct cdl_program *program);
+void cdl_save_reports(const struct cdl_program *program, bool back);
 
 /* Adds the penalties as the loss counts them, once a batch for all its rows; `first_batch`: of a
  * call. */
