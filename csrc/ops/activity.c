@@ -28,7 +28,6 @@ static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const bool counts = !node->shared || cdl_counts_shared(ctx);
     const float part = counts ? 1.0f / (float)cdl_samples_joined(node, ctx) : 0.0f;
-    if (!node->needs[0]) return;
     ctx->kernels->add_penalty_gradients((last - first) * x->lines, x->width, cdl_lines(x, first),
                                         node->attribute[L1] * part, node->attribute[L2] * part,
                                         cdl_grad_lines(y, first), cdl_grad_lines_to(x, first));

@@ -90,7 +90,6 @@ static void add_run(const struct cdl_kernels *kernels, const struct cdl_tensor *
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs[0]) return;
     const struct runs runs = runs_of(x, y);
     const float *dy = cdl_grad_rows(y, first);
     if (runs.straight && x->width == 1) {

@@ -45,7 +45,6 @@ static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t n = (last - first) * x->lines * x->ld;
     float *dx = cdl_grad_rows(x, first);
-    if (!node->needs[0]) return;
     if (cdl_is_bf16(x) || cdl_is_bf16(y)) {
         convert(ctx->kernels, y, cdl_grad_rows(y, first), x, dx, (last - first) * x->lines);
         if (x->dtype == CDL_DTYPE_float16) ctx->kernels->round_numbers(x->dtype, n, dx, dx);
@@ -81,8 +80,8 @@ bool cdl_casts_in_place(const struct cdl_node *node) {
 }
 
 /* A block at a time as floats. */
-void cdl_take_gradient_bf16(const struct cdl_tensor *y, int activation, const float *params,
-                            const struct cdl_context *ctx, size_t first, size_t last) {
+static void apply_to_bf16(const struct cdl_tensor *y, int activation, const float *params,
+                          const struct cdl_context *ctx, size_t first, size_t last) {
     const struct cdl_kernels *kernels = ctx->kernels;
     enum { ROWS = 64 };
     const struct cdl_epilogue epilogue = {
@@ -101,6 +100,18 @@ void cdl_take_gradient_bf16(const struct cdl_tensor *y, int activation, const fl
                                       cdl_bf16(y->grad) + at, y->ld);
         }
     }
+}
+
+void cdl_apply_gradient(const struct cdl_tensor *y, int activation, const float *params,
+                        const struct cdl_context *ctx, size_t first, size_t last) {
+    if (cdl_is_bf16(y)) {
+        apply_to_bf16(y, activation, params, ctx, first, last);
+        return;
+    }
+    const struct cdl_matrix values = cdl_lines(y, first);
+    ctx->kernels->activation_gradient[activation]((last - first) * y->lines, y->width, values,
+                                                  values, cdl_grad_lines(y, first),
+                                                  cdl_grad_lines_to(y, first), params);
 }
 
 const struct cdl_op cdl_op_cast = {

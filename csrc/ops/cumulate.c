@@ -41,7 +41,6 @@ static void forward(CDL_PASS) {
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs[0]) return;
     const struct way way = way_of(node, last - first);
     const bool product = node->numbers[PRODUCT] != 0;
     for (size_t i = 0; i < way.count; i++)

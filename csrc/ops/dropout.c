@@ -35,7 +35,6 @@ static void forward(CDL_PASS) {
 }
 
 static void backward(CDL_PASS) {
-    if (!node->needs[0]) return;
     mask(node, ctx, first, last, cdl_grad_rows(node->out[0], first),
          cdl_grad_rows(node->in[0], first));
 }

@@ -35,7 +35,7 @@ static void add_bf16(const struct cdl_kernels *kernels, size_t floats, float *x,
 static void add_gradients(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     const size_t floats = (last - first) * cdl_sample_floats(x);
-    for (int o = 0; o < node->n_out && node->needs[0]; o++) {
+    for (int o = 0; o < node->n_out; o++) {
         const struct cdl_tensor *y = node->out[o];
         if (!y->grad || y->grad_owner == x->grad_owner) continue;
         if (cdl_is_bf16(x)) {
@@ -55,7 +55,6 @@ static const char *check_stop(const struct cdl_node *node) {
 
 static void copy_gradient(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
-    if (!node->needs[0]) return;
     memcpy(cdl_grad_rows(x, first), cdl_grad_rows(node->out[0], first),
            (last - first) * x->lines * x->ld * sizeof(float));
 }

@@ -118,7 +118,6 @@ static bool gives(const struct cdl_node *node, int k) { return k == VALUE; }
 
 /* Of a table that is a value. */
 static void backward(CDL_PASS) {
-    if (node->n_in <= VALUE || !node->needs[VALUE]) return;
     const struct cdl_tensor *table = node->in[VALUE];
     const struct cdl_range own = cdl_own(ctx, table->lines);
     memset(table->grad + own.first * table->ld, 0,

@@ -59,7 +59,6 @@ static void backward(CDL_PASS) {
     const size_t rows = last - first, x_floats = rows * sample_floats(x);
     float *packed = node->scratch, *out = packed + x_floats, *known = out + x_floats;
     float *dy = known + rows * sample_floats(y);
-    if (!node->needs[0]) return;
     pack(x, cdl_rows(x, first), rows * x->lines, packed);
     pack(y, cdl_rows(y, first), rows * y->lines, known);
     pack(y, cdl_grad_rows(y, first), rows * y->lines, dy);

@@ -23,7 +23,6 @@ static void forward(CDL_PASS) {
 }
 
 static void backward(CDL_PASS) {
-    if (!node->needs[0]) return;
     struct cdl_scoring scoring = scoring_of(node, ctx, first, last);
     scoring.weight = cdl_grad_rows(node->out[0], first);
     scoring.scale = 1.0f;

@@ -244,7 +244,7 @@ static void carry_backward(CDL_PASS) {
     const size_t floats = (last - first) * left->row_floats;
     if (node->begins_at_zero && ctx->iteration + 1 == ctx->iterations)
         memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
-    if (node->needs[0]) copy(node->in[0], first, last, left->grad, node->in[0]->grad);
+    copy(node->in[0], first, last, left->grad, node->in[0]->grad);
     if (!node->is_carried_back) memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
 }
 
@@ -289,8 +289,7 @@ static void element_forward(CDL_PASS) {
 
 static void element_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (node->needs[0])
-        put(y, x, first, last, y->grad, x->grad, place_of(node, ctx, y), ctx->iteration == 0);
+    put(y, x, first, last, y->grad, x->grad, place_of(node, ctx, y), ctx->iteration == 0);
 }
 
 static void collect_forward(CDL_PASS) {
@@ -300,8 +299,7 @@ static void collect_forward(CDL_PASS) {
 
 static void collect_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (node->needs[0])
-        get(x, y->row_floats, first, last, y->grad + place_of(node, ctx, x), x->grad);
+    get(x, y->row_floats, first, last, y->grad + place_of(node, ctx, x), x->grad);
 }
 
 static const char *check_captured(const struct cdl_node *node) {
@@ -313,7 +311,6 @@ static const char *check_captured(const struct cdl_node *node) {
 
 static void captured_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs[0]) return;
     if (ctx->iteration + 1 == ctx->iterations)
         copy(x, first, last, y->grad, x->grad);
     else

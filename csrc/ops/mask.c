@@ -41,7 +41,7 @@ static void forward(CDL_PASS) {
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[KEPT];
-    for (size_t l = first * x->lines; l < last * x->lines && node->needs[0]; l++)
+    for (size_t l = first * x->lines; l < last * x->lines; l++)
         keep(node->out[OF]->data[l] != 0.0f, y->grad + l * y->ld, x->ld, x->grad + l * x->ld);
 }
 

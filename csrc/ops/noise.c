@@ -35,7 +35,6 @@ static void forward(CDL_PASS) {
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
-    if (!node->needs[0]) return;
     const float *dy = cdl_grad_rows(node->out[0], first);
     float *dx = cdl_grad_rows(x, first);
     if (node->numbers[MULTIPLIES] != 0)

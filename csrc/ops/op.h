@@ -219,8 +219,9 @@ struct cdl_op {
     size_t (*thread_floats)(const struct cdl_node *node, size_t rows, bool training);
     /* Forward pass; empty: nothing to compute. */
     struct cdl_phase forward[CDL_MAX_PHASES];
-    /* Backward pass: gradients of the outputs to those of in[k] where needs[k]. An output without a
-     * gradient has grad NULL. Empty: no gradient goes through the op. */
+    /* Backward pass: gradients of the outputs to those of in[k] where needs[k]; of an op without
+     * weights one is needed, at least. An output without a gradient has grad NULL. Empty: no
+     * gradient goes through the op. */
     struct cdl_phase backward[CDL_MAX_PHASES];
     /* Gradients of a thread's share of the parameters over some samples, to a sink. */
     cdl_update_rows_fn *update;
@@ -435,22 +436,15 @@ static inline struct cdl_output cdl_grad_lines_to(const struct cdl_tensor *t, si
  * these, and the producer only for its activation's gradient. */
 bool cdl_casts_in_place(const struct cdl_node *node);
 
-/* cast.c: turns the gradient by a value y of bfloat16 into that by its activation's argument. */
-void cdl_take_gradient_bf16(const struct cdl_tensor *y, int activation, const float *params,
-                            const struct cdl_context *ctx, size_t first, size_t last);
+/* cast.c: turns the gradient by a value y, of samples [first, last), into that by the argument of
+ * an activation whose value it is. */
+void cdl_apply_gradient(const struct cdl_tensor *y, int activation, const float *params,
+                        const struct cdl_context *ctx, size_t first, size_t last);
 
 /* Turns dy into dz: the gradient by the output into that by the activation's argument. */
 static inline void cdl_take_gradient(CDL_PASS) {
-    const struct cdl_tensor *y = node->out[0];
-    if (!cdl_takes_gradient(node)) return;
-    if (cdl_is_bf16(y)) {
-        cdl_take_gradient_bf16(y, (int)node->numbers[0], node->row_param, ctx, first, last);
-        return;
-    }
-    const struct cdl_matrix values = cdl_lines(y, first);
-    ctx->kernels->activation_gradient[(int)node->numbers[0]](
-        (last - first) * y->lines, y->width, values, values, cdl_grad_lines(y, first),
-        cdl_grad_lines_to(y, first), node->row_param);
+    if (cdl_takes_gradient(node))
+        cdl_apply_gradient(node->out[0], (int)node->numbers[0], node->row_param, ctx, first, last);
 }
 
 #endif

@@ -65,7 +65,6 @@ static void forward(CDL_PASS) {
 }
 
 static void backward(CDL_PASS) {
-    if (!node->needs[0]) return;
     drop_lines(node, ctx, first, last, 0.0f, 0.0f, cdl_grad_rows(node->out[0], first),
                cdl_grad_rows(node->in[0], first));
 }

@@ -120,7 +120,6 @@ static void forward(CDL_PASS) {
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs[0]) return;
     const float *dy = cdl_grad_rows(y, first);
     float *dx = cdl_grad_rows(x, first);
     const size_t lines = (last - first) * x->lines;

@@ -161,25 +161,11 @@ static bool applies_gradient(const struct cdl_node *node) {
     return (int)node->numbers[KIND] == CDL_REDUCTION_max;
 }
 
-static void take_gradient(CDL_PASS) {
-    const struct cdl_tensor *y = node->out[0];
-    const int f = node->dx_activation;
-    if (f == CDL_ACTIVATION_linear) return;
-    if (cdl_is_bf16(y)) {
-        cdl_take_gradient_bf16(y, f, node->dx_row_param, ctx, first, last);
-        return;
-    }
-    const struct cdl_matrix values = cdl_lines(y, first);
-    ctx->kernels->activation_gradient[f]((last - first) * y->lines, y->width, values, values,
-                                         cdl_grad_lines(y, first), cdl_grad_lines_to(y, first),
-                                         node->dx_row_param);
-}
-
 static void backward(CDL_PASS) {
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *x = node->in[0];
-    if (!node->needs[0]) return;
-    take_gradient(node, ctx, first, last);
+    if (node->dx_activation != CDL_ACTIVATION_linear)
+        cdl_apply_gradient(node->out[0], node->dx_activation, node->dx_row_param, ctx, first, last);
     if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
         memset(cdl_grad_rows(x, first), 0, (last - first) * cdl_sample_floats(x) * sizeof(float));
     walk(&(struct pool_pass){node, ctx, give}, first, last, NULL);

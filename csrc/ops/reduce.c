@@ -28,7 +28,6 @@ static void forward(CDL_PASS) {
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs[0]) return;
     const struct cdl_cut cut = cdl_cut_of(node, last - first);
     const float *from = cdl_rows(x, first), *to = cdl_rows(y, first);
     const float *dy = cdl_grad_rows(y, first);

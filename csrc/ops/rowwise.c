@@ -28,7 +28,6 @@ static void forward(CDL_PASS) {
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs[0]) return;
     cdl_activation_gradient_fn *d =
         node->op->table ? ctx->kernels->activation_gradient[(int)node->numbers[KIND]]
                         : ctx->kernels->rowwise_gradient[node->op->row];

@@ -87,7 +87,6 @@ static void forward(CDL_PASS) {
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
-    if (!node->needs[0]) return;
     for (size_t l = first * x->lines; l < last * x->lines; l++) {
         const float *places = node->out[PLACES]->data + l * x->ld;
         const float *dy = node->out[VALUES]->grad ? node->out[VALUES]->grad + l * x->ld : NULL;

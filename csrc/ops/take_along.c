@@ -55,7 +55,7 @@ static void forward(CDL_PASS) {
 
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    for (size_t i = first; i < last && node->needs[0]; i++) {
+    for (size_t i = first; i < last; i++) {
         float *dx = cdl_grad_rows(x, i);
         memset(dx, 0, x->lines * x->ld * sizeof(float));
         for (size_t e = 0; e < elements(y); e++) {
