@@ -57,7 +57,7 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
         *out = (struct cdl_row){.name = cdl_ops[row].name,
                                 .params = cdl_ops[row].signature,
                                 .more = cdl_ops[row].meaning,
-                                .table = op->table,
+                                .table = op->table.name,
                                 .gives_gradient = op->backward->run || op->role == CDL_LOSS,
                                 .all_inputs = op->all_inputs,
                                 .effects =

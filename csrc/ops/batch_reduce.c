@@ -129,8 +129,7 @@ static void add_counts(CDL_PASS) {
 }
 
 const struct cdl_op cdl_op_batch_reduce = {
-    .table = "reductions",
-    .table_rows = CDL_N_REDUCTIONS,
+    .table = {"reductions", CDL_N_REDUCTIONS},
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = {{reduce_blocks}, {gather, CDL_ONCE}, {reduce_all, CDL_THREADS}},

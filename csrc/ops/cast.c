@@ -115,8 +115,7 @@ void cdl_apply_gradient(const struct cdl_tensor *y, int activation, const float 
 }
 
 const struct cdl_op cdl_op_cast = {
-    .table = "dtypes",
-    .table_rows = CDL_N_DTYPES,
+    .table = {"dtypes", CDL_N_DTYPES},
     .check = check,
     .forward = forward,
     .backward = backward,

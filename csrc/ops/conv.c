@@ -246,55 +246,29 @@ static void update(CDL_UPDATE) {
     if (transposed) cdl_learn_columns(bias, ctx, rows.n, to, &job.image);
 }
 
+#define CONVOLUTION                                                                                \
+    .role = CDL_WINDOWS, .table = {"activations", CDL_N_ACTIVATIONS},                              \
+    .code_bytes = cdl_windowing_bytes, .derive = derive, .flops = flops,                           \
+    .thread_floats = thread_floats, .forward = forward, .backward = backward, .update = update,    \
+    .pieces = pieces, .forward_pieces = forward_pieces, .backward_pieces = backward_pieces,        \
+    .take_gradient = cdl_take_gradient, .any_samples = true, .absorbs_gradient = true,             \
+    .polls = true, .applies_gradient = cdl_always
+
 const struct cdl_op cdl_op_conv = {
-    .role = CDL_WINDOWS,
-    .table = "activations",
-    .table_rows = CDL_N_ACTIVATIONS,
+    CONVOLUTION,
     .check = check,
-    .code_bytes = cdl_windowing_bytes,
-    .derive = derive,
     .follows = follows,
     .scratch_floats = scratch_floats,
     .folds = CDL_FOLDS_COLUMNS,
-    .flops = flops,
-    .thread_floats = thread_floats,
-    .forward = forward,
-    .backward = backward,
-    .update = update,
-    .pieces = pieces,
-    .forward_pieces = forward_pieces,
-    .backward_pieces = backward_pieces,
-    .take_gradient = cdl_take_gradient,
-    .any_samples = true,
-    .absorbs_gradient = true,
-    .polls = true,
     .reads_back = cdl_product_reads_back,
-    .applies_gradient = cdl_always,
     .bf16 = CDL_BF16_PAIRS,
     .parts = CDL_BY_LINES,
 };
 
 const struct cdl_op cdl_op_conv_transpose = {
-    .role = CDL_WINDOWS,
+    CONVOLUTION,
     .row = CDL_TO_IMAGE,
-    .table = "activations",
-    .table_rows = CDL_N_ACTIVATIONS,
     .check = check_transposed,
-    .code_bytes = cdl_windowing_bytes,
-    .derive = derive,
     .folds = CDL_FOLDS_ROWS,
-    .flops = flops,
-    .thread_floats = thread_floats,
-    .forward = forward,
-    .backward = backward,
-    .update = update,
-    .pieces = pieces,
-    .forward_pieces = forward_pieces,
-    .backward_pieces = backward_pieces,
-    .take_gradient = cdl_take_gradient,
-    .any_samples = true,
-    .absorbs_gradient = true,
-    .polls = true,
-    .applies_gradient = cdl_always,
     .parts = CDL_BY_MICRO_BATCHES,
 };

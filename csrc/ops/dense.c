@@ -238,8 +238,7 @@ static void update(CDL_UPDATE) {
 
 const struct cdl_op cdl_op_dense = {
     .role = CDL_DENSE,
-    .table = "activations",
-    .table_rows = CDL_N_ACTIVATIONS,
+    .table = {"activations", CDL_N_ACTIVATIONS},
     .check = check,
     .folds = CDL_FOLDS_COLUMNS,
     .flops = flops,

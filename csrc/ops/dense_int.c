@@ -143,8 +143,7 @@ static void update(CDL_UPDATE) {
 }
 
 const struct cdl_op cdl_op_dense_int = {
-    .table = "activations",
-    .table_rows = CDL_N_ACTIVATIONS,
+    .table = {"activations", CDL_N_ACTIVATIONS},
     .check = check,
     .flops = flops,
     .thread_floats = thread_floats,

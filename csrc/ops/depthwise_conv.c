@@ -217,8 +217,7 @@ static void update(CDL_UPDATE) {
 
 const struct cdl_op cdl_op_depthwise_conv = {
     .role = CDL_WINDOWS,
-    .table = "activations",
-    .table_rows = CDL_N_ACTIVATIONS,
+    .table = {"activations", CDL_N_ACTIVATIONS},
     .check = check,
     .code_bytes = cdl_windowing_bytes,
     .derive = cdl_derive_windowing,

@@ -25,8 +25,7 @@ static void forward(CDL_PASS) {
 }
 
 const struct cdl_op cdl_op_draw = {
-    .table = "draws",
-    .table_rows = CDL_N_DRAWS,
+    .table = {"draws", CDL_N_DRAWS},
     .check = check,
     .forward = forward,
     .parts = CDL_BY_MICRO_BATCHES,

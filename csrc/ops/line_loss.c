@@ -31,8 +31,7 @@ static void backward(CDL_PASS) {
 }
 
 const struct cdl_op cdl_op_line_loss = {
-    .table = "losses",
-    .table_rows = CDL_N_LOSSES,
+    .table = {"losses", CDL_N_LOSSES},
     .check = check,
     .scratch_floats = cdl_loss_floats,
     .forward = forward,

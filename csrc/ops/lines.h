@@ -15,7 +15,7 @@ struct cdl_axis {
 enum { CDL_OUTER, CDL_N, CDL_INNER, CDL_AXIS };
 
 static inline struct cdl_axis cdl_axis_of(const struct cdl_node *node) {
-    const int64_t *n = node->numbers + (node->op->table ? 1 : 0);
+    const int64_t *n = node->numbers + (node->op->table.name ? 1 : 0);
     return (struct cdl_axis){(size_t)n[CDL_OUTER], (size_t)n[CDL_N], (size_t)n[CDL_INNER]};
 }
 

@@ -40,8 +40,7 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 
 const struct cdl_op cdl_op_loss = {
     .role = CDL_LOSS,
-    .table = "losses",
-    .table_rows = CDL_N_LOSSES,
+    .table = {"losses", CDL_N_LOSSES},
     .check = check,
     .scratch_floats = cdl_loss_floats,
     .forward = forward,

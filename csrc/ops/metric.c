@@ -33,24 +33,8 @@ static void forward(CDL_PASS) {
     (is_loss(node) ? ctx->kernels->loss[kind] : ctx->kernels->metric[kind])(&scoring);
 }
 
-const struct cdl_op cdl_op_metric = {
-    .table = "metrics",
-    .table_rows = CDL_N_METRICS,
-    .check = check,
-    .scratch_floats = scratch_floats,
-    .forward = forward,
-    .report = cdl_report_mean,
-    .parts = CDL_BY_MICRO_BATCHES,
-    .lanes = &cdl_lanes_scoring,
-};
-
-const struct cdl_op cdl_op_measure = {
-    .table = "losses",
-    .table_rows = CDL_N_LOSSES,
-    .check = check,
-    .scratch_floats = scratch_floats,
-    .forward = forward,
-    .report = cdl_report_mean,
-    .parts = CDL_BY_MICRO_BATCHES,
-    .lanes = &cdl_lanes_scoring,
-};
+#define MEAN                                                                                       \
+    .check = check, .scratch_floats = scratch_floats, .forward = forward,                          \
+    .report = cdl_report_mean, .parts = CDL_BY_MICRO_BATCHES, .lanes = &cdl_lanes_scoring
+const struct cdl_op cdl_op_metric = {MEAN, .table = {"metrics", CDL_N_METRICS}};
+const struct cdl_op cdl_op_measure = {MEAN, .table = {"losses", CDL_N_LOSSES}};

@@ -196,8 +196,10 @@ struct cdl_op {
     enum cdl_role role;
     enum cdl_bf16_use bf16;
     enum cdl_parts parts;
-    const char *table; /* table whose row number 0 names: "activations", ... or NULL */
-    int table_rows;    /* rows of that table */
+    struct {
+        const char *name; /* NULL: none */
+        int rows;
+    } table; /* whose row number 0 names: "activations", ... */
     int row; /* variant within a family of ops that share functions, each an op of its own name */
     const char *(*check)(const struct cdl_node *node); /* error and expectation; NULL: all fits */
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);

@@ -173,8 +173,7 @@ static void backward(CDL_PASS) {
 
 const struct cdl_op cdl_op_pool = {
     .role = CDL_WINDOWS,
-    .table = "reductions",
-    .table_rows = CDL_N_REDUCTIONS,
+    .table = {"reductions", CDL_N_REDUCTIONS},
     .check = check,
     .code_bytes = cdl_windowing_bytes,
     .derive = cdl_derive_windowing,

@@ -458,8 +458,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
 static bool follows(const struct cdl_node *node, bool training) { return true; }
 
 const struct cdl_op cdl_op_recurrent = {
-    .table = "activations",
-    .table_rows = CDL_N_ACTIVATIONS,
+    .table = {"activations", CDL_N_ACTIVATIONS},
     .check = check,
     .scratch_floats = scratch_floats,
     .derived_parts = derived_parts,

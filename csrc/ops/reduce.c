@@ -45,8 +45,7 @@ static void backward(CDL_PASS) {
 }
 
 const struct cdl_op cdl_op_reduce = {
-    .table = "reductions",
-    .table_rows = CDL_N_REDUCTIONS,
+    .table = {"reductions", CDL_N_REDUCTIONS},
     .check = cdl_check_cut,
     .flops = flops,
     .forward = forward,

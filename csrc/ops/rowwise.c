@@ -20,8 +20,8 @@ static double flops(const struct cdl_node *node) {
 
 static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    cdl_activation_fn *f = node->op->table ? ctx->kernels->activation[(int)node->numbers[KIND]]
-                                           : ctx->kernels->rowwise[node->op->row];
+    cdl_activation_fn *f = node->op->table.name ? ctx->kernels->activation[(int)node->numbers[KIND]]
+                                                : ctx->kernels->rowwise[node->op->row];
     f((last - first) * x->lines, y->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
       node->row_param);
 }
@@ -29,46 +29,23 @@ static void forward(CDL_PASS) {
 static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     cdl_activation_gradient_fn *d =
-        node->op->table ? ctx->kernels->activation_gradient[(int)node->numbers[KIND]]
-                        : ctx->kernels->rowwise_gradient[node->op->row];
+        node->op->table.name ? ctx->kernels->activation_gradient[(int)node->numbers[KIND]]
+                             : ctx->kernels->rowwise_gradient[node->op->row];
     d((last - first) * x->lines, y->width, cdl_lines(x, first), cdl_lines(y, first),
       cdl_grad_lines(y, first), cdl_grad_lines_to(x, first), node->row_param);
 }
 
+#define BY_LINE .check = check, .flops = flops, .forward = forward, .backward = backward
 const struct cdl_op cdl_op_activation = {
-    .table = "activations",
-    .table_rows = CDL_N_ACTIVATIONS,
-    .check = check,
-    .flops = flops,
-    .forward = forward,
-    .backward = backward,
+    BY_LINE,
+    .table = {"activations", CDL_N_ACTIVATIONS},
     .any_samples = true,
     .bf16 = CDL_BF16_THROUGH_FLOATS,
     .parts = CDL_BY_MICRO_BATCHES,
     .lanes = &cdl_lanes_elementwise,
 };
-
-const struct cdl_op cdl_op_softmax = {
-    .row = CDL_ROWWISE_softmax,
-    .check = check,
-    .flops = flops,
-    .forward = forward,
-    .backward = backward,
-    .any_samples = true,
-    .parts = CDL_BY_MICRO_BATCHES,
-};
-const struct cdl_op cdl_op_log_softmax = {.row = CDL_ROWWISE_log_softmax,
-                                          .check = check,
-                                          .flops = flops,
-                                          .forward = forward,
-                                          .backward = backward};
-const struct cdl_op cdl_op_sparsemax = {.row = CDL_ROWWISE_sparsemax,
-                                        .check = check,
-                                        .flops = flops,
-                                        .forward = forward,
-                                        .backward = backward};
-const struct cdl_op cdl_op_glu = {.row = CDL_ROWWISE_glu,
-                                  .check = check,
-                                  .flops = flops,
-                                  .forward = forward,
-                                  .backward = backward};
+const struct cdl_op cdl_op_softmax = {BY_LINE, .row = CDL_ROWWISE_softmax, .any_samples = true,
+                                      .parts = CDL_BY_MICRO_BATCHES};
+const struct cdl_op cdl_op_log_softmax = {BY_LINE, .row = CDL_ROWWISE_log_softmax};
+const struct cdl_op cdl_op_sparsemax = {BY_LINE, .row = CDL_ROWWISE_sparsemax};
+const struct cdl_op cdl_op_glu = {BY_LINE, .row = CDL_ROWWISE_glu};

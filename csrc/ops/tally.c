@@ -267,8 +267,7 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 static size_t state_doubles(const struct cdl_node *node) { return row_of(node)->doubles(node); }
 
 const struct cdl_op cdl_op_tally = {
-    .table = "tallies",
-    .table_rows = CDL_N_TALLIES,
+    .table = {"tallies", CDL_N_TALLIES},
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

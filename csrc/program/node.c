@@ -7,7 +7,7 @@
 #include "program/program.h"
 
 static bool names_a_row(const struct cdl_node *node) {
-    return node->numbers[0] >= 0 && node->numbers[0] < node->op->table_rows;
+    return node->numbers[0] >= 0 && node->numbers[0] < node->op->table.rows;
 }
 
 /* Are some of the node's values shared and others not? Only ops that say `mixes` may have both. */
@@ -58,7 +58,8 @@ static const char *check(const struct cdl_node *node, const char *signature, boo
                "outputs: expected as many as the op gives");
     CDL_EXPECT(counts_fit(part_of(signature, 2), node->n_numbers),
                "numbers: expected as many as the op takes");
-    CDL_EXPECT(!op->table || names_a_row(node), "kind, activation: expected a row of its table");
+    CDL_EXPECT(!op->table.name || names_a_row(node),
+               "kind, activation: expected a row of its table");
     CDL_EXPECT(op->bf16 >= CDL_BF16_READ || node->arithmetic == CDL_THROUGH_FLOATS ||
                    !any_bf16(node),
                "expected no values of bfloat16");
