@@ -19,7 +19,6 @@
 #endif
 
 #include "base/thread_pool.h"
-#include "base/pause.h"
 #include "base/watch.h"
 
 #ifdef _OPENMP
@@ -170,15 +169,6 @@ static void fpu_leave(fpu_mode mode) {}
 /* The mode in which this thread came into the region that it is in. */
 static _Thread_local fpu_mode outer_mode;
 
-static void run(void (*work)(void *, struct cdl_team *, int), void *arg, struct cdl_team *team,
-                int thread) {
-    const fpu_mode before = outer_mode; /* a function of the caller's may run a region too */
-    outer_mode = fpu_enter();
-    work(arg, team, thread);
-    fpu_leave(outer_mode);
-    outer_mode = before;
-}
-
 void cdl_region_leave(void) { fpu_leave(outer_mode); }
 void cdl_region_enter(void) { outer_mode = fpu_enter(); }
 
@@ -188,18 +178,21 @@ struct region {
     struct cdl_team *team;
 };
 
-static void enter(void *given, int thread) {
+static void run(void *given, int thread) {
     const struct region *region = given;
-    run(region->work, region->arg, region->team, thread);
+    const fpu_mode before = outer_mode; /* a function of the caller's may run a region too */
+    outer_mode = fpu_enter();
+    region->work(region->arg, region->team, thread);
+    fpu_leave(outer_mode);
+    outer_mode = before;
 }
 
 void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *arg) {
     struct cdl_team team = {.size = size};
     struct region region = {work, arg, &team};
-    if (size > 1 && !atomic_load(&forked) && cdl_thread_pool_run(&team.size, enter, &region))
-        return;
+    if (size > 1 && !atomic_load(&forked) && cdl_thread_pool_run(&team.size, run, &region)) return;
     team.size = 1;
-    run(work, arg, &team, 0);
+    run(&region, 0);
 }
 
 /* ---- the barrier -------------------------------------------------------------------------------
@@ -230,9 +223,18 @@ static bool has_changed(const atomic_uint *word, unsigned value) {
     return atomic_load_explicit(word, memory_order_acquire) != value;
 }
 
+/* What a thread does between two looks at what it waits for. */
+static void pause_shortly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory"); /* some 10 ns; yield takes a single cycle */
+#endif
+}
+
 /* A look at the clock takes as long as a few pauses, of 10 to 50 ns each. */
 static bool spin(const atomic_uint *word, unsigned value) {
-    for (int i = 0; i < 32 && !has_changed(word, value); i++) cdl_pause();
+    for (int i = 0; i < 32 && !has_changed(word, value); i++) pause_shortly();
     return has_changed(word, value);
 }
 
