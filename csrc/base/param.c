@@ -7,30 +7,27 @@
 
 const float cdl_zeros[CDL_PANEL];
 
+static cdl_status create(struct cdl_param like, bool pairs, struct cdl_param **out) {
+    if (pairs)
+        like.pairs = (void *)cdl_alloc(cdl_bf16_padded(like.rows) / 2 * cdl_bf16_padded(like.cols));
+    else
+        like.w = cdl_alloc(cdl_param_floats(&like));
+    *out = like.pairs || like.w ? malloc(sizeof like) : NULL;
+    if (*out)
+        **out = like;
+    else
+        cdl_free(pairs ? (void *)like.pairs : like.w);
+    return *out ? CDL_OK : CDL_ERR_NO_MEMORY;
+}
+
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out) {
-    struct cdl_param *param = calloc(1, sizeof *param);
-    if (!param) return CDL_ERR_NO_MEMORY;
-    *param = (struct cdl_param){.rows = rows, .cols = cols, .matrix = matrix, .version = 1};
-    param->w = cdl_alloc(cdl_param_floats(param));
-    if (!param->w) {
-        free(param);
-        return CDL_ERR_NO_MEMORY;
-    }
-    *out = param;
-    return CDL_OK;
+    return create((struct cdl_param){.rows = rows, .cols = cols, .matrix = matrix, .version = 1},
+                  false, out);
 }
 
 cdl_status cdl_param_create_pairs(size_t rows, size_t cols, struct cdl_param **out) {
-    struct cdl_param *param = calloc(1, sizeof *param);
-    if (!param) return CDL_ERR_NO_MEMORY;
-    *param = (struct cdl_param){.rows = rows, .cols = cols, .matrix = true, .version = 1};
-    param->pairs = (void *)cdl_alloc(cdl_bf16_padded(rows) / 2 * cdl_bf16_padded(cols));
-    if (!param->pairs) {
-        free(param);
-        return CDL_ERR_NO_MEMORY;
-    }
-    *out = param;
-    return CDL_OK;
+    return create((struct cdl_param){.rows = rows, .cols = cols, .matrix = true, .version = 1},
+                  true, out);
 }
 
 void cdl_param_destroy(struct cdl_param *param) {

@@ -189,11 +189,6 @@ CDL_INLINE void int_tile(const enum int_way way, const size_t mr, const size_t n
     }
 }
 
-/* How far to the left the bits of integer k of a word are brought, before all go to the right. */
-CDL_INLINE int bits_left(size_t bits, size_t k) {
-    return (int)(bits == 8 ? 24 - 8 * k : k < 4 ? 28 - 8 * k : 56 - 8 * k);
-}
-
 /* The same of a group's words, with x and the sums floats. */
 CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const float *const *x,
                            size_t at, size_t words, struct cdl_matrix panel, float *to) {
@@ -205,7 +200,7 @@ CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const 
     }
     for (size_t end = at + words * each; at < end; b += panel.ld) {
         for (size_t k = 0; k < each; k++, at++) {
-            const int left = bits_left(bits, k);
+            const int left = cdl_int_left(bits, k);
             vf w[INT_NV];
             CDL_UNROLL for (size_t j = 0; j < nv; j++) {
                 const vu word = (vu)vf_load(b + j * CDL_VLEN);

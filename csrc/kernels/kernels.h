@@ -179,12 +179,14 @@ static inline size_t cdl_int_words(size_t rows, size_t bits) { return (rows * bi
 static inline size_t cdl_int_depth(size_t k, size_t block, size_t bits) {
     return k / block * cdl_int_words(block, bits) + cdl_int_words(k % block, bits);
 }
-/* Integer k of a word. */
+/* Integer k of a word: its bits are brought so far to the left, and all to the right then. */
+static inline int cdl_int_left(size_t bits, size_t k) {
+    return (int)(bits == 8 ? 24 - 8 * k : k < 4 ? 28 - 8 * k : 56 - 8 * k);
+}
 static inline int32_t cdl_int_of(const float *word, size_t bits, size_t k) {
     uint32_t all;
     memcpy(&all, word, sizeof all);
-    const size_t left = bits == 8 ? 24 - 8 * k : k < 4 ? 28 - 8 * k : 56 - 8 * k;
-    return (int32_t)(all << left) >> (32 - bits);
+    return (int32_t)(all << cdl_int_left(bits, k)) >> (32 - bits);
 }
 /* Floats of a line whose groups are filled up; and those, what a register may write behind, and the
  * groups' sums, or the line's bytes. */
