@@ -150,81 +150,64 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
 
 /* ---- passes ---------------------------------------------------------------------------------- */
 
-/* A pass of a convolution: `image` if it writes its image. */
-struct convolution_pass {
-    const struct cdl_node *node;
-    const struct cdl_context *ctx;
-    bool forward, image;
-};
-
-static struct convolution_pass pass_of(const struct cdl_node *node, const struct cdl_context *ctx,
-                                       bool back) {
-    return (struct convolution_pass){node, ctx, !back, back != cdl_writes_image(node)};
-}
-
-static void convolve(const void *who, size_t first, size_t last, const struct cdl_band *band) {
-    const struct convolution_pass *pass = who;
+static void convolve(const struct cdl_window_pass *pass, size_t first, size_t last,
+                     const struct cdl_band *band) {
     const struct cdl_node *node = pass->node;
+    const bool image = cdl_pass_writes_image(pass);
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *in = node->in[0], *out = node->out[0];
     if (cdl_is_bf16(in)) {
-        convolve_bf16(node, pass->ctx, pass->image, first, last, band);
+        convolve_bf16(node, pass->ctx, image, first, last, band);
         return;
     }
-    const struct cdl_param *b = pass->forward ? node->param[BIAS] : NULL;
+    const struct cdl_param *b = pass->back ? NULL : node->param[BIAS];
     const struct cdl_epilogue epilogue =
-        pass->forward ? cdl_activation_of(node) : cdl_activation_gradient_of(node, first);
+        pass->back ? cdl_activation_gradient_of(node, first) : cdl_activation_of(node);
     struct cdl_convolution job =
-        convolution_of(node, &code->window, pass->forward ? in->data : in->grad,
-                       pass->forward ? out->data : out->grad, first);
-    job.spans = pass->image ? &code->to_image : &code->to_map;
+        convolution_of(node, &code->window, pass->back ? in->grad : in->data,
+                       pass->back ? out->grad : out->data, first);
+    job.spans = image ? &code->to_image : &code->to_map;
     job.band = band;
     if (code->keeps_winograd) job.winograd_weights = node->scratch;
-    (pass->image ? cdl_convolve_back : cdl_convolve)(&job, pass->ctx, last - first, b ? b->w : NULL,
-                                                     &epilogue, pass->ctx->scratch);
+    (image ? cdl_convolve_back : cdl_convolve)(&job, pass->ctx, last - first, b ? b->w : NULL,
+                                               &epilogue, pass->ctx->scratch);
 }
 
 static void forward(CDL_PASS) {
-    const struct convolution_pass pass = pass_of(node, ctx, false);
-    convolve(&pass, first, last, NULL);
+    convolve(&(struct cdl_window_pass){node, ctx, false}, first, last, NULL);
 }
 
 static void backward(CDL_PASS) {
-    const struct convolution_pass pass = pass_of(node, ctx, true);
     cdl_take_gradient(node, ctx, first, last);
-    if (node->needs[0]) convolve(&pass, first, last, NULL);
+    if (node->needs[0]) convolve(&(struct cdl_window_pass){node, ctx, true}, first, last, NULL);
 }
 
 /* Pieces of a pass over samples: bands of what is written of each. With many samples they are
  * whole, since what is made ready for a call is made for each band. */
-static struct cdl_bands bands_of(const struct convolution_pass *pass, size_t rows) {
+static struct cdl_bands bands_of(const struct cdl_window_pass *pass, size_t rows) {
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
-    const struct cdl_bands bands = cdl_window_bands(&code->window, pass->image, rows);
+    const struct cdl_bands bands = cdl_window_bands(pass, rows);
     if (cdl_is_bf16(node->in[0]) || bands.n == 1) return bands;
     const struct cdl_convolution job = convolution_of(node, &code->window, NULL, NULL, 0);
-    return cdl_convolution_bands(&job, pass->image);
+    return cdl_convolution_bands(&job, cdl_pass_writes_image(pass));
 }
 
 static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    const struct convolution_pass pass = pass_of(node, NULL, back);
+    const struct cdl_window_pass pass = {node, NULL, back};
     return back && !node->needs[0] ? 0 : rows * bands_of(&pass, rows).n;
 }
 
-static void run_pieces(const struct convolution_pass *pass, size_t first, size_t last) {
-    const struct cdl_windowing *code = pass->node->code;
-    cdl_each_band(bands_of(pass, pass->ctx->rows), &code->window, pass->image, first, last,
-                  convolve, pass);
+static void run_pieces(const struct cdl_window_pass *pass, size_t first, size_t last) {
+    cdl_each_band(pass, bands_of(pass, pass->ctx->rows), first, last, convolve);
 }
 
 static void forward_pieces(CDL_PASS) {
-    const struct convolution_pass pass = pass_of(node, ctx, false);
-    run_pieces(&pass, first, last);
+    run_pieces(&(struct cdl_window_pass){node, ctx, false}, first, last);
 }
 
 static void backward_pieces(CDL_PASS) {
-    const struct convolution_pass pass = pass_of(node, ctx, true);
-    run_pieces(&pass, first, last);
+    run_pieces(&(struct cdl_window_pass){node, ctx, true}, first, last);
 }
 
 static void update(CDL_UPDATE) {

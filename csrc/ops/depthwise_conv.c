@@ -71,16 +71,9 @@ static void multiply(void *who, const struct cdl_places *row) {
     for (size_t i = 0; i < row->n; i++) finish(job, 1, 1, row->to + i * row->to_step, 1);
 }
 
-/* A pass over the node: what convolve() sees of it. */
-struct depthwise_pass {
-    const struct cdl_node *node;
-    const struct cdl_context *ctx;
-    bool back;
-};
-
 /* Samples [first, last), or a band of one, from one field to the other. */
-static void convolve(const void *who, size_t first, size_t last, const struct cdl_band *band) {
-    const struct depthwise_pass *pass = who;
+static void convolve(const struct cdl_window_pass *pass, size_t first, size_t last,
+                     const struct cdl_band *band) {
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -110,31 +103,29 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
 }
 
 static void forward(CDL_PASS) {
-    convolve(&(struct depthwise_pass){node, ctx, false}, first, last, NULL);
+    convolve(&(struct cdl_window_pass){node, ctx, false}, first, last, NULL);
 }
 
 static void backward(CDL_PASS) {
     cdl_take_gradient(node, ctx, first, last);
-    if (node->needs[0]) convolve(&(struct depthwise_pass){node, ctx, true}, first, last, NULL);
+    if (node->needs[0]) convolve(&(struct cdl_window_pass){node, ctx, true}, first, last, NULL);
 }
 
 static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    const struct cdl_windowing *code = node->code;
-    return back && !node->needs[0] ? 0 : rows * cdl_window_bands(&code->window, back, rows).n;
+    const struct cdl_window_pass pass = {node, NULL, back};
+    return back && !node->needs[0] ? 0 : rows * cdl_window_bands(&pass, rows).n;
 }
 
-static void run_pieces(const struct depthwise_pass *pass, size_t first, size_t last) {
-    const struct cdl_windowing *code = pass->node->code;
-    cdl_each_band(cdl_window_bands(&code->window, pass->back, pass->ctx->rows), &code->window,
-                  pass->back, first, last, convolve, pass);
+static void run_pieces(const struct cdl_window_pass *pass, size_t first, size_t last) {
+    cdl_each_band(pass, cdl_window_bands(pass, pass->ctx->rows), first, last, convolve);
 }
 
 static void forward_pieces(CDL_PASS) {
-    run_pieces(&(struct depthwise_pass){node, ctx, false}, first, last);
+    run_pieces(&(struct cdl_window_pass){node, ctx, false}, first, last);
 }
 
 static void backward_pieces(CDL_PASS) {
-    run_pieces(&(struct depthwise_pass){node, ctx, true}, first, last);
+    run_pieces(&(struct cdl_window_pass){node, ctx, true}, first, last);
 }
 
 /* Sums of the weights of taps [first, last). */

@@ -116,15 +116,9 @@ static void give(void *who, const struct cdl_places *row) {
                                           (struct cdl_output){dx, row->from_step});
 }
 
-struct pool_pass {
-    const struct cdl_node *node;
-    const struct cdl_context *ctx;
-    cdl_places_fn *visit;
-};
-
 /* Samples [first, last), or a band of one. */
-static void walk(const void *who, size_t first, size_t last, const struct cdl_band *band) {
-    const struct pool_pass *pass = who;
+static void walk(const struct cdl_window_pass *pass, size_t first, size_t last,
+                 const struct cdl_band *band) {
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
     const struct cdl_field image = cdl_field_of(node->in[0], node->in[0]->data, first);
@@ -137,22 +131,22 @@ static void walk(const void *who, size_t first, size_t last, const struct cdl_ba
     const size_t most = some ? AT_A_TIME / image.sample : 1;
     for (size_t i = 0, n; i < last - first && !cdl_stopped(pass->ctx); i += n) {
         n = cdl_min(last - first - i, most);
-        cdl_walk(&walk, i, n, pass->visit, &job);
+        cdl_walk(&walk, i, n, pass->back ? give : reduce, &job);
     }
 }
 
-static void forward(CDL_PASS) { walk(&(struct pool_pass){node, ctx, reduce}, first, last, NULL); }
+static void forward(CDL_PASS) {
+    walk(&(struct cdl_window_pass){node, ctx, false}, first, last, NULL);
+}
 
 /* Backward windows may overlap: pieces are samples. */
 static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    const struct cdl_windowing *code = node->code;
-    return back ? rows : rows * cdl_window_bands(&code->window, false, rows).n;
+    return back ? rows : rows * cdl_window_bands(&(struct cdl_window_pass){node}, rows).n;
 }
 
 static void forward_pieces(CDL_PASS) {
-    const struct cdl_windowing *code = node->code;
-    cdl_each_band(cdl_window_bands(&code->window, false, ctx->rows), &code->window, false, first,
-                  last, walk, &(struct pool_pass){node, ctx, reduce});
+    const struct cdl_window_pass pass = {node, ctx, false};
+    cdl_each_band(&pass, cdl_window_bands(&pass, ctx->rows), first, last, walk);
 }
 
 /* The largest number of a window is y, so a gradient of it is one of y: before the gradient is
@@ -168,7 +162,7 @@ static void backward(CDL_PASS) {
         cdl_apply_gradient(node->out[0], node->dx_activation, node->dx_row_param, ctx, first, last);
     if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
         memset(cdl_grad_rows(x, first), 0, (last - first) * cdl_sample_floats(x) * sizeof(float));
-    walk(&(struct pool_pass){node, ctx, give}, first, last, NULL);
+    walk(&(struct cdl_window_pass){node, ctx, true}, first, last, NULL);
 }
 
 const struct cdl_op cdl_op_pool = {

@@ -117,20 +117,23 @@ void cdl_derive_windowing(const struct cdl_node *node, const struct cdl_kernels 
 /* Samples from which on they are not cut. */
 enum { MANY = 64 };
 
-struct cdl_bands cdl_window_bands(const struct cdl_window *window, bool back, size_t rows) {
-    const size_t numbers = cdl_band_numbers(window, back);
+struct cdl_bands cdl_window_bands(const struct cdl_window_pass *pass, size_t rows) {
+    const struct cdl_windowing *code = pass->node->code;
+    const size_t numbers = cdl_band_numbers(&code->window, cdl_pass_writes_image(pass));
     return rows < MANY ? (struct cdl_bands){numbers, 1} : (struct cdl_bands){1, numbers};
 }
 
-void cdl_each_band(struct cdl_bands bands, const struct cdl_window *window, bool back, size_t first,
-                   size_t last, cdl_band_fn *visit, const void *who) {
-    const size_t all = cdl_band_numbers(window, back);
+void cdl_each_band(const struct cdl_window_pass *pass, struct cdl_bands bands, size_t first,
+                   size_t last, cdl_band_fn *visit) {
+    const struct cdl_windowing *code = pass->node->code;
+    const bool image = cdl_pass_writes_image(pass);
+    const size_t all = cdl_band_numbers(&code->window, image);
     while (first < last) {
         const struct cdl_rectangle at = cdl_next_rectangle(&first, last, bands.n);
         const size_t end = at.inner_end * bands.numbers;
-        const struct cdl_band band = {cdl_band_axis(window, back), at.inner * bands.numbers,
+        const struct cdl_band band = {cdl_band_axis(&code->window, image), at.inner * bands.numbers,
                                       cdl_min(end, all)};
         const bool whole = at.inner == 0 && at.inner_end == bands.n;
-        visit(who, at.outer, at.outer_end, whole ? NULL : &band);
+        visit(pass, at.outer, at.outer_end, whole ? NULL : &band);
     }
 }

@@ -47,12 +47,22 @@ struct cdl_windowing {
 size_t cdl_windowing_bytes(const struct cdl_node *node);
 void cdl_derive_windowing(const struct cdl_node *node, const struct cdl_kernels *kernels);
 
-/* Calls visit() for what pieces [first, last) cover: whole samples, or (band) a band of one. */
-typedef void cdl_band_fn(const void *who, size_t first, size_t last, const struct cdl_band *band);
-void cdl_each_band(struct cdl_bands bands, const struct cdl_window *window, bool back, size_t first,
-                   size_t last, cdl_band_fn *visit, const void *who);
+struct cdl_window_pass {
+    const struct cdl_node *node;
+    const struct cdl_context *ctx;
+    bool back;
+};
+static inline bool cdl_pass_writes_image(const struct cdl_window_pass *pass) {
+    return pass->back != cdl_writes_image(pass->node);
+}
 
-/* The same for ops that write each number of a window's map, or image, by itself. */
-struct cdl_bands cdl_window_bands(const struct cdl_window *window, bool back, size_t rows);
+/* Calls visit() for what pieces [first, last) cover: whole samples, or (band) a band of one. */
+typedef void cdl_band_fn(const struct cdl_window_pass *pass, size_t first, size_t last,
+                         const struct cdl_band *band);
+void cdl_each_band(const struct cdl_window_pass *pass, struct cdl_bands bands, size_t first,
+                   size_t last, cdl_band_fn *visit);
+
+/* Bands of ops that write each number of a window's map, or image, by itself. */
+struct cdl_bands cdl_window_bands(const struct cdl_window_pass *pass, size_t rows);
 
 #endif
