@@ -140,7 +140,16 @@ static __attribute__((noinline)) void dot_some(size_t k, const float *const a[DO
     CDL_UNROLL for (size_t r = 0; r < DOT_ROWS; r++) sum[r] = vf_joined(part[r]);
 }
 
-/* Longer rows: their registers of sums transposed and added up, as vf_sum adds lanes. */
+/* Sums of the lanes of as many registers as one has lanes, each in the order of vf_sum. */
+CDL_INLINE vf vf_sums(vf v[CDL_VLEN]) {
+    vf_transpose(v);
+    CDL_UNROLL for (size_t step = CDL_VLEN / 2; step > 0; step /= 2) {
+        CDL_UNROLL for (size_t t = 0; t < step; t++) v[t] += v[t + step];
+    }
+    return v[0];
+}
+
+/* Longer rows: a register of sums for each. */
 static void dot_long(size_t rows, size_t k, const float *a, size_t lda, const float *w,
                      const vf rest[PARTS], float bias, float *c) {
     vf sum[CDL_VLEN];
@@ -154,11 +163,7 @@ static void dot_long(size_t rows, size_t k, const float *a, size_t lda, const fl
         for (size_t r = 0; r < rows; r++) c[r] = bias + vf_sum(sum[r]);
         return;
     }
-    vf_transpose(sum);
-    CDL_UNROLL for (size_t step = CDL_VLEN / 2; step > 0; step /= 2) {
-        CDL_UNROLL for (size_t t = 0; t < step; t++) sum[t] += sum[t + step];
-    }
-    vf_store(c, vf_splat(bias) + sum[0]);
+    vf_store(c, vf_splat(bias) + vf_sums(sum));
 }
 
 static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded, const float *w,
@@ -222,11 +227,7 @@ static void dot_panels(const struct cdl_param *w, size_t row, size_t rows, size_
                 else
                     panel_sums(left > g ? left - g : 0, w, x, row + r + g, sum + g);
             }
-            vf_transpose(sum);
-            CDL_UNROLL for (size_t step = CDL_VLEN / 2; step > 0; step /= 2) {
-                CDL_UNROLL for (size_t t = 0; t < step; t++) sum[t] += sum[t + step];
-            }
-            vf_store(c.at + i * c.ld + r, sum[0]);
+            vf_store(c.at + i * c.ld + r, vf_sums(sum));
         }
     }
 }

@@ -91,25 +91,13 @@ CDL_INLINE void lines_to(const enum cdl_reduction kind, size_t count, size_t lin
 }
 
 CDL_INLINE void columns_to(const enum cdl_reduction kind, size_t rows, size_t width, const float *x,
-                           size_t ldx, float *y) {
+                           size_t ldx, float *restrict y) {
     for (size_t j = 0; j < width; j++) y[j] = x[j];
     for (size_t r = 1; r < rows; r++) {
         x += ldx;
         for (size_t j = 0; j < width; j++) y[j] = pair_f(kind, y[j], x[j]);
     }
 }
-
-#define X(NAME)                                                                                    \
-    static void NAME##_of_lines(size_t count, size_t lines, size_t n, const float *x, size_t ldx,  \
-                                float *y) {                                                        \
-        lines_to(CDL_REDUCTION_##NAME, count, lines, n, x, ldx, y);                                \
-    }                                                                                              \
-    static void NAME##_of_columns(size_t rows, size_t width, const float *x, size_t ldx,           \
-                                  float *restrict y) {                                             \
-        columns_to(CDL_REDUCTION_##NAME, rows, width, x, ldx, y);                                  \
-    }
-CDL_REDUCTIONS(X)
-#undef X
 
 static void fill_lines(size_t count, size_t lines, size_t n, const float *x, float *y, size_t ldy) {
     assert((count == 0 || x) && are_padded(count * lines, n, y, ldy));
@@ -124,12 +112,10 @@ static void fill_lines(size_t count, size_t lines, size_t n, const float *x, flo
 static void reduce_lines(enum cdl_reduction kind, size_t count, size_t lines, size_t n,
                          const float *x, size_t ldx, float *y) {
     assert(are_rows(count * lines, n, x, ldx) && (count == 0 || y));
-    static void (*const of_lines[])(size_t, size_t, size_t, const float *, size_t, float *) = {
-#define X(NAME) NAME##_of_lines,
-        CDL_REDUCTIONS(X)
+#define X(NAME)                                                                                    \
+    if (kind == CDL_REDUCTION_##NAME) lines_to(CDL_REDUCTION_##NAME, count, lines, n, x, ldx, y);
+    CDL_REDUCTIONS(X)
 #undef X
-    };
-    of_lines[kind](count, lines, n, x, ldx, y);
     const float all = (float)(lines * n);
     for (size_t i = 0; i < count && kind == CDL_REDUCTION_mean; i++) y[i] /= all;
 }
@@ -137,12 +123,10 @@ static void reduce_lines(enum cdl_reduction kind, size_t count, size_t lines, si
 static void reduce_columns(enum cdl_reduction kind, size_t rows, size_t width, const float *x,
                            size_t ldx, float *y) {
     assert(are_rows(rows, width, x, ldx) && rows > 0 && y);
-    static void (*const of_columns[])(size_t, size_t, const float *, size_t, float *) = {
-#define X(NAME) NAME##_of_columns,
-        CDL_REDUCTIONS(X)
+#define X(NAME)                                                                                    \
+    if (kind == CDL_REDUCTION_##NAME) columns_to(CDL_REDUCTION_##NAME, rows, width, x, ldx, y);
+    CDL_REDUCTIONS(X)
 #undef X
-    };
-    of_columns[kind](rows, width, x, ldx, y);
     for (size_t j = 0; j < width && kind == CDL_REDUCTION_mean; j++) y[j] /= (float)rows;
 }
 

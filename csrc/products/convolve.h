@@ -46,6 +46,13 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
                        float *scratch);
 size_t cdl_image_floats(const struct cdl_convolution *job);
 
+/* Transposes the weights between `live` of the image's columns, from `column` on, and `depth` of
+ * the map's, from `first` on, all of one group: tap by tap a row for each of the map's columns,
+ * `width` long, whose pads are 0. */
+void cdl_transpose_weights(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
+                           size_t column, size_t live, size_t width, size_t first, size_t depth,
+                           float *to);
+
 /* Gradients of a thread's share of the weights' blocks, from the products of image and map over so
  * many samples; and of `bias`, a row of the map's columns, from the map's sums. Either may be NULL.
  * The thread's scratch: cdl_pairs_floats. */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
-#include "products/transposed.h"
 
 enum { ELEMENTS = 16, SIDE = 4 };
 

@@ -204,11 +204,13 @@ size_t cdl_found_doubles(const struct cdl_program *program) {
 
 /* ---- one batch in two halves ----------------------------------------------------------------- */
 
+/* Work of a region on one batch, or (given) on gradients of the weights that are there. */
 struct half {
     struct cdl_program *program;
     struct cdl_epoch *epoch;
     struct cdl_context ctx;
-    const float *const *gradients;
+    const float *const *external;
+    struct cdl_param *const *given;
     bool learned; /* written by thread 0 */
 };
 
@@ -231,8 +233,7 @@ static void forward_half(void *arg, struct cdl_team *team, int thread) {
 }
 
 size_t cdl_forward(struct cdl_program *program, struct cdl_epoch *epoch, bool training) {
-    struct half half = {program, epoch, cdl_context_of(program, epoch, training, 0, 1), NULL,
-                        false};
+    struct half half = {program, epoch, cdl_context_of(program, epoch, training, 0, 1)};
     if (half.ctx.rows == 0) return 0;
     cdl_prepare(program, training);
     cdl_watch_begin(&program->watch);
@@ -268,7 +269,7 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
     struct cdl_context ctx = seen(half, team, thread);
     const struct cdl_range rows = cdl_own_blocks(&ctx, CDL_ROW_BLOCK, ctx.rows);
     for (int i = 0; i < program->n_external_grads; i++)
-        copy_in(program->external_grads[i], rows, half->gradients[i]);
+        copy_in(program->external_grads[i], rows, half->external[i]);
     if (program->lockstep) cdl_barrier_wait(team, thread);
     cdl_backward_rows(program, &ctx, team, rows, &cdl_all_here);
     cdl_barrier_wait(team, thread);
@@ -278,8 +279,7 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
 
 void cdl_backward(struct cdl_program *program, struct cdl_epoch *epoch,
                   const float *const *gradients) {
-    struct half half = {program, epoch, cdl_context_of(program, epoch, true, 0, 1), gradients,
-                        false};
+    struct half half = {program, epoch, cdl_context_of(program, epoch, true, 0, 1), gradients};
     cdl_prepare_step(program, epoch, 0, &half.ctx.optimizer);
     cdl_watch_begin(&program->watch);
     cdl_region(cdl_team_size(program), backward_half, &half);
@@ -296,27 +296,19 @@ void cdl_backward(struct cdl_program *program, struct cdl_epoch *epoch,
 
 /* ---- one step from gradients that are there -------------------------------------------------- */
 
-struct application {
-    struct cdl_program *program;
-    struct cdl_context ctx;
-    struct cdl_param *const *gradients;
-    bool learned;
-};
-
 static void apply_work(void *arg, struct cdl_team *team, int thread) {
-    struct application *job = arg;
+    struct half *job = arg;
     cdl_guard_scratch(&job->ctx, NULL, 0);
     for (int i = 0; i < job->program->n_trained; i++) {
-        cdl_learn_given(&job->program->trained[i], &job->ctx, job->gradients[i]->w,
-                        job->ctx.scratch);
+        cdl_learn_given(&job->program->trained[i], &job->ctx, job->given[i]->w, job->ctx.scratch);
     }
     job->learned = cdl_learn_kept(job->program, &job->ctx, team);
 }
 
 bool cdl_apply(struct cdl_program *program, struct cdl_epoch *epoch,
                struct cdl_param *const *gradients) {
-    struct application job = {program, cdl_context_of(program, epoch, true, 0, 1), gradients,
-                              false};
+    struct half job = {program, epoch, cdl_context_of(program, epoch, true, 0, 1),
+                       .given = gradients};
     cdl_prepare_step(program, epoch, 0, &job.ctx.optimizer);
     cdl_watch_begin(&program->watch);
     cdl_region(1, apply_work, &job);
