@@ -58,44 +58,34 @@
 
 static struct cdl_blocking blocking; /* isa/blocking.c sets it */
 
+#define KERNEL(NAME, ARGS) .NAME = NAME,
+#define ACTIVATION(NAME, ...) [CDL_ACTIVATION_##NAME] = NAME##_loop,
+#define ACTIVATION_GRADIENT(NAME, ...) [CDL_ACTIVATION_##NAME] = NAME##_gradient_loop,
+#define OF_ROWS(NAME) [CDL_ROWWISE_##NAME] = NAME##_rows,
+#define GRADIENT_OF_ROWS(NAME) [CDL_ROWWISE_##NAME] = NAME##_gradient_rows,
+#define LOSS(NAME, ...) [CDL_LOSS_##NAME] = NAME##_loss,
+#define METRIC_OF(NAME, ...) [CDL_METRIC_##NAME] = NAME##_metric,
+#define UPDATE(NAME, ...) [CDL_OPTIMIZER_##NAME] = NAME##_loop_update,
+#define UPDATE_LANES(NAME, ...) [CDL_OPTIMIZER_##NAME] = NAME##_lanes_update,
+#define CONVERT(NAME, ...) [CDL_DTYPE_##NAME] = convert_##NAME,
+#define CONVERT_INT(NAME, ...) [CDL_DTYPE_##NAME] = convert_int_##NAME,
+
 extern const struct cdl_kernels CDL_TABLE(CDL_ISA);
 const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
     .isa = CDL_STRING(CDL_ISA),
     .tile_rows = CDL_GEMM_ROWS(CDL_GEMM_NV),
     .blocking = &blocking,
-#define KERNEL(NAME, ARGS) .NAME = NAME,
 #include "kernels/kernels.def"
-#undef KERNEL
-#define X(NAME, READS, PARAMS) [CDL_ACTIVATION_##NAME] = NAME##_loop,
-    .activation = {CDL_ACTIVATIONS(X)},
-#undef X
-#define X(NAME, READS, PARAMS) [CDL_ACTIVATION_##NAME] = NAME##_gradient_loop,
-    .activation_gradient = {CDL_ACTIVATIONS(X)},
-#undef X
-#define X(NAME) [CDL_ROWWISE_##NAME] = NAME##_rows,
-    .rowwise = {CDL_ROWWISE(X)},
-#undef X
-#define X(NAME) [CDL_ROWWISE_##NAME] = NAME##_gradient_rows,
-    .rowwise_gradient = {CDL_ROWWISE(X)},
-#undef X
-#define X(NAME, ...) [CDL_LOSS_##NAME] = NAME##_loss,
-    .loss = {CDL_ELEMENT_LOSSES(X) CDL_LINE_LOSSES(X)},
-#undef X
-#define X(NAME, TARGET, PARAMS) [CDL_METRIC_##NAME] = NAME##_metric,
-    .metric = {CDL_METRICS(X)},
-#undef X
-#define X(NAME, N_SLOTS, HYPERS, SLOTS) [CDL_OPTIMIZER_##NAME] = NAME##_loop_update,
-    .update = {CDL_OPTIMIZERS(X)},
-#undef X
-#define X(NAME, N_SLOTS, HYPERS, SLOTS) [CDL_OPTIMIZER_##NAME] = NAME##_lanes_update,
-    .update_lanes = {CDL_OPTIMIZERS(X)},
-#undef X
-#define X(NAME, TYPE, HOW) [CDL_DTYPE_##NAME] = convert_##NAME,
-    .convert = {CDL_DTYPES(X)},
-#undef X
-#define X(NAME, TYPE, HOW) [CDL_DTYPE_##NAME] = convert_int_##NAME,
-    .convert_int = {CDL_DTYPES(X)},
-#undef X
+    .activation = {CDL_ACTIVATIONS(ACTIVATION)},
+    .activation_gradient = {CDL_ACTIVATIONS(ACTIVATION_GRADIENT)},
+    .rowwise = {CDL_ROWWISE(OF_ROWS)},
+    .rowwise_gradient = {CDL_ROWWISE(GRADIENT_OF_ROWS)},
+    .loss = {CDL_ELEMENT_LOSSES(LOSS) CDL_LINE_LOSSES(LOSS)},
+    .metric = {CDL_METRICS(METRIC_OF)},
+    .update = {CDL_OPTIMIZERS(UPDATE)},
+    .update_lanes = {CDL_OPTIMIZERS(UPDATE_LANES)},
+    .convert = {CDL_DTYPES(CONVERT)},
+    .convert_int = {CDL_DTYPES(CONVERT_INT)},
 };
 
 #if defined(CDL_MADE)

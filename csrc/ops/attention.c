@@ -93,7 +93,6 @@ static double flops(const struct cdl_node *node) {
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     const struct attention_shape s = shape_of(node);
     const size_t transposed = node->in[K]->width + (training ? node->in[V]->width : 0);
-    (void)rows;
     return (transposed + 2 * s.block) * s.ld + cdl_round_up(s.block, CDL_LINE);
 }
 
@@ -263,8 +262,7 @@ static void drop(const struct head *head, const struct cdl_node *node, size_t fi
                            (struct cdl_output){to, head->shape.ld});
 }
 
-static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                           size_t last) {
+static void forward_pieces(CDL_PASS) {
     const struct cdl_tensor *k = node->in[K], *v = node->in[V], *y = node->out[0];
     const struct attention_shape s = shape_of(node);
     const float *transposed = NULL; /* whose transpose there is */
@@ -289,8 +287,7 @@ static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
     return rows * (back ? s.shared : s.heads * s.blocks);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const size_t each = pieces(node, 1, false);
     forward_pieces(node, ctx, first * each, last * each);
 }
@@ -345,8 +342,7 @@ static void head_backward(const struct cdl_node *node, const struct cdl_context 
     }
 }
 
-static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
+static void backward_pieces(CDL_PASS) {
     const struct cdl_tensor *k = node->in[K], *v = node->in[V];
     const struct attention_shape s = shape_of(node);
     const size_t group = s.heads / s.shared;
@@ -365,13 +361,12 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const size_t each = pieces(node, 1, true);
     backward_pieces(node, ctx, first * each, last * each);
 }
 
-static bool gives(const struct cdl_node *node, int k) { return (void)node, k != BIAS; }
+static bool gives(const struct cdl_node *node, int k) { return k != BIAS; }
 
 const struct cdl_op cdl_op_attention = {
     .check = check,

@@ -15,8 +15,7 @@ static const char *check(const struct cdl_node *node) {
 }
 
 /* Not a number counts as too large. */
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[node->n_in > SIZE ? SIZE : X];
     for (size_t i = first; i < last; i++) {
         for (size_t l = 0; l < x->lines; l++) {

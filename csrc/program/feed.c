@@ -36,11 +36,10 @@ static void swap_bytes(size_t n, size_t size, const char *from, ptrdiff_t step, 
 
 static void convert(const struct cdl_kernels *kernels, const struct cdl_array *array, bool to_int,
                     size_t n, const char *from, ptrdiff_t step, void *to) {
-    if (to_int) {
+    if (to_int)
         kernels->convert_int[array->dtype](n, from, step, to);
-    } else {
+    else
         kernels->convert[array->dtype](n, from, step, to);
-    }
 }
 
 /* A run: the axes of a sample from `axis` on, n elements, `step` bytes apart. */
@@ -360,11 +359,10 @@ static int64_t check_axes(struct class_check *check, int axis, const char *from)
     const size_t size = item_size(array->dtype);
     double label = 0.0;
     float rounded;
-    if (array->swapped && size > 1) {
+    if (array->swapped && size > 1)
         swap_bytes(1, size, from, 0, value);
-    } else {
+    else
         memcpy(value, from, size);
-    }
     switch (array->dtype) {
 #define X(NAME, TYPE, HOW)                                                                         \
     case CDL_DTYPE_##NAME: {                                                                       \
