@@ -366,6 +366,10 @@ static void backward(CDL_PASS) {
     backward_pieces(node, ctx, first * each, last * each);
 }
 
+static void run_pieces(CDL_PASS, bool back) {
+    (back ? backward_pieces : forward_pieces)(node, ctx, first, last);
+}
+
 static bool gives(const struct cdl_node *node, int k) { return k != BIAS; }
 
 const struct cdl_op cdl_op_attention = {
@@ -376,8 +380,7 @@ const struct cdl_op cdl_op_attention = {
     .forward = forward,
     .backward = backward,
     .pieces = pieces,
-    .forward_pieces = forward_pieces,
-    .backward_pieces = backward_pieces,
+    .run_pieces = run_pieces,
     .gives = gives,
     .all_inputs = true,
     .mixes = true,

@@ -198,16 +198,9 @@ static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
     return back && !node->needs[0] ? 0 : rows * bands_of(&pass, rows).n;
 }
 
-static void run_pieces(const struct cdl_window_pass *pass, size_t first, size_t last) {
-    cdl_each_band(pass, bands_of(pass, pass->ctx->rows), first, last, convolve);
-}
-
-static void forward_pieces(CDL_PASS) {
-    run_pieces(&(struct cdl_window_pass){node, ctx, false}, first, last);
-}
-
-static void backward_pieces(CDL_PASS) {
-    run_pieces(&(struct cdl_window_pass){node, ctx, true}, first, last);
+static void run_pieces(CDL_PASS, bool back) {
+    const struct cdl_window_pass pass = {node, ctx, back};
+    cdl_each_band(&pass, bands_of(&pass, ctx->rows), first, last, convolve);
 }
 
 static void update(CDL_UPDATE) {
@@ -233,9 +226,8 @@ static void update(CDL_UPDATE) {
     .role = CDL_WINDOWS, .table = {"activations", CDL_N_ACTIVATIONS},                              \
     .code_bytes = cdl_windowing_bytes, .derive = derive, .flops = flops,                           \
     .thread_floats = thread_floats, .forward = forward, .backward = backward, .update = update,    \
-    .pieces = pieces, .forward_pieces = forward_pieces, .backward_pieces = backward_pieces,        \
-    .take_gradient = cdl_take_gradient, .any_samples = true, .absorbs_gradient = true,             \
-    .polls = true, .applies_gradient = cdl_always
+    .pieces = pieces, .run_pieces = run_pieces, .take_gradient = cdl_take_gradient,                \
+    .any_samples = true, .absorbs_gradient = true, .polls = true, .applies_gradient = cdl_always
 
 const struct cdl_op cdl_op_conv = {
     CONVOLUTION,

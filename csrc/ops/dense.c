@@ -187,10 +187,7 @@ static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
     return grid.blocks * grid.panels;
 }
 
-static void each_part(const struct cdl_node *node, const struct cdl_context *ctx, bool back,
-                      size_t first, size_t last,
-                      void (*visit)(const struct cdl_node *node, const struct cdl_context *ctx,
-                                    struct dense_part part)) {
+static void run_pieces(CDL_PASS, bool back) {
     const struct grid grid = grid_of(node, ctx->rows, back);
     while (first < last) {
         const struct cdl_rectangle at =
@@ -204,13 +201,9 @@ static void each_part(const struct cdl_node *node, const struct cdl_context *ctx
         part.rows = cdl_min(line_end, grid.lines) - part.line;
         part.columns = panel_end == grid.panels ? grid.columns - part.column
                                                 : panel_end * CDL_PANEL - part.column;
-        visit(node, ctx, part);
+        (back ? give : multiply)(node, ctx, part);
     }
 }
-
-static void forward_pieces(CDL_PASS) { each_part(node, ctx, false, first, last, multiply); }
-
-static void backward_pieces(CDL_PASS) { each_part(node, ctx, true, first, last, give); }
 
 static void update(CDL_UPDATE) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -247,8 +240,7 @@ const struct cdl_op cdl_op_dense = {
     .backward = backward,
     .update = update,
     .pieces = pieces,
-    .forward_pieces = forward_pieces,
-    .backward_pieces = backward_pieces,
+    .run_pieces = run_pieces,
     .take_gradient = cdl_take_gradient,
     .any_samples = true,
     .reads_back = cdl_product_reads_back,

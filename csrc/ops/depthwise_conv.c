@@ -116,16 +116,9 @@ static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
     return back && !node->needs[0] ? 0 : rows * cdl_window_bands(&pass, rows).n;
 }
 
-static void run_pieces(const struct cdl_window_pass *pass, size_t first, size_t last) {
-    cdl_each_band(pass, cdl_window_bands(pass, pass->ctx->rows), first, last, convolve);
-}
-
-static void forward_pieces(CDL_PASS) {
-    run_pieces(&(struct cdl_window_pass){node, ctx, false}, first, last);
-}
-
-static void backward_pieces(CDL_PASS) {
-    run_pieces(&(struct cdl_window_pass){node, ctx, true}, first, last);
+static void run_pieces(CDL_PASS, bool back) {
+    const struct cdl_window_pass pass = {node, ctx, back};
+    cdl_each_band(&pass, cdl_window_bands(&pass, ctx->rows), first, last, convolve);
 }
 
 /* Sums of the weights of taps [first, last). */
@@ -219,8 +212,7 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .backward = backward,
     .update = update,
     .pieces = pieces,
-    .forward_pieces = forward_pieces,
-    .backward_pieces = backward_pieces,
+    .run_pieces = run_pieces,
     .take_gradient = cdl_take_gradient,
     .any_samples = true,
     .absorbs_gradient = true,

@@ -82,6 +82,7 @@ struct cdl_tensor {
         const struct cdl_sink *to
 struct cdl_node;
 typedef void cdl_pass_fn(CDL_PASS);
+typedef void cdl_pieces_fn(CDL_PASS, bool back);
 typedef void cdl_update_rows_fn(CDL_UPDATE);
 
 /* Arithmetic of a node: of floats, or of bfloat16 as its op reads it; of bfloat16 values that the
@@ -228,12 +229,13 @@ struct cdl_op {
     /* Gradients of a thread's share of the parameters over some samples, to a sink. */
     cdl_update_rows_fn *update;
     /* Pieces, for lockstep (program/lockstep.c): pieces() gives the number of pieces of the forward
-     * pass, or (back) the backward pass, over so many samples; forward_pieces() and
-     * backward_pieces() run pieces [first, last). No two pieces share a sum, so the bits are those
-     * of forward() and backward(). NULL: pieces are samples. take_gradient(), over samples, runs
-     * before backward_pieces(): it turns dy into dz, the gradient by the activation's argument. */
+     * pass, or (back) the backward pass, over so many samples; run_pieces() runs pieces [first,
+     * last). No two pieces share a sum, so the bits are those of forward() and backward(). NULL:
+     * pieces are samples. take_gradient(), over samples, runs before pieces of the backward pass:
+     * it turns dy into dz, the gradient by the activation's argument. */
     size_t (*pieces)(const struct cdl_node *node, size_t rows, bool back);
-    cdl_pass_fn *forward_pieces, *backward_pieces, *take_gradient;
+    cdl_pieces_fn *run_pieces;
+    cdl_pass_fn *take_gradient;
     /* Reports of losses and metrics: adds this batch to `state`, in a fixed order. state[0] is a
      * total and state[1] a count, unless the op has a longer state. */
     void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *state);

@@ -144,11 +144,6 @@ static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
     return back ? rows : rows * cdl_window_bands(&(struct cdl_window_pass){node}, rows).n;
 }
 
-static void forward_pieces(CDL_PASS) {
-    const struct cdl_window_pass pass = {node, ctx, false};
-    cdl_each_band(&pass, cdl_window_bands(&pass, ctx->rows), first, last, walk);
-}
-
 /* The largest number of a window is y, so a gradient of it is one of y: before the gradient is
  * spread there are fewer to take. */
 static bool applies_gradient(const struct cdl_node *node) {
@@ -165,6 +160,14 @@ static void backward(CDL_PASS) {
     walk(&(struct cdl_window_pass){node, ctx, true}, first, last, NULL);
 }
 
+static void run_pieces(CDL_PASS, bool back) {
+    const struct cdl_window_pass pass = {node, ctx, false};
+    if (back)
+        backward(node, ctx, first, last);
+    else
+        cdl_each_band(&pass, cdl_window_bands(&pass, ctx->rows), first, last, walk);
+}
+
 const struct cdl_op cdl_op_pool = {
     .role = CDL_WINDOWS,
     .table = {"reductions", CDL_N_REDUCTIONS},
@@ -175,7 +178,7 @@ const struct cdl_op cdl_op_pool = {
     .forward = forward,
     .backward = backward,
     .pieces = pieces,
-    .forward_pieces = forward_pieces,
+    .run_pieces = run_pieces,
     .any_samples = true,
     .applies_gradient = applies_gradient,
     .bf16 = CDL_BF16_READ,

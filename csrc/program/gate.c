@@ -56,7 +56,7 @@ static size_t pieces_of(const struct cdl_program *program, const struct cdl_node
     if (node->loop || !(back ? node->goes_back && op->backward[0].run : op->forward[0].run != NULL))
         return 0;
     if (node->shared) return 1;
-    if (lockstep && (back ? op->backward_pieces : op->forward_pieces)) {
+    if (lockstep && op->run_pieces) {
         /* Windows know theirs once they are derived: those of a sample, at least. */
         return op->code_bytes ? program->rows : op->pieces(node, program->rows, back);
     }

@@ -170,9 +170,8 @@ static inline void run_phases(const struct cdl_phase *phase, bool back, const st
 static void run_in_lockstep(const struct cdl_node *node, bool back, const struct cdl_context *ctx,
                             struct cdl_team *team) {
     const struct cdl_op *op = node->op;
-    cdl_pass_fn *pieces = back ? op->backward_pieces : op->forward_pieces;
     const struct cdl_range rows = cdl_samples_of(node, ctx);
-    if (!pieces) {
+    if (!op->run_pieces) {
         run_phases(back ? op->backward : op->forward, back, node, ctx, team, rows);
         return;
     }
@@ -182,7 +181,8 @@ static void run_in_lockstep(const struct cdl_node *node, bool back, const struct
     }
     const struct cdl_range own = cdl_own(ctx, op->pieces(node, ctx->rows, back));
     cdl_guard_scratch(ctx, node, 0);
-    if (own.first < own.last && !cdl_stopped(ctx)) pieces(node, ctx, own.first, own.last);
+    if (own.first < own.last && !cdl_stopped(ctx))
+        op->run_pieces(node, ctx, own.first, own.last, back);
 }
 
 #ifndef NDEBUG
