@@ -136,3 +136,10 @@ def test_shapes_in_the_inside_of_keras_are_broadcast_and_compared():
     assert not equal((2, None), (2, 3), allow_none=False)
     assert equal((2, 9, 4), (2, 3, 4), axis=-2)
     assert not equal((2, 3), (2, 3, 4))
+
+
+@pytest.mark.parametrize("function", [ops.conj, ops.conjugate, ops.real, ops.round])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32"])
+def test_what_keeps_its_numbers_keeps_their_dtype(function, dtype):
+    assert function(KerasTensor((None, 3), dtype)).dtype == dtype
+    assert function(np.ones((2, 3), dtype)).dtype == dtype

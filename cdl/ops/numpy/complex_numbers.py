@@ -22,6 +22,11 @@ def _zero(program: Lowering, spec: KerasTensor, x: Any) -> Any:
     return mapped(program, spec, lambda x: x * 0.0, np.zeros(spec.sample_shape))
 
 
+def _conjugate(x: ArrayLike) -> Any:
+    array = np.asarray(x)
+    return np.conj(array) if array.dtype.kind == "c" else array
+
+
 def _same(x: Expression) -> Expression:
     return x
 
@@ -41,13 +46,13 @@ def imag(x: ArrayLike) -> Any:
 @tensor_operation(elementwise(_same))
 def conj(x: ArrayLike) -> Any:
     """Complex conjugate: the imaginary part with the other sign."""
-    return np.conj(np.asarray(x))
+    return _conjugate(x)
 
 
 @tensor_operation(elementwise(_same))
 def conjugate(x: ArrayLike) -> Any:
     """Complex conjugate, as `conj`."""
-    return np.conj(np.asarray(x))
+    return _conjugate(x)
 
 
 @tensor_operation(elementwise(lambda x: apply("atan2", 0.0, x)))

@@ -36,7 +36,8 @@ def _round(x: Expression, decimals: Expression) -> Expression:
 @tensor_operation(elementwise(_round))
 def round(x: ArrayLike, decimals: int = 0) -> Any:
     """Round x to so many decimals; ties to the even number."""
-    return np.round(np.asarray(x), decimals)
+    array = np.asarray(x)
+    return array if array.dtype == bool else np.round(array, decimals)
 
 
 @tensor_operation(elementwise("floor"))
