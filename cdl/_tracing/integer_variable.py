@@ -16,6 +16,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
 from cdl._tracing.variable import Variable
 from cdl._variables.state import scopes
+from cdl._variables.stepping import shown
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -51,9 +52,11 @@ class WholeNumbers(Variable):
         if initializer is not None and not allocation_limit.shapes_only():
             self.assign(initializer(self.shape))
 
+    @shown
     def numpy(self) -> Array:
         return self.storage.get().astype(self.kept_dtype)
 
+    @shown
     def assign(self, value: Any) -> Array | Any:
         """Set all values and return them; a symbolic value is set in each step.
 
@@ -132,6 +135,7 @@ class IntegerVariable(Variable):
         self.storage = _core.Parameter(words.shape, not table)
         self.storage.set(words)
 
+    @shown
     def numpy(self) -> Array:
         """Copy of the values, int8, in C order."""
         integers = self._integers(self.storage.get())
@@ -146,6 +150,7 @@ class IntegerVariable(Variable):
         """Integers, one an element, as a matrix."""
         return self._integers(self.storage.get())
 
+    @shown
     def assign(self, value: Any) -> Array | Any:
         """Set all values and return them.
 
@@ -233,6 +238,7 @@ class TransposedTable(IntegerVariable):
         super().__init__(shape[::-1], name=name, bits=bits, size=size, table=True)
         self.shape = self.shape[::-1]
 
+    @shown
     def numpy(self) -> Array:
         return np.ascontiguousarray(super().numpy().T)
 

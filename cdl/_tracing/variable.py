@@ -21,7 +21,7 @@ from cdl._variables.array_like import Operators
 from cdl._variables.low_array import low, plain
 from cdl._variables.program_caches import invalidate_programs
 from cdl._variables.state import scopes
-from cdl._variables.stepping import recorded, touched
+from cdl._variables.stepping import recorded, shown
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # The `get` of regularizers and that of constraints, entered by these modules: they import this one.
@@ -153,19 +153,21 @@ class Variable(Operators, Listed):
         to = autocast()
         return to if to is not None and self.autocast else self.kept_dtype
 
+    @shown
     def numpy(self) -> Array:
         """Copy of the values, in C order."""
-        touched("the values of a weight are read")
         dtype, array = self.dtype, self.storage.get()
         if dtype == "float32":
             return array
         return dtypes.astype(array, dtype) if autocast() is None else low(array, dtype)
 
     @property
+    @shown
     def value(self) -> Array:
         """Values as ``numpy()``; symbolic within code that is traced."""
         return self.numpy() if current_scope() is None else in_traced_code(self)
 
+    @shown
     def assign(self, value: Any) -> Array | Any:
         """Set all values and return them; a symbolic value is set in each step.
 
@@ -186,12 +188,14 @@ class Variable(Operators, Listed):
         self.storage.set(array)
         return array
 
+    @shown
     def assign_add(self, value: Any) -> Array:
         """Add to all values and return them."""
         if current_scope() is not None:
             return self.assign(self + value)
         return self.assign(self.storage.get() + np.asarray(value))
 
+    @shown
     def assign_sub(self, value: Any) -> Array:
         """Subtract from all values and return them."""
         if current_scope() is not None:

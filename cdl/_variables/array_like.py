@@ -11,6 +11,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from cdl import tree
 from cdl._common.errors import cause
 from cdl._common.validation import unfit_matrices
+from cdl._variables.stepping import recorded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -52,7 +53,7 @@ class Operators(NDArrayOperatorsMixin):
         return self.numpy().ndim
 
     def __getitem__(self, key: Any) -> Any:
-        return self.numpy()[key]
+        return recorded(_item, self, key)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.numpy())
@@ -78,6 +79,10 @@ class Operators(NDArrayOperatorsMixin):
 
     def __format__(self, spec: str) -> str:
         return format(self.numpy()[()], spec) if spec else repr(self)
+
+
+def _item(variable: Any, key: Any) -> Any:
+    return variable.numpy()[key]
 
 
 def _plain(thing: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from cdl._common import html
 from cdl._common.dtypes import numpy_dtype
 from cdl._variables.array_like import Operators
-from cdl._variables.stepping import touched
+from cdl._variables.stepping import recorded, shown, touched
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -67,16 +67,17 @@ class State(Operators):
         return self._array.dtype.name
 
     @property
+    @shown
     def value(self) -> NDArray[Any]:
         """Copy of the value."""
-        touched(_READ)
         return self._array.copy()
 
+    @shown
     def numpy(self) -> NDArray[Any]:
         """Copy of the value, as `value`."""
-        touched(_READ)
         return self._array.copy()
 
+    @shown
     def assign(self, value: Any) -> NDArray[Any]:
         """Keep `value` from now on.
 
@@ -93,15 +94,23 @@ class State(Operators):
         for scope in scopes.open:
             scope.note(self)
         self._array[...] = array
-        return self.value
+        return self._array.copy()
 
+    @shown
     def assign_add(self, value: Any) -> NDArray[Any]:
         """Add a number or array to the value."""
         return self.assign(self._array + np.asarray(value))
 
+    @shown
     def assign_sub(self, value: Any) -> NDArray[Any]:
         """Subtract a number or array from the value."""
         return self.assign(self._array - np.asarray(value))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return recorded(super().__array_ufunc__, ufunc, method, *inputs, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return recorded(super().__array_function__, function, types, args, kwargs)
 
     def __float__(self) -> float:
         touched(_READ)

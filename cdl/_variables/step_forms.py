@@ -13,7 +13,10 @@ import numpy as np
 
 from cdl import tree
 
-COMPUTING = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
+COMPUTING = (
+    "numpy", "_operator", "cdl._variables.stepping", "cdl._variables.array_like",
+    "cdl._tracing.shape_inference",
+)  # fmt: skip
 OF_TAPES, _OF_LOSSES = "cdl.taping.recorded", "cdl.trainers.derivatives"
 _OF_SHAPES = frozenset(("iscomplexobj", "isrealobj", "ndim", "result_type", "shape", "size"))
 BRANCH = "what comes next depends on a number: ops.where takes one value or the other"

@@ -7,11 +7,13 @@ A recording is refused, with line and reason, for what it cannot see, such as a 
 
 from __future__ import annotations
 
+import functools
 import operator
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -25,6 +27,7 @@ _METHODS = frozenset((
     "diagonal", "dot", "flatten", "max", "mean", "min", "prod", "ravel", "repeat", "reshape",
     "round", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var",
 ))  # fmt: skip
+F = TypeVar("F", bound=Callable[..., Any])
 _NUMPYS = str(np.__path__[0])
 _WRITTEN = "an array is written to: ops.where and ops.scatter_update give new ones"
 _WRITING = frozenset(
@@ -59,9 +62,17 @@ class Call(NamedTuple):
 
 
 class _State(threading.local):
-    """The recording of a thread that is in the code of a step."""
+    """The recording of a thread that is in the code of a step.
+
+    Attributes:
+        recording: that one; None within a call that it records.
+        noted: counts of draws that the step has made; None outside of one that is recorded.
+        again: counts of draws for a run that repeats that step, to compare.
+    """
 
     recording: Recording | None = None
+    noted: list[int] | None = None
+    again: list[int] | None = None
 
 
 state = _State()
@@ -73,6 +84,59 @@ def recorded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if recording is None:
         return function(*args, **kwargs)
     return recording.call(function, args, kwargs)
+
+
+def shown(method: F) -> F:
+    """Decorator of a method of variables, recorded if the code of a step calls it.
+
+    What other code calls is not seen, and refuses the recording.
+    """
+
+    @functools.wraps(method)
+    def call(*args: Any) -> Any:
+        recording = state.recording
+        if recording is None:
+            return method(*args)
+        if _is_of_step(sys._getframe(1)):
+            return recording.call(method, args, {})
+        recording.refuse("a variable is read or assigned")
+        return method(*args)
+
+    return cast(F, call)
+
+
+def counted(count: Callable[[], int]) -> int:
+    """Number of a draw; where a step is repeated to compare, that which it had before.
+
+    Args:
+        count: gives the next one.
+    """
+    if state.again:
+        return state.again.pop(0)
+    number = count()
+    if state.noted is not None:
+        state.noted.append(number)
+    return number
+
+
+@contextmanager
+def noting() -> Iterator[list[int]]:
+    """Context that gives a list, to which counts of draws are appended."""
+    before, state.noted = state.noted, []
+    try:
+        yield state.noted
+    finally:
+        state.noted = before
+
+
+@contextmanager
+def repeating(noted: Sequence[int]) -> Iterator[None]:
+    """Context in which draws have the counts of a step that was noted."""
+    before, state.again = state.again, list(noted)
+    try:
+        yield
+    finally:
+        state.again = before
 
 
 def touched(what: str) -> None:
@@ -88,14 +152,20 @@ def touched(what: str) -> None:
 class Recording:
     """Calls of a step, made with the arrays of a batch.
 
+    Args:
+        keep: called with what a call may change, before it is made.
+
     Attributes:
         calls: in their order.
         reason: why the calls are not all that the step does, with the line; or "".
+        noted: counts of draws.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[list[Any]], None] = lambda things: None) -> None:
         self.calls: list[Call] = []
         self.reason = ""
+        self.noted: list[int] = []
+        self._keep = keep
         self._count = 0
         self._numbers: dict[int, tuple[Any, int]] = {}  # of arrays, by their ids
 
@@ -104,7 +174,8 @@ class Recording:
         given = self._wrapped(args)
         before, state.recording = state.recording, self
         try:
-            result = step(*given)
+            with noting() as self.noted:
+                result = step(*given)
         finally:
             state.recording = before
         return tree.map_structure(plain, result), tree.map_structure(self._ref, result)
@@ -124,6 +195,8 @@ class Recording:
         """Result of a call on arrays, with stand-ins for the arrays in it."""
         given = tree.map_structure(plain, (args, kwargs))
         refs = tree.map_structure(self._ref, (args, kwargs))
+        inner = getattr(function, "func", function)
+        self._keep([getattr(inner, "__self__", None), *tree.flatten(given)])
         state.recording = None
         try:
             result, reason = result_and_reason(function, given)

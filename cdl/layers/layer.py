@@ -22,7 +22,7 @@ from cdl._configs.identifiers import Registry
 from cdl._ir.lowering import Lowering
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
-from cdl._variables.stepping import recorded
+from cdl._variables.stepping import recorded, touched
 from cdl.data import as_numeric, brief
 from cdl.layers import calling, in_programs, on_arrays, rules
 from cdl.layers.building import Building, given_config
@@ -443,6 +443,8 @@ class Layer(Weighted, Building, Hinting):
         for weight in self.trainable_weights:
             if weight.regularizer is not None:
                 found.append(float(weight.regularizer(weight.numpy())))
+        if found:
+            touched("losses of layers are read")
         return found
 
     def get_config(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from cdl._configs import serialization
 from cdl._configs.identifiers import serialize
 from cdl._tracing.variable import Variable
+from cdl._variables.stepping import recorded
 from cdl.optimizers.base_optimizer import Optimizer, registry
 from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer
 from cdl.optimizers.settings import SHARED
@@ -243,6 +244,9 @@ class MultiOptimizer(Optimizer):
         Raises:
             ValueError: another number of gradients than weights.
         """
+        recorded(type(self)._apply, self, grads, trainable_variables)
+
+    def _apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None) -> None:
         grads = list(grads)
         if not grads:
             return

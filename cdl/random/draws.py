@@ -108,15 +108,19 @@ def _undone_on_error(draw: F) -> F:
     """Decorator that restores the function's SeedGenerator after an error."""
 
     @functools.wraps(draw)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def drawn(*args: Any, **kwargs: Any) -> Any:
         given = [each for each in (*args, *kwargs.values()) if isinstance(each, SeedGenerator)]
         before = [each.state.numpy() for each in given]
         try:
-            return recorded(draw, *args, **kwargs)
+            return draw(*args, **kwargs)
         except BaseException:
             for each, state in zip(given, before, strict=True):
                 each.state.assign(state)
             raise
+
+    @functools.wraps(draw)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return recorded(drawn, *args, **kwargs)
 
     return cast(F, run)
 

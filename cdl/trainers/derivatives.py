@@ -21,7 +21,7 @@ from cdl._tracing import graph as graphs
 from cdl._tracing.derivatives import are_traced, value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables.program_caches import register_cache
-from cdl._variables.stepping import recorded
+from cdl._variables.stepping import counted, recorded
 from cdl.data import brief
 from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.custom.structures import FunctionOfLeaves, is_nested, leaves_and_form
@@ -95,7 +95,7 @@ class _Differentiated:
         around = graphs.current_scope()
         if around is not None and around.learns(found.weights):  # so it is no constant
             return self._of_symbols(args)
-        value, gradients = found.of(arrays, next(self._steps))
+        value, gradients = found.of(arrays, counted(self._steps.__next__))
         if self._variables is not None:
             return value, gradients
         return value, gradients[0] if self._is_one else tuple(gradients)
@@ -223,6 +223,8 @@ def derivative_of(
     known = _kept.of_run.get(key)
     if known is None or not known.is_of(function, weights):
         made = _Differentiated(function, argnums, weights, has_aux, is_fixed, penalties)
+        if known is not None:  # so that it does not draw the same again
+            made._steps = known._steps
         known = _kept.of_run[key] = made
     return known.of
 

@@ -23,6 +23,7 @@ from cdl._core import Executor
 from cdl._tracing.eager import Runner, in_dtypes
 from cdl._tracing.keras_tensor import knowing_samples
 from cdl._variables.program_caches import register_cache
+from cdl._variables.stepping import counted
 from cdl.callbacks import CallbackList
 from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms, Watch
@@ -114,7 +115,7 @@ class Predictors:
         self._others: dict[int, Executor | MergingExecutor] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
         self._trains_coupled = False  # whether samples are in these
-        self._steps = 0  # forward passes in training mode, each with a dropout of its own
+        self._steps = itertools.count()  # forward passes of training, each with its dropout
         self._calls = 0  # predictions, each with random numbers of its own
         for each in self.program.hosted:
             each.tell()
@@ -274,7 +275,7 @@ class Predictors:
 
             runner = self._kept.get(model, len(x[0]) if coupled else None, make)
         if model._place is None:
-            step, self._steps = self._steps, self._steps + 1
+            step = counted(self._steps.__next__)
         else:
             step, model._calls = model._place, model._calls + 1
         outputs = runner.batch(x, step, core_seed()).outputs

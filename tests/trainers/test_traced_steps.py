@@ -339,20 +339,3 @@ def test_dropout_is_drawn_as_by_eager_steps():
             return self.last(layers.Dropout(0.5, seed=1)(self.hidden(inputs), training=training))
 
     assert_alike(Dropping, runs=24)
-
-
-def test_gradients_changed_by_hand_are_applied_as_they_are():
-    class Clipped(Net):
-        def train_step(self, data):
-            x, y = data
-            weights = self.trainable_variables
-            loss, gradients = cdl.value_and_grad(
-                lambda x, y: ops.mean(ops.square(y - self(x, training=True))), variables=weights
-            )(x, y)
-            norm = np.sqrt(sum(np.sum(each**2) for each in gradients))
-            self.optimizer.apply(
-                [each * np.minimum(1.0, 0.1 / norm) for each in gradients], weights
-            )
-            return {"loss": loss, "norm": norm}
-
-    assert_alike(Clipped, runs=24)

@@ -5,6 +5,7 @@ import pytest
 from trainers.stepping_nets import Net, X, Y, fit, learn, made, runs_of
 
 from cdl import ops
+from cdl.trainers.chains import step_chains
 
 
 class Branching(Net):
@@ -22,6 +23,12 @@ class Prints(Net):
 
 def line_of(function):
     return f"{__file__}:{function.__code__.co_firstlineno + 1}: "
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Tell after 100 batches."""
+    monkeypatch.setattr(step_chains, "_TOLD", 100)
 
 
 CASES = {

@@ -2,5 +2,6 @@
 
 step_chains.py decides when there is one and whether it is right; chain.py runs it; step_reads.py
 says what a step may do, and compares what it reads; held.py finds what it may change,
-shown_metrics.py its metrics. steps.py has steps that users call themselves.
+shown_metrics.py its metrics; kept_state.py compares chains with it. steps.py has steps that users
+call themselves.
 """

@@ -18,7 +18,7 @@ from cdl._variables.program_caches import register_cache
 from cdl._variables.step_forms import COMPUTING, OF_TAPES
 from cdl._variables.stepping import Call, Ref
 from cdl.layers import Layer
-from cdl.losses import Loss
+from cdl.optimizers import Optimizer
 from cdl.optimizers.apply import apply
 from cdl.random import core_seed
 from cdl.trainers.chains.shown_metrics import updates
@@ -27,6 +27,7 @@ from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.derivatives import compiled_of
 
 Values = list[Any]
+_OF_DRAWS, _OF_VARIABLES = "cdl.random.draws", ("cdl._tracing.", "cdl._variables.state")
 _RATES = 8192  # steps for which rates are computed at once
 
 
@@ -62,7 +63,7 @@ class _Repeated:
     def __init__(self, call: Call) -> None:
         self._function, self._first = call.function, call.first
         self._args, self._kwargs = _of_values(call.args), _of_values(call.kwargs)
-        self.changes = bool(changed([call]))
+        self.changes = has_effect(call)
 
     def run(self, values: Values) -> None:
         """Make the call with values, and put its results among them."""
@@ -152,7 +153,8 @@ class Chain:
     Attributes:
         is_fed: whether all that learns are links that read the batch alone.
         has_calls: whether the logs of a batch take more than these.
-        learns: whether it has a link.
+        changes_more: whether a part beside links and metrics changes something.
+        state: all that it may change; set when it is known.
     """
 
     def __init__(self, calls: Sequence[Call], logs: Any, inputs: int, reads: StepReads) -> None:
@@ -163,16 +165,21 @@ class Chain:
         linked = _linked(calls, _refs(logs))
         needed = _needed(calls, linked, _refs(logs))
         parts: list[_Repeated | _Link] = []
+        others: list[Call] = []
         for i, call in enumerate(calls):
             if i in linked:
                 parts.append(_Link(*linked[i]))
             elif i - 1 not in linked and i in needed:
                 parts.append(_Repeated(call))
+                others.append(call)
         self._parts = parts
         self._links = [each for each in parts if isinstance(each, _Link)]
         read = [number for each in self._links for number in each.inputs]
-        self.learns = bool(self._links)
-        self.is_fed = self.learns and max(read) < inputs and not any(each.changes for each in parts)
+        self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
+        self.state: Any = None
+        self.is_fed = (
+            bool(self._links) and max(read) < inputs and not any(each.changes for each in parts)
+        )
         self.has_calls = len(self._links) < len(parts)
 
     def forget(self) -> None:
@@ -266,7 +273,7 @@ def _needed(calls: Sequence[Call], linked: Any, shown: list[int]) -> set[int]:
     for i in reversed(range(len(calls))):
         call = calls[i]
         own = range(call.first, call.first + call.size)
-        if i in linked or changed([call]) or not numbers.isdisjoint(own):
+        if i in linked or has_effect(call) or not numbers.isdisjoint(own):
             places.add(i)
             numbers.update(_refs((call.args, call.kwargs)))
     return places
@@ -281,32 +288,58 @@ def _is_plain(optimizer: Any, variables: Sequence[Any]) -> bool:
 
 def changed(calls: Sequence[Call]) -> list[Any]:
     """Optimizers that make steps in some calls, and metrics that are updated."""
-    found = [each.args[0] if each.function is apply else updates(each) for each in calls]
+    found = [each.args[0] if _is_step(each) else updates(each) for each in calls]
     return [each for each in found if each is not None]
 
 
+def _is_step(call: Call) -> bool:
+    """Whether a call is a step of an optimizer."""
+    module = str(getattr(call.function, "__module__", ""))
+    return module.startswith("cdl.optimizers.") and isinstance(call.args[0], Optimizer)
+
+
 def can_repeat(call: Call) -> bool:
-    """Whether a call does nothing but learn and compute from what it is given."""
+    """Whether a call does nothing but learn, assign, draw and compute from what it is given."""
     function = call.function
     if changed([call]) or isinstance(getattr(function, "__self__", None), np.ufunc):
         return True
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, Layer) and function.__name__ in ("_on_arrays", "_on_data"):
-        return _is_steady(owner)
     compiled = compiled_of(function, call.kinds)
     if compiled is not None:
-        return compiled.learns
+        return compiled.is_known
     module = str(getattr(function, "__module__", ""))
-    if module == OF_TAPES:
-        return call.args[1][0] != "penalties" and _is_steady(call.args[2])
-    return module.startswith(COMPUTING)
-
-
-def _is_steady(owner: Any) -> bool:
-    """Whether the call of a layer or a loss changes nothing in it."""
-    if owner is None or isinstance(owner, Loss):
-        return True
-    if not isinstance(owner, Layer) or owner.non_trainable_variables:
+    if module == OF_TAPES and call.args[1][0] == "penalties":
         return False
+    layer = _layer_of(call)
+    if layer is not None:  # one that is stateful keeps what no variable holds
+        return not any(getattr(each, "stateful", False) for each in layer._flatten_layers())
+    return module.startswith((*COMPUTING, *_OF_VARIABLES, OF_TAPES, _OF_DRAWS))
+
+
+def assigned(call: Call) -> Any:
+    """The variable that a call assigns; None for another call."""
+    is_of_variable = str(getattr(call.function, "__module__", "")).startswith(_OF_VARIABLES)
+    is_assigned = is_of_variable and call.function.__name__.startswith("assign")
+    return call.args[0] if is_assigned else None
+
+
+def has_effect(call: Call) -> bool:
+    """Whether a call does more than to give its results."""
+    if changed([call]) or assigned(call) is not None:
+        return True
+    compiled, layer = compiled_of(call.function, call.kinds), _layer_of(call)
+    if compiled is not None:  # which may count what it draws
+        return not compiled.learns
+    if layer is None:
+        return str(getattr(call.function, "__module__", "")) == _OF_DRAWS
     draws = ("seed", "seed_generator")
-    return not any(vars(each).get(name) for each in owner._flatten_layers() for name in draws)
+    is_drawn = any(vars(each).get(name) for each in layer._flatten_layers() for name in draws)
+    return is_drawn or bool(layer.non_trainable_variables)
+
+
+def _layer_of(call: Call) -> Any:
+    """The layer or model that a call calls; None for another call."""
+    is_taped = str(getattr(call.function, "__module__", "")) == OF_TAPES
+    given = (
+        call.args[2:3] if is_taped else (getattr(call.function, "__self__", None), *call.args[:1])
+    )
+    return next((each for each in given if isinstance(each, Layer)), None)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cdl import tree
-from cdl._tracing.variable import Variable
-from cdl.layers import Layer
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
 from cdl.trainers.chains.shown_metrics import metrics_of
@@ -21,6 +19,7 @@ class Held:
         reads: of the step.
 
     Attributes:
+        things: all of them.
         optimizers: that have begun.
         begins: whether there are others alone, as in the first step of a model that is not built.
         metrics: that a recording shows.
@@ -33,25 +32,10 @@ class Held:
             things += [model, model.optimizer, *model.metrics]
             things += tree.flatten(list(vars(model).values()))
         found = {id(each): each for each in things}
-        self._weighted = [e for e in found.values() if isinstance(e, (Layer, Variable))]
+        self.things = list(found.values())
         optimizers = [e for e in found.values() if isinstance(e, Optimizer)]
         self.optimizers = [each for each in optimizers if each.built]
         self.begins = bool(optimizers) and not self.optimizers
         self.metrics = metrics_of(found.values())
         changing = [e for e in found.values() if isinstance(e, (Metric, Optimizer))]
         self.has_calls_of_users = any(map(has_calls_of_users, changing))
-
-    @property
-    def variables(self) -> list[Any]:
-        """All weights and states."""
-        own = [each for each in self._weighted if isinstance(each, Variable)]
-        layers = [each for each in self._weighted if isinstance(each, Layer)]
-        owners: list[Any] = [*layers, *self.optimizers, *self.metrics]
-        return [*own, *(variable for each in owners for variable in each.variables)]
-
-
-def weights_of(thing: Any) -> list[Any]:
-    """Weights that an optimizer changes; none for a metric."""
-    if not isinstance(thing, Optimizer):
-        return []
-    return [thing._foreign.given.get(each, each) for each in thing.slots]

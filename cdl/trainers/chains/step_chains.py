@@ -2,25 +2,25 @@
 
 The first batch of a form runs as it is, since it may build layers and optimizers. The second one is
 recorded, and done again by the chain from the same weights: a chain that does not give the same
-bits is not used.
+bits is not used. One that assigns or draws is compared on the third batch too, where what has been
+assigned has changed.
 """
 
 from __future__ import annotations
 
-import random
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import tree
 from cdl._common.errors import warn
-from cdl._tracing.variable import Variable
-from cdl._variables.stepping import Recording
-from cdl.trainers.chains.chain import Chain, can_repeat, changed
-from cdl.trainers.chains.held import Held, weights_of
-from cdl.trainers.chains.step_reads import StepReads
+from cdl._variables.stepping import Recording, noting
+from cdl.trainers.chains.chain import Chain, assigned, can_repeat, changed, has_effect
+from cdl.trainers.chains.held import Held
+from cdl.trainers.chains.kept_state import KeptState, Trial, numpys_state
+from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _KEPT = 8  # forms
 _UNUSED = 4  # chains of one form that held for no batch, after which none is made
 _REFUSALS = 4  # of a step, after which no other form of it is recorded
-_TOLD = 100  # batches of `fit` in Python, after which a warning says why
-_NEW, _TAKEN, _REFUSED = "new", "taken", "refused"
+_TOLD = 1000  # batches of `fit` in Python, after which a warning says why
+_NEW, _TRIED, _TAKEN, _REFUSED = "new", "tried", "taken", "refused"
 
 
 class StepChains:
@@ -40,11 +40,14 @@ class StepChains:
 
     Attributes:
         reasons: why steps run in Python, by the name of the step.
+        differentiated: functions whose gradients the steps take.
     """
 
     def __init__(self) -> None:
         self._states: dict[Any, Chain | str] = {}
         self._unused: dict[Any, int] = {}  # chains since one was taken
+        self._tried: dict[Any, Chain] = {}  # that are to be compared on another batch
+        self.differentiated: dict[Any, Any] = {}
         self._refusals, self._in_python = 0, 0
         self.reasons: dict[str, str] = {}
 
@@ -75,6 +78,8 @@ class StepChains:
             args: of the step, in which the batch's arrays are.
         """
         state = self._states.get(key)
+        if state == _TRIED:
+            return self._compared(key, step, args)
         if state != _NEW:
             if state is None and self._refusals < _REFUSALS:
                 while len(self._states) >= _KEPT:
@@ -99,11 +104,31 @@ class StepChains:
             self._refuse(step, reads.reason)
             return step(*args)
         logs, found = _recorded(held, step, args, reads)
+        self._settle(key, step, found)
+        if isinstance(found, Chain) and found.changes_more:
+            self._states[key], self._tried[key] = _TRIED, found
+        return logs
+
+    def _compared(self, key: Any, step: Any, args: Any) -> Any:
+        """Run a step on one more batch, and its chain from the same state."""
+        chain = self._tried.pop(key)
+        if not chain.holds():
+            self._states[key] = _NEW
+            return step(*args)
+        before = chain.state.again()
+        with noting() as noted:
+            logs = step(*args)
+        found = Trial(before, noted).differs(chain, tree.flatten(args), logs)
+        self._settle(key, step, found or chain)
+        return logs
+
+    def _settle(self, key: Any, step: Any, found: Chain | str) -> None:
+        """Keep a chain, or the reason why there is none."""
         if isinstance(found, Chain):
             self._states[key] = found
-        else:
-            self._refuse(step, found)
-        return logs
+            return
+        self._states[key] = _REFUSED
+        self._refuse(step, found)
 
     def _refuse(self, step: Any, reason: str) -> None:
         self._refusals += 1
@@ -133,89 +158,38 @@ def _recorded(
 ) -> tuple[Any, Chain | str]:
     """Result of a step, and its chain or the reason why there is none."""
     arrays = tree.flatten(args)
-    state = _State(held.variables)
-    draws = _drawn()
-    recording = Recording()
+    before = KeptState()
+    before.keep(held.things)
+    numpys = numpys_state()
+    recording = Recording(before.keep)
     logs, shown = recording.run(step, args)
     reads.note_optimizer()
     reads.close()
+    calls = recording.calls
+    reads.leave_out([assigned(each) for each in calls])
     if recording.reason:
         return logs, recording.reason
-    if not reads.hold() or draws != _drawn():
-        return logs, "it changes what it reads, or draws at random: draw by cdl.random"
-    calls = recording.calls
+    if numpys != numpys_state():
+        return logs, "it draws by NumPy: draw by cdl.random"
+    if not reads.hold():
+        return logs, "it changes what it reads"
     if not all(map(can_repeat, calls)):
-        return logs, "it does more than learn and compute"
-    if held.has_calls_of_users:
+        return logs, "it does more than learn, assign, draw and compute"
+    if held.has_calls_of_users or any(map(has_calls_of_users, changed(calls))):
         return logs, "an optimizer or a metric of it has code of yours"
-    changes = changed(calls)
     known = set(map(id, (*held.optimizers, *held.metrics)))
-    if not known.issuperset(map(id, changes)):
+    if not known.issuperset(map(id, changed(calls))):
         return logs, "an optimizer or a metric of it is no attribute of the model"
-    if not state.has(weight for each in changes for weight in weights_of(each)):
-        return logs, "an optimizer of it has weights that it does not read"
-    after = state.again()
-    is_right = False
+    if not any(map(has_effect, calls)):
+        return logs, "nothing learns or is assigned"
     try:
         chain = Chain(calls, shown, len(arrays), reads)
-        if not chain.learns:
-            return logs, "no optimizer takes a gradient as it is"
-        state.restore()
-        again = chain.once(arrays)
-        is_right = after.is_now() and _bits(logs) == _bits(again)
-    except Exception as error:  # of calls that need more than the record has
-        return logs, f"done again, its calls raise {type(error).__name__}: {error}"
-    finally:
-        after.restore()
-    return logs, chain if is_right else "done again, its calls give other numbers"
+    except Exception as error:  # of weights that the core cannot train at once
+        return logs, f"its calls cannot be joined: {type(error).__name__}: {error}"
+    chain.state = before
+    found = Trial(before, recording.noted).differs(chain, arrays, logs)
+    return logs, found or chain
 
 
 def _is_plain(leaf: Any) -> bool:
     return type(leaf) is np.ndarray and leaf.dtype.kind in "biuf"
-
-
-def _drawn() -> Any:
-    """State of NumPy's and Python's generators."""
-    name, numbers, *rest = np.random.get_state(legacy=True)
-    return name, np.asarray(numbers).tobytes(), rest, random.getstate()
-
-
-def _bits(structure: Any) -> list[Any]:
-    return [np.asarray(leaf).tobytes() for leaf in tree.flatten(structure)]
-
-
-class _State:
-    """Values of variables at one time."""
-
-    def __init__(self, variables: Iterable[Any]) -> None:
-        self._variables = list({id(each): each for each in variables}.values())
-        self._values = [_numbers(each) for each in self._variables]
-
-    def has(self, variables: Iterable[Any]) -> bool:
-        """Whether these are among the variables."""
-        return set(map(id, self._variables)).issuperset(map(id, variables))
-
-    def again(self) -> _State:
-        """Values that the variables have now."""
-        return _State(self._variables)
-
-    def _changed(self) -> list[tuple[Any, Any]]:
-        pairs = zip(self._variables, self._values, strict=True)
-        return [(v, value) for v, value in pairs if _numbers(v).tobytes() != value.tobytes()]
-
-    def is_now(self) -> bool:
-        """Whether the variables have these values."""
-        return not self._changed()
-
-    def restore(self) -> None:
-        """Assign the values to the variables."""
-        for variable, value in self._changed():
-            if isinstance(variable, Variable):
-                variable.storage.set(value)
-            else:
-                variable.assign(value)
-
-
-def _numbers(variable: Any) -> Any:
-    """Copy of the numbers of a variable as they are kept, those of bfloat16 in float32."""
-    return variable.storage.get() if isinstance(variable, Variable) else variable.numpy()

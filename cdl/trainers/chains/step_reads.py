@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 
 from cdl._common.overriding import is_users
-from cdl._tracing.variable import Variable
+from cdl._variables.array_like import Operators
 from cdl.layers import Layer
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
+from cdl.random import SeedGenerator
 from cdl.trainers.chains.shown_metrics import is_metric_of_users
 from cdl.trainers.custom.reads import Reads, _UnknownError
 
 # Attributes that a step may use, since each repetition uses them again.
 _CALLS = frozenset((
-    "apply", "apply_gradients", "compute_loss", "gradient", "metrics", "optimizer",
-    "result", "update_state",
+    "apply", "apply_gradients", "assign", "assign_add", "assign_sub", "compute_loss", "gradient",
+    "metrics", "numpy", "optimizer", "result", "update_state",
 ))  # fmt: skip
 _OF_TAPES = "cdl.taping.gradient_tape"
 _ADDING = frozenset(("add", "append", "appendleft", "extend", "insert", "setdefault", "update"))
@@ -51,7 +52,7 @@ class StepReads(Reads):
     def _look_at(self, value: Any) -> None:
         if has_calls_of_users(value) and value is not self._model:
             raise _UnknownError
-        if isinstance(value, (Layer, Metric, Optimizer, Variable)):
+        if isinstance(value, (Layer, Metric, Optimizer, Operators, SeedGenerator)):
             self.found.append(value)
         is_tape = isinstance(value, type) and value.__module__ == _OF_TAPES
         if not (
@@ -85,6 +86,11 @@ class StepReads(Reads):
         if any(getattr(each, "__code__", None) is not self._code for each in own):
             raise _UnknownError
         super()._check_attributes([name for name in names if name not in _CALLS])
+
+    def leave_out(self, variables: Sequence[Any]) -> None:
+        """Compare some variables no longer, since the step assigns them."""
+        known = set(map(id, variables))
+        self._contents = [each for each in self._contents if id(each[0]) not in known]
 
     def note_optimizer(self) -> None:
         """Compare the optimizer that the model is compiled with, too."""

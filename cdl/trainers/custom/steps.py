@@ -169,14 +169,13 @@ class CustomSteps:
         check_no_own_data(f"{type(model).__name__}.{self._name}")
         self._check_signature(getattr(model, self._name))
         self._logs: dict[str, Any] = {}
-        self._differentiated: dict[Any, Any] = {}  # functions whose gradients the steps take
         self._arrays: Nested | None = None
         self._order: Any = None
         self._batch, self._next = 1, 0
         self._form: Any = None  # of the data, if steps of them may be recorded
         self._key: Any = None  # of the chain for the current batches
         self._chain: Chain | None = None
-        self._chains = StepChains()
+        self._chains = self._chains_of(model._compiled)
         self._is_fed = False  # whether the chain has the data
         self._is_alone = False  # whether it runs one batch
 
@@ -242,14 +241,22 @@ class CustomSteps:
         """Take the chain for batches of so many rows, if there is one."""
         model = self._model()
         compiled = None if model is None else model._compiled
+        self._chains = self._chains_of(compiled)
         if self._form is None or compiled is None or compiled.given["run_eagerly"]:
             return
         key = self._name, self._form, rows
         if self._chain is not None and key == self._key:
             return
         self._give_back()
-        compiled.chains = self._chains = compiled.chains or StepChains()
         self._key, self._chain, self._is_fed = key, self._chains.take(key), False
+
+    @staticmethod
+    def _chains_of(compiled: Any) -> StepChains:
+        if compiled is None:
+            return StepChains()
+        compiled.chains = compiled.chains or StepChains()
+        found: StepChains = compiled.chains
+        return found
 
     def _give_back(self) -> None:
         if self._chain is not None:
@@ -278,7 +285,7 @@ class CustomSteps:
         """Run one batch, given as the step takes it."""
         model = self._model()
         try:
-            with kept_in(self._differentiated):
+            with kept_in(self._chains.differentiated):
                 logs = self._stepped(model, batch)
         except AttributeError as error:
             if not _OF_TAPES.search(str(error)):

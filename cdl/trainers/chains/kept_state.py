@@ -1,0 +1,127 @@
+"""State that a step may change, and trials of chains from the same state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._tracing.variable import Variable
+from cdl._variables.array_like import Operators
+from cdl._variables.stepping import repeating
+from cdl.layers import Layer
+from cdl.metrics import Metric
+from cdl.optimizers import Optimizer
+from cdl.random import SeedGenerator
+from cdl.random.sources import numpys, pythons
+
+
+class KeptState:
+    """Values of variables, counts of layers' calls, and Python's generator, at one time."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Any, Any]] = {}
+        self._calls: dict[int, tuple[Layer, int]] = {}
+        self._seeds = pythons().getstate()
+
+    def keep(self, things: Iterable[Any]) -> None:
+        """Keep the values of the variables of things, if they are not kept yet.
+
+        Args:
+            things: variables, and what has some: layers, optimizers, metrics, generators.
+        """
+        for each in things:
+            if isinstance(each, Layer):
+                layers = each._flatten_layers()
+                self._calls.update(
+                    (id(e), (e, e._calls)) for e in layers if id(e) not in self._calls
+                )
+            for variable in _variables_of(each):
+                if id(variable) not in self._kept:
+                    self._kept[id(variable)] = variable, _numbers(variable)
+
+    def again(self) -> KeptState:
+        """The state of the same variables now."""
+        now = KeptState()
+        now.keep([thing for thing, _ in (*self._kept.values(), *self._calls.values())])
+        return now
+
+    def _changed(self) -> list[tuple[Any, Any]]:
+        pairs = self._kept.values()
+        return [(v, value) for v, value in pairs if _numbers(v).tobytes() != value.tobytes()]
+
+    def is_now(self) -> bool:
+        """Whether all is as it was."""
+        if any(layer._calls != count for layer, count in self._calls.values()):
+            return False
+        return self._seeds == pythons().getstate() and not self._changed()
+
+    def restore(self) -> None:
+        """Assign the values to the variables, and set the generator."""
+        pythons().setstate(self._seeds)
+        for layer, count in self._calls.values():
+            layer._calls = count
+        for variable, value in self._changed():
+            if isinstance(variable, Variable):
+                variable.storage.set(value)
+            else:
+                variable.assign(value)
+
+
+def _variables_of(thing: Any) -> Sequence[Any]:
+    if isinstance(thing, Operators):
+        return (thing,)
+    if isinstance(thing, SeedGenerator):
+        return (thing.state,)
+    weights = thing.slots if isinstance(thing, Optimizer) else ()  # that it changes
+    own = thing.variables if isinstance(thing, (Layer, Metric, Optimizer)) else ()
+    return [*own, *(thing._foreign.given.get(each, each) for each in weights)]
+
+
+def _numbers(variable: Any) -> Any:
+    """Copy of the numbers of a variable as they are kept, those of bfloat16 in float32."""
+    return variable.storage.get() if isinstance(variable, Variable) else variable.numpy()
+
+
+def numpys_state() -> Any:
+    """State of NumPy's generator."""
+    name, numbers, *rest = numpys().get_state(legacy=True)
+    return name, np.asarray(numbers).tobytes(), rest
+
+
+class Trial:
+    """Comparison of a chain with the step that has just run.
+
+    Args:
+        before: the state before that step.
+        noted: the counts of its draws.
+    """
+
+    def __init__(self, before: KeptState, noted: Sequence[int]) -> None:
+        self._before, self._noted = before, noted
+
+    def differs(self, chain: Any, arrays: Sequence[Any], logs: Any) -> str:
+        """How the chain differs from the step on the same batch, or ""; the state stays.
+
+        Args:
+            chain: of the step.
+            arrays: of the batch.
+            logs: what the step gave for it.
+        """
+        after = self._before.again()
+        try:
+            self._before.restore()
+            with repeating(self._noted):
+                again = chain.once(arrays)
+            is_right = after.is_now() and _bits(logs) == _bits(again)
+        except Exception as error:  # of calls that need more than the record has
+            return f"done again, its calls raise {type(error).__name__}: {error}"
+        finally:
+            after.restore()
+        return "" if is_right else "done again, its calls give other numbers"
+
+
+def _bits(structure: Any) -> list[Any]:
+    return [np.asarray(leaf).tobytes() for leaf in tree.flatten(structure)]
