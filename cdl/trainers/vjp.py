@@ -70,12 +70,16 @@ class GradientExecutor:
         return self._executor
 
     @property
+    def draws(self) -> bool:
+        """Whether the program draws random numbers."""
+        parts = self._program.flat(False).instructions
+        return any(each.draws or "seed" in each.attributes for each in parts)
+
+    @property
     def learning(self) -> tuple[Program, dict[str, Any]] | None:
         """The program and the rules of its update; None if it draws, or if Python runs in it."""
         program, rules = self._program, self._weight_rules
-        parts = program.flat(False).instructions
-        draws = any(each.draws or "seed" in each.attributes for each in parts)
-        if draws or rules.in_python or program.hosted or program.batch_of_states:
+        if self.draws or rules.in_python or program.hosted or program.batch_of_states:
             return None
         return program, rules.rules
 

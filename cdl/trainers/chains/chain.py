@@ -27,6 +27,7 @@ from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.derivatives import compiled_of
 
 Values = list[Any]
+_OF_PROGRAMS = "cdl.taping.replay"
 _OF_DRAWS, _OF_VARIABLES = "cdl.random.draws", ("cdl._tracing.", "cdl._variables.state")
 _RATES = 8192  # steps for which rates are computed at once
 
@@ -312,7 +313,7 @@ def can_repeat(call: Call) -> bool:
     layer = _layer_of(call)
     if layer is not None:  # one that is stateful keeps what no variable holds
         return not any(getattr(each, "stateful", False) for each in layer._flatten_layers())
-    return module.startswith((*COMPUTING, *_OF_VARIABLES, OF_TAPES, _OF_DRAWS))
+    return module.startswith((*COMPUTING, *_OF_VARIABLES, OF_TAPES, _OF_PROGRAMS, _OF_DRAWS))
 
 
 def assigned(call: Call) -> Any:
@@ -330,7 +331,7 @@ def has_effect(call: Call) -> bool:
     if compiled is not None:  # which may count what it draws
         return not compiled.learns
     if layer is None:
-        return str(getattr(call.function, "__module__", "")) == _OF_DRAWS
+        return str(getattr(call.function, "__module__", "")) in (_OF_DRAWS, _OF_PROGRAMS)
     draws = ("seed", "seed_generator")
     is_drawn = any(vars(each).get(name) for each in layer._flatten_layers() for name in draws)
     return is_drawn or bool(layer.non_trainable_variables)
