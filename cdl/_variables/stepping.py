@@ -139,6 +139,13 @@ def repeating(noted: Sequence[int]) -> Iterator[None]:
         state.again = before
 
 
+def constant(leaf: Any) -> Any:
+    """The same value, which becomes part of a program that later batches take too."""
+    if state.recording is not None:
+        state.recording.note_constant(leaf)
+    return leaf
+
+
 def touched(what: str) -> None:
     """Refuse the recording that there is, since its code does something that cannot be replayed.
 
@@ -168,6 +175,7 @@ class Recording:
         self._keep = keep
         self._count = 0
         self._numbers: dict[int, tuple[Any, int]] = {}  # of arrays, by their ids
+        self._places: dict[Any, int] = {}  # the same by what they are views of
 
     def run(self, step: Callable[..., Any], args: Any) -> tuple[Any, Any]:
         """Result of the step, and the same with a Ref for each array that comes from its args."""
@@ -212,8 +220,11 @@ class Recording:
     def _wrapped(self, structure: Any) -> Any:
         leaves = tree.flatten(structure)
         first, self._count = self._count, self._count + len(leaves)
-        arrays = [(n, leaf) for n, leaf in enumerate(leaves, first) if isinstance(leaf, np.ndarray)]
-        self._numbers.update((id(leaf), (leaf, n)) for n, leaf in arrays)
+        for n, leaf in enumerate(leaves, first):
+            if isinstance(leaf, (np.ndarray, np.generic)):
+                self._numbers[id(leaf)] = leaf, n
+            if isinstance(leaf, np.ndarray):
+                self._places.setdefault(_place(leaf), n)
         return tree.pack_sequence_as(
             structure,
             [
@@ -221,6 +232,16 @@ class Recording:
                 for n, leaf in enumerate(leaves, first)
             ],
         )
+
+    def note_constant(self, leaf: Any) -> None:
+        """Refuse the recording if a constant of a program is of the batch, or what a call gave."""
+        if id(leaf) in self._numbers or (
+            isinstance(leaf, np.ndarray) and leaf.size and _place(leaf) in self._places
+        ):
+            self.refuse(
+                "what other calls gave, and is no array of as many rows, is a constant on a tape: "
+                "compute it within the tape"
+            )
 
     def _ref(self, leaf: Any) -> Any:
         """The number of an array of this recording; a constant as it is."""
@@ -231,9 +252,17 @@ class Recording:
         array, number = self._numbers.get(id(leaf), (None, 0))
         if array is not None:  # the array itself, as a tape has it
             return Ref(number)
+        if isinstance(leaf, np.ndarray) and _place(leaf) in self._places:
+            return Ref(self._places[_place(leaf)])
         if isinstance(leaf, (np.ndarray, np.generic)) and not _is_uniform(leaf):
             self.refuse("an array that is not of the batch is used: let it be part of the data")
         return leaf
+
+
+def _place(array: Any) -> Any:
+    """What views of one array have in common."""
+    data = array.__array_interface__["data"][0]
+    return data, array.shape, array.strides, array.dtype
 
 
 def _is_uniform(array: Any) -> bool:

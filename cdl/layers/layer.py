@@ -440,9 +440,8 @@ class Layer(Weighted, Building, Hinting):
             if layer.activity_regularizer is not None and layer._activity is not None:
                 found.append(layer._activity)
             found += layer._added
-        for weight in self.trainable_weights:
-            if weight.regularizer is not None:
-                found.append(float(weight.regularizer(weight.numpy())))
+        penalized = [each for each in self.trainable_weights if each.regularizer is not None]
+        found += [float(each.regularizer(each.numpy())) for each in penalized]
         if found:
             touched("losses of layers are read")
         return found

@@ -29,7 +29,8 @@ class GradientTape(taping.GradientTape):
         watch_accessed_variables: whether variables that the calls read are sources.
     """
 
-    def _recording(self, each: Any) -> Any:
+    @staticmethod
+    def _recording(each: Any) -> Any:
         if type(each) is Tensor:
             each.__class__ = TapedTensor
         elif not isinstance(each, Taped):

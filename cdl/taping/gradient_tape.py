@@ -96,11 +96,15 @@ class GradientTape:
         return tree.map_structure(self._watch, tensor)
 
     def _watch(self, each: Any) -> Any:
-        found = each if isinstance(each, Variable) else self._recording(each)
-        self._watched[id(found)] = found
+        if isinstance(each, Variable):
+            self._watched[id(each)] = each
+            return each
+        found = stepping.recorded(type(self)._recording, each)
+        self._watched[id(stepping.plain(found))] = stepping.plain(found)
         return found
 
-    def _recording(self, each: Any) -> Any:
+    @staticmethod
+    def _recording(each: Any) -> Any:
         """An array that records arithmetic, with the values of another one."""
         array = each if isinstance(each, np.ndarray) else np.asarray(each)
         if isinstance(each, (float, list)):
@@ -156,7 +160,8 @@ class GradientTape:
             ValueError: `target` was not recorded, or its computation cannot be compiled.
         """
         fill = one_of("GradientTape", "unconnected_gradients", unconnected_gradients, _FILLS)
-        target, output_gradients = tree.map_structure(stepping.plain, (target, output_gradients))
+        given = (target, sources, output_gradients)
+        target, sources, output_gradients = tree.map_structure(stepping.plain, given)
         targets = [each for each in tree.flatten(target) if each is not None]
         flat = self._begin(targets, sources)
         if output_gradients is not None:

@@ -79,7 +79,7 @@ class Plan:
 
     def _template(self, leaf: Any) -> Any:
         if not isinstance(leaf, np.ndarray):
-            return leaf
+            return stepping.constant(leaf)
         if id(leaf) in self._sources or id(leaf) in self._numbers:
             return self._input(leaf)
         origin = origin_of(leaf, self._nodes)
@@ -87,7 +87,7 @@ class Plan:
             return _Result(self._places[origin[0].serial], origin[1])
         is_input = leaf.ndim and len(leaf) == self.rows if self.rows else leaf.dtype.kind == "f"
         is_recorded = self._is_inner and isinstance(leaf, Taped)
-        return self._input(leaf) if is_input or is_recorded else plain(leaf)
+        return self._input(leaf) if is_input or is_recorded else stepping.constant(plain(leaf))
 
     def _input(self, leaf: Any) -> _Input:
         number = self._numbers.setdefault(id(leaf), len(self.inputs))
@@ -304,11 +304,11 @@ class _Program:
         others: Any = ()
         if self._by_weights:
             value, weights = self._by_weights(*arrays)
-            value = stepping.plain(value)
-            compiled = self._by_weights.__self__.compiled
-            self.has_drawn = any([each.draws for each in compiled.values()])
+            programs = self._derivatives()[0].compiled.values()
+            self.has_drawn = any([each.draws for each in programs])
         if self._by_arrays:
             value, others = self._by_arrays(*arrays)
+        value = stepping.plain(value)
         total = None if value is None else float(np.sum(value) if np.ndim(value) else value)
         n = len(self.variables)
         by_variables = dict(zip(map(id, self.variables), weights[:n], strict=True))
@@ -393,6 +393,7 @@ class _GradientCall:
 
     def __init__(self, plan: Plan, found: list[Any]) -> None:
         self._found: list[Any] | None = found
+        self._derivative: Any = None  # of another batch
         self._run, self._numbers = plan.function(None), plan.numbers
         self.calls = [
             node._replace(args=((), {}), leaves=[e for e in node.leaves if isinstance(e, Variable)])
@@ -403,9 +404,18 @@ class _GradientCall:
     def __call__(self, *inputs: Any) -> list[Any]:
         if not state.replays:
             found, self._found = self._found, None  # which a program that is kept must not hold
-            return found or []
+            return self._again(inputs) if found is None else found
         numbers: Any = self._numbers
         return value_and_gradients(self._run, inputs, numbers, False)[1]
+
+    def _again(self, inputs: tuple[Any, ...]) -> list[Any]:
+        """The gradients for other arrays, as of another batch of a recorded step."""
+        numbers: Any = self._numbers
+        if self._derivative is None:
+            self._derivative = derivative_of(self._run, numbers, is_fixed=True)
+        found = self._derivative(*[np.atleast_1d(plain(each)) for each in inputs])[1]
+        shapes = [np.shape(inputs[number]) for number in numbers]
+        return [np.reshape(each, shape) for each, shape in zip(found, shapes, strict=True)]
 
 
 def gradients_recorded(
@@ -424,7 +434,7 @@ def gradients_recorded(
         record = _cut(Record(nodes, targets, {id(each): each for each in group}))
         calls = calls_before(record)
         plan = Plan(record, calls, _rows_of(calls), is_inner=True)
-        call = _GradientCall(plan, [found[id(each)] for each in group])
+        call = _GradientCall(plan, [stepping.plain(found[id(each)]) for each in group])
         key = ("gradient", plan.key)
         results = recorded(call, key, None, tuple(plan.inputs), {})
         recorded_ones.update(zip(map(id, group), results, strict=True))

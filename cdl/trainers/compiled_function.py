@@ -133,7 +133,7 @@ class Compiled:
         takes_plain: whether arrays are read as they are given.
         weights: that are read.
         learns: whether an optimizer can take the gradients within the program.
-        draws: whether gradients by weights depend on random numbers.
+        draws: whether it depends on random numbers.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Compiled:
         self._traced.arguments = arguments.without_arrays()
         can_learn = self._as_given and self.is_known and self.takes_plain and bool(places)
         self.learns = can_learn and self._vjp.gradients.learning is not None
-        self.draws = variables is not None and self._vjp.gradients.draws
+        self.draws = self._vjp.gradients.draws
 
     def learner(self, optimizer: Any, rows: int) -> Executor:
         """Executor that hands the gradients to an optimizer at once; for one that `learns`."""

@@ -161,7 +161,59 @@ class Gathering(Net):
         return {"loss": loss}
 
 
+class DroppingOnTape(Dropping):
+    """A net whose dropout, and statistics of batches, are on a tape."""
+
+    def __init__(self):
+        super().__init__()
+        self.normalization = layers.BatchNormalization()
+
+    def call(self, inputs, training=None):
+        hidden = self.normalization(self.hidden(inputs), training=training)
+        return self.last(self.dropout(hidden, training=training))
+
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as tape:
+            loss = ops.mean(ops.square(y - self(x, training=True)))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+class Penalizing(Drawing):
+    """A critic that learns from drawn samples, twice a step, with a penalty on its slope."""
+
+    def __init__(self):
+        super().__init__()
+        self.maker, self.critic = (
+            small(),
+            cdl.Sequential([cdl.Input((1,)), layers.Dense(8, "tanh")]),
+        )
+
+    def penalty(self, real, made):
+        part = cdl.random.uniform((len(real), 1), seed=self.seeds)
+        with cdl.GradientTape() as tape:
+            mixed = tape.watch(part * real + (1.0 - part) * made)
+            seen = ops.sum(self.critic(mixed, training=True), axis=1)
+        slopes = tape.gradient(seen, mixed)
+        return ops.mean((ops.sqrt(ops.sum(ops.square(slopes), axis=1) + 1e-12) - 1.0) ** 2)
+
+    def train_step(self, data):
+        x, y = data
+        weights = self.critic.trainable_variables
+        for _ in range(2):
+            noise = cdl.random.normal(ops.shape(x), seed=self.seeds)
+            with cdl.GradientTape() as tape:
+                made = self.maker(noise, training=True)
+                loss = ops.mean(self.critic(made)) - ops.mean(self.critic(y))
+                loss = loss + 10.0 * self.penalty(y, made)
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
 CLASSES = [
+    DroppingOnTape, Penalizing,
     Following, FollowingByValue, Counting, Drawing, DrawingByPython, Dropping, DroppingInCalls,
     Clipping, Gathering,
 ]  # fmt: skip
@@ -211,6 +263,34 @@ def test_changes_between_epochs_count(cls, tmp_path):
 
 
 # Steps in which what changes from batch to batch would be a constant of a record.
+
+
+class ScaledByBatch(Net):
+    """A net whose tape has a number of the batch, which its program takes as a constant."""
+
+    def train_step(self, data):
+        x, y = data
+        size = ops.mean(ops.abs(x))
+        with cdl.GradientTape() as tape:
+            loss = size * ops.mean(ops.square(self(x, training=True) - y))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+class ScaledWithin(Net):
+    def train_step(self, data):
+        x, y = data
+        largest = ops.max(ops.abs(x), axis=0)
+        with cdl.GradientTape() as outer:
+            with cdl.GradientTape() as inner:
+                points = inner.watch(x)
+                seen = self(points * largest)
+            slopes = inner.gradient(seen, points)
+            loss = ops.mean(ops.square(slopes)) + ops.mean(ops.square(seen - y))
+        weights = self.trainable_variables
+        self.optimizer.apply(outer.gradient(loss, weights), weights)
+        return {"loss": loss}
 
 
 class Scaled(Counting):
@@ -297,6 +377,7 @@ class Noting(Counting):
 
 
 UNSEEN = [
+    ScaledByBatch, ScaledWithin,
     Scaled, ScaledOnTape, EveryFifth, EveryFifthOfFew, ByPythonsRandom, ByNumPy, Penalized, Rated,
     Noting,
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from trainers.stepping_nets import Net, X, Y, fit, learn, made, runs_of
 
+import cdl
 from cdl import ops
 from cdl.trainers.chains import step_chains
 
@@ -13,6 +14,18 @@ class Branching(Net):
         if ops.mean(data[1]) > 0.0:
             data = data[0], -data[1]
         return learn(self, *data)
+
+
+class Ordinary(cdl.Model):
+    def __init__(self):
+        super().__init__()
+        self.last = cdl.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.last(inputs)
+
+    def train_step(self, data):
+        return super().train_step(data)
 
 
 class Prints(Net):
@@ -51,6 +64,7 @@ def test_nothing_is_told_where_little_or_nothing_is_lost():
     fit(made(Branching), epochs=3)
     fit(made(Branching, eagerly=True), epochs=30)
     fit(made(Net), epochs=30)
+    fit(made(Ordinary), epochs=30)
     model = made(Branching)
     for _ in range(150):
         model.train_on_batch(X[:16], Y[:16])

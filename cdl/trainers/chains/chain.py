@@ -313,7 +313,7 @@ def can_repeat(call: Call) -> bool:
     layer = _layer_of(call)
     if layer is not None:  # one that is stateful keeps what no variable holds
         return not any(getattr(each, "stateful", False) for each in layer._flatten_layers())
-    return module.startswith((*COMPUTING, *_OF_VARIABLES, OF_TAPES, _OF_PROGRAMS, _OF_DRAWS))
+    return module.startswith((*COMPUTING, *_OF_VARIABLES, "cdl.taping.", _OF_DRAWS))
 
 
 def assigned(call: Call) -> Any:
@@ -329,7 +329,7 @@ def has_effect(call: Call) -> bool:
         return True
     compiled, layer = compiled_of(call.function, call.kinds), _layer_of(call)
     if compiled is not None:  # which may count what it draws
-        return not compiled.learns
+        return compiled.draws
     if layer is None:
         return str(getattr(call.function, "__module__", "")) in (_OF_DRAWS, _OF_PROGRAMS)
     draws = ("seed", "seed_generator")

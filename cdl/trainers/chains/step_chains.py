@@ -20,7 +20,7 @@ from cdl._variables.stepping import Recording, noting
 from cdl.trainers.chains.chain import Chain, assigned, can_repeat, changed, has_effect
 from cdl.trainers.chains.held import Held
 from cdl.trainers.chains.kept_state import KeptState, Trial, numpys_state
-from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
+from cdl.trainers.chains.step_reads import ORDINARY, StepReads, has_calls_of_users
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -142,7 +142,7 @@ class StepChains:
             name: of its step.
             batches: that ran since the last call.
         """
-        if name not in self.reasons or self._in_python > _TOLD:
+        if self.reasons.get(name, ORDINARY).endswith(ORDINARY) or self._in_python > _TOLD:
             return
         self._in_python += batches
         if self._in_python > _TOLD:

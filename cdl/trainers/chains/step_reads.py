@@ -20,8 +20,9 @@ from cdl.trainers.custom.reads import Reads, _UnknownError
 # Attributes that a step may use, since each repetition uses them again.
 _CALLS = frozenset((
     "apply", "apply_gradients", "assign", "assign_add", "assign_sub", "compute_loss", "gradient",
-    "metrics", "numpy", "optimizer", "result", "update_state",
+    "metrics", "numpy", "optimizer", "result", "stop_recording", "update_state", "watch",
 ))  # fmt: skip
+ORDINARY = "the step of cdl.Model is called"  # which is compiled anyway
 _OF_TAPES = "cdl.taping.gradient_tape"
 _ADDING = frozenset(("add", "append", "appendleft", "extend", "insert", "setdefault", "update"))
 
@@ -82,6 +83,8 @@ class StepReads(Reads):
 
     def _check_attributes(self, names: Sequence[str]) -> None:
         # A method reaches that of cdl by super(); one of a class between is not walked through.
+        if {"test_step", "train_step"}.intersection(names):
+            raise _UnknownError(ORDINARY)
         own = _definitions(type(self._model), _CALLS.intersection(names))
         if any(getattr(each, "__code__", None) is not self._code for each in own):
             raise _UnknownError
