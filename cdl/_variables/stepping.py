@@ -140,7 +140,7 @@ def repeating(noted: Sequence[int]) -> Iterator[None]:
 
 
 def constant(leaf: Any) -> Any:
-    """The same value, which becomes part of a program that later batches take too."""
+    """Value as given, which becomes part of a program that later batches take too."""
     if state.recording is not None:
         state.recording.note_constant(leaf)
     return leaf
@@ -260,7 +260,7 @@ class Recording:
 
 
 def _place(array: Any) -> Any:
-    """What views of one array have in common."""
+    """Key of an array that all views of the same numbers share."""
     data = array.__array_interface__["data"][0]
     return data, array.shape, array.strides, array.dtype
 

@@ -283,7 +283,7 @@ class _Program:
         return total, by_variables, by_inputs
 
     def _of_moved(self, inputs: list[Any]) -> tuple[Any, dict[int, Any], dict[int, Any]]:
-        """The same where variables are moved meanwhile, and put back; the value as an array."""
+        """Results of `of`, with the value as an array; variables that it moves are put back."""
         with self._lock:
             kept = [(each, each.numpy()) for each in self._moved]
             arrays = [np.atleast_1d(plain(each)) for each in inputs]

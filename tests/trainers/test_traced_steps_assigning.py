@@ -51,7 +51,7 @@ class Following(Net):
 
 
 class FollowingByValue(Following):
-    """The same by values and functions of NumPy, with a net that the model does not hold."""
+    """A net and a teacher that follow by values and functions of NumPy, the teacher apart."""
 
     def __init__(self):
         super().__init__()

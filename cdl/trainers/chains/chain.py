@@ -164,15 +164,21 @@ class Chain:
         self._logs = _of_values(logs)
         self._values: Values = [None] * max([inputs, *(e.first + e.size for e in calls)])
         linked = _linked(calls, _refs(logs))
-        needed = _needed(calls, linked, _refs(logs))
+        needed, always = (_needed(calls, linked, each) for each in (_refs(logs), ()))
+        self._unshown: list[_Repeated | _Link] = []  # parts for a batch whose result is not wanted
         parts: list[_Repeated | _Link] = []
         others: list[Call] = []
         for i, call in enumerate(calls):
             if i in linked:
-                parts.append(_Link(*linked[i]))
+                part: _Repeated | _Link = _Link(*linked[i])
             elif i - 1 not in linked and i in needed:
-                parts.append(_Repeated(call))
+                part = _Repeated(call)
                 others.append(call)
+            else:
+                continue
+            parts.append(part)
+            if i in always:
+                self._unshown.append(part)
         self._parts = parts
         self._links = [each for each in parts if isinstance(each, _Link)]
         read = [number for each in self._links for number in each.inputs]
@@ -192,15 +198,15 @@ class Chain:
         as_read = not self._is_stale and self._reads.hold()
         return as_read and all(each.holds for each in self._links)
 
-    def once(self, arrays: Sequence[Any]) -> Any:
-        """Result of the step for the arrays of one batch."""
+    def once(self, arrays: Sequence[Any], is_shown: bool = True) -> Any:
+        """Result of the step for the arrays of one batch; None if it is not to be shown."""
         values = self._values
         values[: len(arrays)] = arrays
         for link in self._links:
             link.heed()
-        for part in self._parts:
+        for part in self._parts if is_shown else self._unshown:
             part.run(values)
-        logs = self._logs(values)
+        logs = self._logs(values) if is_shown else None
         values[:] = [None] * len(values)
         return logs
 
@@ -268,7 +274,7 @@ def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled
     return found
 
 
-def _needed(calls: Sequence[Call], linked: Any, shown: list[int]) -> set[int]:
+def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int]:
     """Places of calls whose results an optimizer, a link or the logs need."""
     numbers, places = set(shown), set()
     for i in reversed(range(len(calls))):

@@ -103,7 +103,7 @@ class Trial:
         self._before, self._noted = before, noted
 
     def differs(self, chain: Any, arrays: Sequence[Any], logs: Any) -> str:
-        """How the chain differs from the step on the same batch, or ""; the state stays.
+        """Difference between the chain and the step on the same batch, or ""; the state stays.
 
         Args:
             chain: of the step.

@@ -178,6 +178,7 @@ class CustomSteps:
         self._chains = self._chains_of(model._compiled)
         self._is_fed = False  # whether the chain has the data
         self._is_alone = False  # whether it runs one batch
+        self._is_shown = True  # whether the result of a batch is wanted
 
     def _check_signature(self, step: Any) -> None:
         """Refuse the form of Keras's steps on JAX, which take and return all states."""
@@ -207,7 +208,8 @@ class CustomSteps:
         done = in_python = 0
         if self._chain is not None and not self._chain.holds():
             self._give_back()
-        while done < steps and (not done or clock.now() < end):
+        self._is_shown = True
+        while done < steps and (not done or not self._is_shown or clock.now() < end):
             rows = min(self._batch, self._arrays.samples - self._next)
             self._take(rows)
             chain = self._chain
@@ -221,6 +223,7 @@ class CustomSteps:
                     part = self._order[part]
                 self._next += rows
                 self._is_fed = False
+                self._is_shown = done + 1 == steps or self._chain is None or clock.now() >= end
                 in_python += self._key is not None and self._chain is None
                 self.step(self._arrays.step(part))
                 done += 1
@@ -303,7 +306,7 @@ class CustomSteps:
 
     def _stepped(self, model: Any, batch: Any) -> Any:
         if self._chain is not None:
-            return self._chain.once(tree.flatten(batch))
+            return self._chain.once(tree.flatten(batch), self._is_shown)
         step = getattr(model, self._name)
         if self._key is None:
             return step(batch)
