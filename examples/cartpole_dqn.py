@@ -3,7 +3,8 @@
 A net says what each action is worth. It learns from pairs of states in a buffer: the worth of an
 action is its reward and what a slower copy of the net says of the best action in the next state
 (Mnih et al., 2015). Nets are as in CleanRL's dqn.py. Several seeds are trained, since one run of
-reinforcement learning says little; an episode ends after 500 steps at the latest.
+reinforcement learning says little; an episode ends after 500 steps at the latest. `cdl.Steps`
+records the update, and learns from many batches of rows of the buffer in one call.
 
     pip install cdl-nn gymnasium
     python examples/cartpole_dqn.py [--seeds 5]
@@ -25,7 +26,7 @@ EVERY = 256  # so many steps are taken, and then as many batches learned
 
 
 class Buffer:
-    """Transitions seen, from which batches are drawn."""
+    """Transitions that were seen so far."""
 
     def __init__(self, size: int) -> None:
         self.count = 0
@@ -39,10 +40,9 @@ class Buffer:
         self.next_states[i], self.ended[i] = next_state, ended
         self.count += 1
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        i = rng.integers(self.count, size=BATCH)
-        columns = self.states, self.actions, self.rewards, self.next_states, self.ended
-        return tuple(column[i] for column in columns)
+    @property
+    def columns(self) -> tuple[np.ndarray, ...]:
+        return self.states, self.actions, self.rewards, self.next_states, self.ended
 
 
 def net() -> cdl.Sequential:
@@ -61,11 +61,19 @@ def train(seed: int, steps: int) -> tuple[cdl.Sequential, list[tuple[int, float]
     target.set_weights(q.get_weights())
     optimizer = cdl.optimizers.Adam(1e-3)
 
-    def loss(states: Any, actions: Any, worth: Any) -> Any:
+    def loss(states: Any, actions: Any, rewards: Any, next_states: Any, ended: Any) -> Any:
+        worth = rewards + GAMMA * (1 - ended) * ops.max(target(next_states), axis=1)
         chosen = ops.sum(q(states) * ops.one_hot(actions, 2), axis=1)
         return ops.mean(ops.square(chosen - worth))
 
     value_and_grad = cdl.value_and_grad(loss, variables=q.trainable_variables)
+
+    @cdl.Steps
+    def learn(*batch: Any) -> Any:
+        value, gradients = value_and_grad(*batch)
+        optimizer.apply(gradients, q.trainable_variables)
+        return value
+
     env, buffer, returns = gymnasium.make("CartPole-v1"), Buffer(steps), []
     state, total = env.reset(seed=seed)[0], 0.0
     for step in range(steps):
@@ -80,11 +88,7 @@ def train(seed: int, steps: int) -> tuple[cdl.Sequential, list[tuple[int, float]
             state, total = env.reset()[0], 0.0
         if step >= 1000 and step % EVERY == 0:
             target.set_weights(q.get_weights())
-            for _ in range(EVERY):
-                states, actions, rewards, next_states, ends = buffer.draw(rng)
-                worth = rewards + GAMMA * (1 - ends) * target(next_states).max(axis=1)
-                _, gradients = value_and_grad(states, actions, worth)
-                optimizer.apply(gradients, q.trainable_variables)
+            learn.run(buffer.columns, rng.integers(buffer.count, size=(EVERY, BATCH)))
     return q, returns
 
 

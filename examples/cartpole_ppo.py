@@ -77,6 +77,13 @@ def train(seed: int, steps: int) -> tuple[cdl.Sequential, list[tuple[int, float]
     rounds = steps // (ENVS * STEPS)
     rate = cdl.optimizers.schedules.PolynomialDecay(1e-3, rounds * EPOCHS, 0.0)
     optimizer = cdl.optimizers.Adam(rate, epsilon=1e-5, global_clipnorm=0.5)
+
+    @cdl.Steps
+    def learn(*batch: Any) -> Any:
+        value, gradients = value_and_grad(*batch)
+        optimizer.apply(gradients, weights)
+        return value
+
     env = gymnasium.make_vec(
         "CartPole-v1", ENVS, "sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}
     )
@@ -102,9 +109,7 @@ def train(seed: int, steps: int) -> tuple[cdl.Sequential, list[tuple[int, float]
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         seen = (states, actions, log_p, advantages, returns_seen)
         seen = [each.reshape(-1, *each.shape[2:]) for each in seen]
-        for _ in range(EPOCHS):
-            _, gradients = value_and_grad(*seen)
-            optimizer.apply(gradients, weights)
+        learn.run(seen, np.tile(np.arange(ENVS * STEPS), (EPOCHS, 1)))
     return policy, returns
 
 

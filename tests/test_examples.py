@@ -12,7 +12,10 @@ pytest.importorskip("pandas")
 EXAMPLES = {
     "cartpole_dqn": ("gymnasium", {"seeds": 1, "steps": 4000}, 20),
     "cartpole_ppo": ("gymnasium", {"seeds": 1, "steps": 10_000}, 60),
+    "pendulum_sac": ("gymnasium", {"seeds": 1, "steps": 4000}, -800),
     "burgers_pinn": ("numpy", {"epochs": 100, "iterations": 150}, 0.6),
+    "lorenz_inverse": ("numpy", {"steps": 3000}, 0.8),
+    "cycle_gan": ("numpy", {"epochs": 40}, 0.95),
     "oscillator_pinn": ("numpy", {"iterations": 200}, 10),
     "laplace": ("numpy", {}, 0.9),
     "seeds": ("sklearn", {"seeds": 30}, 0.6),

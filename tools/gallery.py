@@ -34,8 +34,8 @@ GROUPS = {
     "Images": "digits digits_cnn mnist mnist_cnn shapes lora transfer digits_transformer",
     "Text and time series": "sentiment dates language_model buckets sunspots sunspots_lstm waves",
     "Training steps of one's own, derivatives, reinforcement learning": "digits_wgan digits_vae "
-    "digits_simclr digits_distillation burgers_pinn oscillator_pinn laplace cartpole_dqn "
-    "cartpole_ppo",
+    "cycle_gan digits_simclr digits_distillation burgers_pinn lorenz_inverse oscillator_pinn "
+    "laplace cartpole_dqn cartpole_ppo pendulum_sac",
     "Hyperparameter search, many models, MPI, export to C": "shops seeds sweep tuner digits_ranks "
     "without_python",
 }
