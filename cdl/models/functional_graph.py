@@ -433,6 +433,15 @@ def shapes_of(structure: Any) -> Any:
     return shapes[0] if isinstance(structure, list) and len(structure) == 1 else shapes
 
 
+def shapes_as_tuples(shapes: Any) -> Any:
+    """Shapes for `build`, from lists as in JSON; nested as the inputs."""
+    if isinstance(shapes, dict):
+        return {name: shapes_as_tuples(shape) for name, shape in shapes.items()}
+    if any(isinstance(size, (list, tuple, dict)) for size in shapes):
+        return [shapes_as_tuples(shape) for shape in shapes]
+    return tuple(shapes)
+
+
 def _parts(structure: Any) -> list[Any]:
     return list(structure.values()) if isinstance(structure, dict) else list(structure)
 

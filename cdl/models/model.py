@@ -18,13 +18,13 @@ from cdl._ir.program import Value
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
-from cdl._variables.stepping import recorded
+from cdl._variables import stepping
 from cdl.layers import Layer, calling
 from cdl.layers.call_arguments import parameters_of
 from cdl.layers.on_arrays import run_script
 from cdl.layers.running import training_around
 from cdl.models import serialization
-from cdl.models.functional_graph import FunctionalGraph
+from cdl.models.functional_graph import FunctionalGraph, shapes_as_tuples
 from cdl.models.graph import ModelGraph, wire
 from cdl.models.host_part import HostPart, has_host_layers
 from cdl.models.quantizing import quantize
@@ -276,7 +276,7 @@ class Model(Trainer):
         """Build the model from the result of `get_build_config`."""
         shapes = config.get("input_shape")
         if shapes is not None and not self.built:
-            self.build(_as_shapes(shapes))
+            self.build(shapes_as_tuples(shapes))
 
     @overload
     def __call__(self, inputs: KerasTensor, *args: Any, **kwargs: Any) -> KerasTensor | Any: ...
@@ -294,7 +294,8 @@ class Model(Trainer):
             kwargs: `training`: whether dropout and the like behave as in training.
         """
         arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
-        if calling.learns_here(self) or (not arrays and graph.tensors_of(args, kwargs)):
+        traced = graph.current_scope() is not None and calling.learns_here(self)
+        if traced or (not arrays and graph.tensors_of(args, kwargs)):
             if args and self.built and not calling.is_scripted(type(self)):
                 args = (self._of_ranks(args[0]), *args[1:])
             return calling.record_call(self, args, kwargs)
@@ -302,8 +303,10 @@ class Model(Trainer):
             calling.check_arguments(self, args, kwargs)
             more = any(not isinstance(each, bool) and each is not None for each in args[1:])
             if (more or kwargs.keys() - _OF_MODELS.keys()) and calling.is_scripted(type(self)):
-                return recorded(run_script, self, args, kwargs, build=False)
-        return recorded(self._on_data, *args, **kwargs)
+                return stepping.recorded(run_script, self, args, kwargs, build=False)
+        if stepping.state.recording is None:  # by far the most calls: of one row in a loop
+            return self._on_data(*args, **kwargs)
+        return stepping.recorded(self._on_data, *args, **kwargs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
@@ -489,12 +492,3 @@ def takes_tensors(cls: type[Model]) -> bool:
 
 
 _OF_MODELS = parameters_of(Model._on_data)  # what calls of all models take
-
-
-def _as_shapes(shapes: Any) -> Any:
-    """Shapes for `build`, from lists as in JSON; nested as the inputs."""
-    if isinstance(shapes, dict):
-        return {name: _as_shapes(shape) for name, shape in shapes.items()}
-    if any(isinstance(size, (list, tuple, dict)) for size in shapes):
-        return [_as_shapes(shape) for shape in shapes]
-    return tuple(shapes)
