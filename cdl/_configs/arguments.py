@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
+from collections.abc import Sequence
 from typing import Any, Self
 
 from cdl._common.errors import Hinting
-from cdl._common.overriding import cdl_base
-
-_MISSING = object()
+from cdl._common.overriding import is_users
+from cdl._common.weak_cache import weak_cache
 
 
 class Configured(Hinting):
@@ -28,29 +27,39 @@ class Configured(Hinting):
 def own_arguments(thing: Any, base: type) -> dict[str, Any]:
     """Arguments of a constructor that the one of `base` does not have, as attributes have them.
 
-    Those of the classes that its class is derived from come first. Left out are arguments without
-    an attribute, those of a custom class, and the names in `_not_in_config` of its classes.
-
     Args:
         thing: an object.
         base: the class of its family.
+
+    Raises:
+        AttributeError: one has no attribute, as where a custom class leaves out `super().__init__`.
     """
-    found = {}
-    for name in _names(cdl_base(type(thing)), base):
-        value = getattr(thing, name, _MISSING)
-        if value is not _MISSING:
-            found[name] = value
-    return found
+    return {name: getattr(thing, name) for name in own_names(type(thing), base)}
 
 
-@functools.cache
-def _names(cls: type, base: type) -> list[str]:
-    known = {*_parameters(base)}
-    known.update(*(vars(each).get("_not_in_config", ()) for each in cls.__mro__))
-    return [name for name in dict.fromkeys(_parameters(cls)) if name not in known]
+@weak_cache
+def own_names(cls: type, base: type) -> list[str]:
+    """Names of the arguments that `base` does not have, those of a class's own bases first.
+
+    Left out are those of a custom class, and the names in `_not_in_config` of its bases.
+
+    Args:
+        cls: a class of cdl's own or a custom one.
+        base: the class of its family.
+    """
+    ours = [each for each in cls.__mro__ if not is_users(each)]
+    known = {*parameters(base.__mro__)}
+    known.update(*(vars(each).get("_not_in_config", ()) for each in ours))
+    return [name for name in dict.fromkeys(parameters(ours)) if name not in known]
 
 
-def _parameters(cls: type) -> list[str]:
-    """Parameters of the constructors of a class and its bases, `object`'s first."""
-    inits = [vars(each)["__init__"] for each in reversed(cls.__mro__) if "__init__" in vars(each)]
-    return [name for init in inits for name in inspect.signature(init).parameters]
+def parameters(classes: Sequence[type]) -> list[str]:
+    """Named parameters of the constructors of classes, those of the last class first.
+
+    Args:
+        classes: in the order in which Python looks for a method, as `__mro__` has them.
+    """
+    inits = [vars(each)["__init__"] for each in reversed(classes) if "__init__" in vars(each)]
+    found = [each for init in inits for each in inspect.signature(init).parameters.values()]
+    nameless = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in found if each.kind not in nameless]

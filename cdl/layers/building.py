@@ -12,9 +12,9 @@ import numpy as np
 from cdl import tree
 from cdl._common.errors import step_aside
 from cdl._common.overriding import cdl_base, is_users
+from cdl._configs.arguments import parameters
 from cdl._configs.serialization import serialize
 from cdl.data import brief
-from cdl.layers.call_arguments import parameters_of
 from cdl.layers.running import name_scope, path_of
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def given_config(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
             raise _no_config(cls, f"{name!r} is given by its place alone")
         if kind not in nameless:
             found[name] = value
-    bases = [each for each in cls.__mro__ if not is_users(each) and "__init__" in vars(each)]
-    of_bases = {name for each in bases for name in parameters_of(vars(each)["__init__"])}
+    of_bases = parameters([each for each in cls.__mro__ if not is_users(each)])
     found = {name: value for name, value in found.items() if name not in of_bases}
     for name, value in found.items():
         for leaf in tree.flatten(value):

@@ -32,7 +32,7 @@ class MeanOfLoss(CompiledMetric):
 
     op = "measure"
     _direction = "down"
-    _not_in_config = ("loss",)
+    _not_in_config = ("loss", "from_logits", "label_smoothing", "ignore_class", "axis")
 
     def __init__(
         self, loss: CompiledLoss, name: str | None, dtype: Any = None, **shown: Any

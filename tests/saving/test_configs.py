@@ -234,3 +234,48 @@ def test_a_lambda_is_written_by_name_with_a_warning():
 def test_malformed_config_is_refused(config, error, text):
     with pytest.raises(error, match=text):
         deserialize_keras_object(config)
+
+
+class Recurrent(layers.LSTM):
+    def __init__(self, units, more=1, **kwargs):
+        super().__init__(units, **kwargs)
+        self.more, self.arguments = more, [2]
+
+
+class Focal(cdl.losses.BinaryFocalCrossentropy):
+    shared = 3
+
+
+class Margin(cdl.metrics.Hinge):
+    shown = True
+
+
+class Attention(layers.MultiHeadAttention):
+    penalty = 0.1
+
+
+@pytest.mark.parametrize("thing", [Recurrent(2, more=5), Focal(), Margin(), Attention(2, 3)])
+def test_attributes_of_a_custom_class_may_have_names_that_constructors_use_within(thing):
+    again = type(thing).from_config(thing.get_config())
+    assert again.get_config() == thing.get_config()
+    assert not {"arguments", "shared", "shown", "penalty"} & set(thing.get_config())
+    assert getattr(again, "more", None) == getattr(thing, "more", None)
+
+
+def test_config_of_a_class_of_two_layers_has_the_arguments_of_both():
+    class DroppedDense(layers.Dropout, layers.Dense):
+        def call(self, inputs, training=False):
+            return layers.Dense.call(self, inputs)
+
+    config = DroppedDense(0.5, units=3).get_config()
+    assert (config["rate"], config["units"]) == (0.5, 3)
+    assert DroppedDense.from_config(config).get_config() == config
+
+
+def test_config_without_an_argument_of_the_base_is_refused():
+    class Limit(cdl.constraints.MaxNorm):
+        def __init__(self, limit=3):
+            self.limit = limit
+
+    with pytest.raises(AttributeError, match="'Limit' object has no attribute 'max_value'"):
+        Limit(5).get_config()

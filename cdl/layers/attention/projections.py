@@ -49,6 +49,7 @@ class ProjectedAttention(Layer):
     """
 
     _inner: tuple[str, ...] = ("holds",)
+    _not_in_config = ("penalty",)
     holds: tuple[str, ...]  # attributes with layers, in the order of their weights
     dropout: Any  # rate of dropout of the weights
     _window: int | None  # a key must be less than so many places away
