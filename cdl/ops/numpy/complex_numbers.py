@@ -22,11 +22,6 @@ def _zero(program: Lowering, spec: KerasTensor, x: Any) -> Any:
     return mapped(program, spec, lambda x: x * 0.0, np.zeros(spec.sample_shape))
 
 
-def _conjugate(x: ArrayLike) -> Any:
-    array = np.asarray(x)
-    return np.conj(array) if array.dtype.kind == "c" else array
-
-
 def _same(x: Expression) -> Expression:
     return x
 
@@ -44,15 +39,13 @@ def imag(x: ArrayLike) -> Any:
 
 
 @tensor_operation(elementwise(_same))
-def conj(x: ArrayLike) -> Any:
-    """Complex conjugate: the imaginary part with the other sign."""
-    return _conjugate(x)
-
-
-@tensor_operation(elementwise(_same))
 def conjugate(x: ArrayLike) -> Any:
-    """Complex conjugate, as `conj`."""
-    return _conjugate(x)
+    """Complex conjugate: the imaginary part with the other sign."""
+    array = np.asarray(x)
+    return np.conj(array) if array.dtype.kind == "c" else array
+
+
+conj = conjugate
 
 
 @tensor_operation(elementwise(lambda x: apply("atan2", 0.0, x)))
