@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import Any, Self
 
 from cdl._common.errors import Hinting
@@ -47,19 +46,20 @@ def own_names(cls: type, base: type) -> list[str]:
         cls: a class of cdl's own or a custom one.
         base: the class of its family.
     """
-    ours = [each for each in cls.__mro__ if not is_users(each)]
-    known = {*parameters(base.__mro__)}
-    known.update(*(vars(each).get("_not_in_config", ()) for each in ours))
-    return [name for name in dict.fromkeys(parameters(ours)) if name not in known]
+    known = {*parameters(base)}
+    known.update(*(vars(each).get("_not_in_config", ()) for each in cls.__mro__))
+    return [name for name in dict.fromkeys(parameters(cls)) if name not in known]
 
 
-def parameters(classes: Sequence[type]) -> list[str]:
-    """Named parameters of the constructors of classes, those of the last class first.
+@weak_cache
+def parameters(cls: type) -> list[str]:
+    """Named parameters of the constructors of a class's own bases, those of the last one first.
 
     Args:
-        classes: in the order in which Python looks for a method, as `__mro__` has them.
+        cls: a class of cdl's own or a custom one, whose own parameters are left out.
     """
-    inits = [vars(each)["__init__"] for each in reversed(classes) if "__init__" in vars(each)]
+    ours = [vars(each) for each in reversed(cls.__mro__) if not is_users(each)]
+    inits = [each["__init__"] for each in ours if "__init__" in each]
     found = [each for init in inits for each in inspect.signature(init).parameters.values()]
     nameless = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [each.name for each in found if each.kind not in nameless]
+    return [each.name for each in found if each.kind not in nameless and each.name != "self"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from cdl import tree
 from cdl._common.errors import step_aside
-from cdl._common.overriding import cdl_base, is_users
+from cdl._common.overriding import cdl_base
 from cdl._configs.arguments import parameters
 from cdl._configs.serialization import serialize
 from cdl.data import brief
@@ -71,8 +71,7 @@ def given_config(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
             raise _no_config(cls, f"{name!r} is given by its place alone")
         if kind not in nameless:
             found[name] = value
-    of_bases = parameters([each for each in cls.__mro__ if not is_users(each)])
-    found = {name: value for name, value in found.items() if name not in of_bases}
+    found = {name: value for name, value in found.items() if name not in parameters(cls)}
     for name, value in found.items():
         for leaf in tree.flatten(value):
             if not isinstance(leaf, (str, int, float, bool, np.bool_, np.number, type(None))):
