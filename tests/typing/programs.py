@@ -46,6 +46,11 @@ def functional() -> Model:
     return model
 
 
+def with_defaults() -> list[Layer]:
+    pooling = [layers.MaxPooling1D(), layers.MaxPooling2D(), layers.MaxPooling3D()]
+    return [*pooling, layers.Cropping2D(), layers.ZeroPadding3D(), layers.UpSampling2D()]
+
+
 class Net(cdl.Model):
     def __init__(self, units: int) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import windows
 from cdl._ir.windows import Window, with_channels_last
@@ -85,11 +84,21 @@ class WindowPooling(Layer):
         return batch_of(shape[0], sizes, channels, self.data_format)
 
 
-@with_defaults(pool_size=2)
 class MaxPooling(WindowPooling):
     """Base of max pooling layers, with windows of 2 by default."""
 
     kind = "max"
+
+    def __init__(
+        self,
+        pool_size: int | Sequence[int] = 2,
+        strides: int | Sequence[int] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
 
 class AveragePooling(WindowPooling):
