@@ -12,12 +12,14 @@ import numpy as np
 from cdl import tree
 from cdl._common.errors import step_aside
 from cdl._common.overriding import cdl_base
-from cdl._configs.arguments import parameters
+from cdl._common.weak_cache import weak_cache
 from cdl._configs.serialization import serialize
 from cdl.data import brief
 from cdl.layers.running import name_scope, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cdl.layers.shapes import Shape
 
 
@@ -42,13 +44,24 @@ def _takes_places(cls: type) -> bool:
     return any(each.kind is by_place for each in arguments)
 
 
-def given_config(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+@weak_cache
+def _of_base(cls: type) -> set[str]:
+    """Names of the arguments of the first of cdl's classes below a custom one."""
+    base: Any = cdl_base(cls)
+    found = inspect.signature(base.__init__).parameters.values()
+    return {each.name for each in found if each.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
+def given_config(
+    layer: Any, told: Collection[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
     """All arguments of a custom constructor by name, defaults included.
 
-    Left out are those of cdl's own classes below it, whose `get_config` says what they became.
+    Left out are those of cdl's own class below it, whose `get_config` says what they became.
 
     Args:
         layer: what was made.
+        told: further names to leave out.
         args: what its class was called with.
         kwargs: likewise.
 
@@ -71,7 +84,10 @@ def given_config(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
             raise _no_config(cls, f"{name!r} is given by its place alone")
         if kind not in nameless:
             found[name] = value
-    found = {name: value for name, value in found.items() if name not in parameters(cls)}
+    of_base = _of_base(cls)
+    found = {
+        name: value for name, value in found.items() if name not in of_base and name not in told
+    }
     for name, value in found.items():
         for leaf in tree.flatten(value):
             if not isinstance(leaf, (str, int, float, bool, np.bool_, np.number, type(None))):

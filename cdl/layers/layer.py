@@ -17,7 +17,7 @@ from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import is_users, of_any_names, overrides
 from cdl._common.validation import expected, flag, not_recognized
-from cdl._configs.arguments import own_names
+from cdl._configs.arguments import own_names, parameters
 from cdl._configs.identifiers import Registry
 from cdl._ir.lowering import Lowering
 from cdl._tracing import graph
@@ -454,9 +454,9 @@ class Layer(Weighted, Building, Hinting):
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         own = [name for name in own_names(type(self), Layer) if hasattr(self, name)]
         config |= {name: rules.serialized(name, getattr(self, name)) for name in own}
-        return {**config, **self._given_config(), "dtype": dtype}
+        return {**config, **self._given_config(config), "dtype": dtype}
 
-    def _given_config(self) -> dict[str, Any]:
+    def _given_config(self, config: dict[str, Any]) -> dict[str, Any]:
         """Constructor arguments of a custom class without a `get_config`.
 
         Raises:
@@ -464,7 +464,7 @@ class Layer(Weighted, Building, Hinting):
         """
         if self._given is None or overrides(type(self), "get_config"):
             return {}
-        return given_config(self, *self._given)
+        return given_config(self, {*config, *parameters(Layer)}, *self._given)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -39,7 +39,7 @@ class Operation(Layer):
         taken = parameters_of(type(self).__init__)
         by_name = any(each.kind is each.VAR_KEYWORD for each in taken.values())
         name = {"name": self.name} if "name" in taken or by_name else {}
-        return {**name, **self._given_config()}
+        return {**name, **self._given_config(name)}
 
 
 class Function:

@@ -262,6 +262,17 @@ def test_attributes_of_a_custom_class_may_have_names_that_constructors_use_withi
     assert getattr(again, "more", None) == getattr(thing, "more", None)
 
 
+def test_arguments_of_a_custom_class_may_have_names_of_arguments_that_its_base_does_not_have():
+    class Cropped(layers.Cropping1D):
+        def __init__(self, cropping, data_format="a", **kwargs):
+            super().__init__(cropping, **kwargs)
+            self.own = data_format
+
+    config = Cropped(2, data_format="b").get_config()
+    assert config["data_format"] == "b"
+    assert Cropped.from_config(config).own == "b"
+
+
 def test_config_of_a_class_of_two_layers_has_the_arguments_of_both():
     class DroppedDense(layers.Dropout, layers.Dense):
         def call(self, inputs, training=False):
