@@ -341,6 +341,8 @@ class Graph:
             again: makes a node's call for other arguments; None: by shapes alone, in a scope of
                 its own.
         """
+        if again is None:  # tensors of its own, which no call between Inputs has made
+            tensors = [tensor.like(tensor.shape) for tensor in tensors]
         known = {id(t): tensor for t, tensor in zip(self.inputs, tensors, strict=True)}
 
         def known_or_same(leaf: Any) -> Any:
