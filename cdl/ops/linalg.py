@@ -63,9 +63,15 @@ __all__ = [
 _INFINITY = float("inf")
 
 
+def square_as_float(x: Any) -> Any:
+    """Squares of numbers, floats if those are integers, which may have no such squares."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return square(cast(x, floatx()) if "int" in str(x.dtype) else x)
+
+
 def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
     if order in (None, 2):
-        return sqrt(total(square(size(x)), axis, keepdims))
+        return sqrt(total(square_as_float(size(x)), axis, keepdims))
     if order == _INFINITY:
         return largest(size(x), axis, keepdims)
     if order == -_INFINITY:
@@ -82,7 +88,7 @@ def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
 def _matrix_norm(x: ArrayLike, order: Any, axis: tuple[int, int], keepdims: bool) -> Any:
     """Norms of matrices that are sums."""
     if order in (None, "fro"):
-        return sqrt(total(square(size(x)), axis, keepdims))
+        return sqrt(total(square_as_float(size(x)), axis, keepdims))
     first, second = axis if abs(order) == 1 else axis[::-1]
     choose = largest if order > 0 else smallest
     found = choose(total(size(x), first, True), second, True)

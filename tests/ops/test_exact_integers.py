@@ -138,3 +138,22 @@ def test_a_loop_over_steps_ends_where_an_integer_is_too_large():
     np.testing.assert_array_equal(model.predict(np.array([0, 1]), verbose=0), [0, 2**23])
     with pytest.raises(ValueError, match=r"multiply: .* in row 1"):
         model.predict(np.array([0, 2]), verbose=0)
+
+
+SQUARES = {
+    "norm": lambda a: ops.norm(a, axis=1),
+    "frobenius": lambda a: ops.norm(ops.reshape(a, (-1, 2, 2)), axis=(1, 2)),
+    "normalize": lambda a: ops.normalize(a, axis=1),
+    "psnr": lambda a: ops.psnr(a, a * 2, 1.0) + ops.cast(a, "float32") * 0,
+    "rms_normalization": ops.rms_normalization,
+}
+
+
+@pytest.mark.parametrize("name", SQUARES)
+def test_results_of_floats_are_of_squares_of_any_integers(name):
+    a = np.array([[2**20, 0, 5, -(2**20)]], np.int32)
+    x = cdl.Input((4,), dtype="int32")
+    want = SQUARES[name](a.astype(np.float32))
+    np.testing.assert_allclose(SQUARES[name](a), want, rtol=1e-5)
+    model = cdl.Model(x, SQUARES[name](x))
+    np.testing.assert_allclose(model.predict(a, verbose=0), want, rtol=1e-5)

@@ -15,7 +15,7 @@ from cdl._tracing.operation import Saved, operation, pair_operation, tensor_oper
 from cdl.config import epsilon as default_epsilon
 from cdl.ops.arrays import axes_of, shape_of
 from cdl.ops.core.tensors import cast
-from cdl.ops.linalg import norm
+from cdl.ops.linalg import norm, square_as_float
 from cdl.ops.math import rsqrt
 from cdl.ops.numpy.arithmetic import add, divide, maximum, multiply, square, subtract
 from cdl.ops.numpy.elementary import log10
@@ -62,7 +62,7 @@ def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | Non
     if getattr(x, "dtype", None) == "float16":  # which has no square of 1e-7
         return cast(normalize(cast(x, "float32"), axis, order, least), "float16")
     if order == 2:
-        return multiply(x, rsqrt(maximum(total(square(x), axis, True), least * least)))
+        return multiply(x, rsqrt(maximum(total(square_as_float(x), axis, True), least * least)))
     return divide(x, maximum(norm(x, order, axis, True), least))
 
 
@@ -167,7 +167,7 @@ def rms_normalization(
     shape = shape_of(x)
     axes = axes_of(axis, len(shape))
     least = default_epsilon() if epsilon is None else epsilon
-    y = multiply(x, rsqrt(add(mean_of(square(x), axes, True), least)))
+    y = multiply(x, rsqrt(add(mean_of(square_as_float(x), axes, True), least)))
     return y if scale is None else multiply(y, _placed(scale, axes, len(shape), shape))
 
 
@@ -182,5 +182,5 @@ def psnr(x1: ArrayLike, x2: ArrayLike, max_val: float) -> Any:
     """
     if shape_of(x1) != shape_of(x2):
         raise ValueError(f"psnr: x1 and x2 must have one shape, got {shape_of(x1)}, {shape_of(x2)}")
-    error = mean_of(square(subtract(x1, x2)))
+    error = mean_of(square_as_float(subtract(x1, x2)))
     return subtract(20.0 * math.log10(max_val), multiply(log10(error), 10.0))
