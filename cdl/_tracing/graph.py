@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cdl import tree
-from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.keras_tensor import KerasTensor, known_samples
 from cdl._tracing.symbolic import operator_of, symbolic_error
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def record(
             "compare samples in the call() of a layer",
         )
     if scope is not None:
-        if any(tensor.node is not None and not tensor.node.traced for tensor in node.inputs):
+        outer = [each for each in node.inputs if each.node is not None and not each.node.traced]
+        if known_samples() is not None and outer:
             raise symbolic_error(
                 f"{operation.name} of a symbolic tensor from outside of the function",
                 "hand it to the function as an argument, such as one of those that are looped over",

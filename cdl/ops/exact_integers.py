@@ -98,7 +98,8 @@ def exact(name: str, lower: Lower, bound: Bound, cancels: bool = False) -> Lower
             values = [value]
             if cancels and any(map(_may_be_negative, args)):
                 sizes = lower(program, spec, *(_size(program, each) for each in args))
-                values.append(sizes.value if isinstance(sizes, LoweredTensor) else sizes)
+                size: Value = sizes.value if isinstance(sizes, LoweredTensor) else sizes
+                values.append(program.emit("stop", (size,), size.shape, shared=size.shared))
             label = f"{name}: the result"
             value = program.emit("exact", values, value.shape, label=label)
             most = MOST_EXACT - 1

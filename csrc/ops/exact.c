@@ -1,7 +1,8 @@
 /* exact.c - integers that floats hold: y = x, and a fault where a size is 2^24 or more.
  *
  * Inputs: the integers and, if one rounding of them is not all that may have happened, sizes that
- * no number on the way to them has exceeded, such as the sum of what |x| is the terms of.
+ * no number on the way to them has exceeded, such as the sum of what |x| is the terms of. Those
+ * have no gradient.
  */
 #include "ops/op.h"
 
@@ -33,6 +34,8 @@ static void forward(CDL_PASS) {
 const struct cdl_op cdl_op_exact = {
     .check = check,
     .forward = {{forward}},
+    .backward = {{cdl_copy_gradient}},
+    .reads_back = cdl_reads_none,
     .passes_on = true,
     .may_fault = true,
 };

@@ -361,6 +361,9 @@ static inline bool cdl_always(const struct cdl_node *node) { return true; }
 static inline bool cdl_follows_batches(const struct cdl_node *node) {
     return node->op->changes_params && node->op->changes_params(node);
 }
+/* backward() of an op whose output is its first input: dx = dy. In fork.c. */
+void cdl_copy_gradient(CDL_PASS);
+
 static inline bool cdl_reads_none(const struct cdl_node *node, int k) { return false; }
 
 /* Seed of a node, two numbers: `seed`, of 40 bits, and `user_draw`: 0 for a seed that was drawn; k
