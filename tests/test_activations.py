@@ -123,7 +123,7 @@ def test_softmax_is_over_the_axis(axis):
         (
             lambda: activations.softmax([1.0], axis=3),
             ValueError,
-            "axis 3 is out of bounds of 1 axes",
+            "softmax: axis must be one of 1 axes, got 3",
         ),
         (lambda: activations.glu([[1.0, 2, 3]]), ValueError, "even number of columns, got 3"),
     ],

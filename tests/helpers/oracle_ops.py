@@ -344,6 +344,10 @@ def cast_backward(o, i):
     o.value_gradients[i.inputs[0]] += dy
 
 
+def exact_backward(o, i):
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]]
+
+
 FORWARD = {
     "map": map_forward,
     "custom_gradient": map_forward,
@@ -378,7 +382,7 @@ BACKWARD = {
     "pick": pick_backward,
     "take_along": take_along_backward,
     "gather": gather_backward,
-    "exact": lambda o, i: None,
+    "exact": exact_backward,
     "stop": lambda o, i: None,
     "cast": cast_backward,
 }

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import pickle
 import sys
 import threading
@@ -100,7 +101,7 @@ def test_change_of_a_stack_is_seen(change):
             b.seed_generator = a.seed_generator
     kept(X, training=True)
     kept.set_weights(weights)
-    kept._predictors()._steps = 0
+    kept._predictors()._steps = itertools.count()
     change(kept)
     change(fresh)
     np.testing.assert_array_equal(kept(X, training=True), fresh(X, training=True))
