@@ -251,7 +251,10 @@ REFUSED = {
     ),
     "a part past the end": (lambda t: ops.slice(t, (0, 1), (-1, 3)), "must stay within inputs"),
     "a part before it": (lambda t: ops.slice(t, (0, -4), (-1, 1)), "must stay within inputs"),
-    "a part of other axes": (lambda t: ops.slice(t, (0,), (-1,)), "the number of dimensions in `inputs`"),
+    "a part of other axes": (
+        lambda t: ops.slice(t, (0,), (-1,)),
+        "the number of dimensions in `inputs`",
+    ),
     "below a vector": (lambda t: ops.tril(t[:, 0]), "tril: x must have at least 2 axes"),
     "above a vector": (lambda t: ops.triu(t[:, 0]), "triu: x must have at least 2 axes"),
 }
