@@ -28,7 +28,7 @@ from cdl.trainers.fit_loop import SLICE
 from cdl.trainers.many.alike import MOST_ORDERED, OPTIONS, Description, Plan, described, plan_of
 from cdl.trainers.many.ended_run import EndedRun
 from cdl.trainers.many.stand_in import Run, StandIn, is_for_members, variables_of
-from cdl.trainers.many.watched_run import Watched, WatchedRun
+from cdl.trainers.many.watched_run import Watched, WatchedRun, checked_rows
 from cdl.utils.job import job
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ class _Host:
         held_out, split = options.get("validation_data"), options.get("validation_split", 0.0)
         callbacks = one.callbacks.made()
         run = Run(data, batch, plan.epochs, held_out, split, [*callbacks])
+        checked_rows(self._stand_in.model, "train", data)  # before the optimizer is built
         _begun(found, one.model)
         discards = plan.shuffle and one.model._compiled.resolved is None
         seeds = dict(zip(self._seeds, [each.seed for each in found.generators], strict=True))

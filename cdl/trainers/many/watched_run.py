@@ -295,6 +295,26 @@ class _Group:
         self._run.ended[self.places[k]] = Ended(history, logs, states, stopped)
 
 
+def checked_rows(model: Any, kind: str, rows: Sequence[Any]) -> Arrays:
+    """Rows of a member, or of several, as `fit` takes them.
+
+    Args:
+        model: of the members' program.
+        kind: "train" or "test".
+        rows: x, y and, unless there are none, weights.
+
+    Raises:
+        StandsInError: they are no arrays.
+        ValueError: what `fit` says of them.
+    """
+    x, y, weight = (*rows, None)[:3]
+    call = "fit" if kind == "train" else "fit: validation_data"
+    found = for_step(model, model._compiled, kind, (x, y, weight), None, call)
+    if not isinstance(found, Arrays):
+        raise StandsInError(call)
+    return found
+
+
 class WatchedRun:
     """Training of members with something to do between epochs, many in a call of the core.
 
@@ -360,10 +380,4 @@ class WatchedRun:
         parts = [
             None if part[0] is None else np.concatenate(part) for part in zip(*given, strict=True)
         ]
-        x, y, weight = (*parts, None)[:3]
-        model = self.stand_in.model
-        call = "fit" if kind == "train" else "fit: validation_data"
-        found = for_step(model, model._compiled, kind, (x, y, weight), None, call)
-        if not isinstance(found, Arrays):
-            raise StandsInError(call)
-        return found
+        return checked_rows(self.stand_in.model, kind, parts)
