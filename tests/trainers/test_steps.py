@@ -293,7 +293,10 @@ def test_after_an_error_all_is_as_before():
         ((X, Y), ROWS - len(X), IndexError, "from 0 to 83"),
         ((X, Y[:5]), ROWS, ValueError, r"equal lengths, got \[5, 84\]"),
         ((X, 3.0), ROWS, TypeError, "arrays must be arrays of samples, got"),
-        ((), ROWS, ValueError, "equal lengths"),
+        ((), ROWS, ValueError, "equal lengths, got no array"),
+        ((X[:0], Y[:0]), ROWS, ValueError, r"must have samples .* got \[0\]"),
+        ((X, Y), [], ValueError, r"\(steps, batch\), got \(0,\)"),
+        ((X, Y), ROWS * 0 + 84, IndexError, "rows must be from 0 to 83, got 84"),
     ],
 )
 def test_arguments_of_run_that_do_not_fit(arrays, rows, error, words):

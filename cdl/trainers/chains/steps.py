@@ -34,7 +34,9 @@ class Steps:
     Threads take turns.
 
     Args:
-        function: takes arrays, or lists and dicts of them, whose first axis are the samples.
+        function: takes arrays, or lists and dicts of them, whose first axis are the samples, by
+            position. A bound method is one too: `self.learn = cdl.Steps(self.learn)` in
+            `__init__`, not a decorator in the class.
 
     Attributes:
         reason: why calls run in Python, with file and line; empty if none need to.
@@ -151,16 +153,18 @@ def _checked_rows(leaves: Sequence[Any], rows: Any) -> Any:
         if type(each) is not np.ndarray or not each.ndim:
             raise TypeError(f"Steps.run: arrays must be arrays of samples, got {brief(each)}")
     samples = set(map(len, leaves))
-    if len(samples) != 1:
-        raise ValueError(f"Steps.run: arrays must have equal lengths, got {sorted(samples)}")
+    if len(samples) != 1 or 0 in samples:
+        lengths = sorted(samples) or "no array"
+        raise ValueError(f"Steps.run: arrays must have samples and equal lengths, got {lengths}")
     found = np.asarray(rows)
-    if found.dtype.kind not in "iu":
-        raise TypeError(f"Steps.run: rows must be integers, got {brief(rows)}")
     if found.ndim != 2 or not found.size:
         raise ValueError(f"Steps.run: rows must have shape (steps, batch), got {found.shape}")
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"Steps.run: rows must be integers, got {brief(rows)}")
     n = samples.pop()
-    if found.min() < 0 or found.max() >= n:
-        raise IndexError(f"Steps.run: rows must be from 0 to {n - 1}, got {brief(rows)}")
+    wrong = found[(found < 0) | (found >= n)]
+    if len(wrong):
+        raise IndexError(f"Steps.run: rows must be from 0 to {n - 1}, got {wrong[0]}")
     return found
 
 
