@@ -102,7 +102,7 @@ NOISES = {
     "patterned_dropout": layers.SpatialDropout1D(0.5),
 }
 # Ops of tests of their own; `host` in tests/ops/test_array_calls.py.
-APART = {"activity", "host", "line_loss", "probe", "join_batch", "split_batch", *NOISES}
+APART = {"activity", "exact", "host", "line_loss", "probe", "join_batch", "split_batch", *NOISES}
 
 
 def test_every_op_with_a_rule_is_tested():
