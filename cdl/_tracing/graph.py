@@ -153,8 +153,9 @@ def record(
             "compare samples in the call() of a layer",
         )
     if scope is not None:
-        outer = [each for each in node.inputs if each.node is not None and not each.node.traced]
-        if known_samples() is not None and outer:
+        if known_samples() is not None and any(
+            each.node is not None and not each.node.traced for each in node.inputs
+        ):
             raise symbolic_error(
                 f"{operation.name} of a symbolic tensor from outside of the function",
                 "hand it to the function as an argument, such as one of those that are looped over",
@@ -342,8 +343,6 @@ class Graph:
             again: makes a node's call for other arguments; None: by shapes alone, in a scope of
                 its own.
         """
-        if again is None:  # tensors of its own, which no call between Inputs has made
-            tensors = [tensor.like(tensor.shape) for tensor in tensors]
         known = {id(t): tensor for t, tensor in zip(self.inputs, tensors, strict=True)}
 
         def known_or_same(leaf: Any) -> Any:
