@@ -98,7 +98,7 @@ class StepChains:
         if reads.is_known and held.begins:
             return step(*args)
         self._states[key] = _REFUSED
-        if not all(map(_is_plain, tree.flatten(args))):
+        if not all(map(is_plain, tree.flatten(args))):
             return step(*args)
         if not reads.is_known:
             self._refuse(step, reads.reason)
@@ -191,5 +191,6 @@ def _recorded(
     return logs, found or chain
 
 
-def _is_plain(leaf: Any) -> bool:
+def is_plain(leaf: Any) -> bool:
+    """Whether something in a batch is an array of numbers, as records and the core take them."""
     return type(leaf) is np.ndarray and leaf.dtype.kind in "biuf"

@@ -70,7 +70,6 @@ class Steps:
             raise TypeError(f"Steps: function must be callable, got {brief(function)}")
         self._function = function
         self._chains = StepChains()
-        self._kept: dict[Any, Any] = {}  # functions whose gradients the steps take
         self._lock = new_rlock()
         self.reason = ""
 
@@ -121,7 +120,7 @@ class Steps:
         if chain is not None:
             self._chains.give_back(form, chain)
             return chain.once(tree.flatten(args))
-        with kept_in(self._kept):
+        with kept_in(self._chains.differentiated):
             if form is None:
                 result, reason = self._function(*args), "an argument is no array"
             else:

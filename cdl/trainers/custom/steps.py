@@ -22,7 +22,7 @@ from cdl.data import brief
 from cdl.data.texts import array_of, holds_texts
 from cdl.distribution.ranks import check_no_own_data
 from cdl.trainers.chains.chain import Chain
-from cdl.trainers.chains.step_chains import StepChains
+from cdl.trainers.chains.step_chains import StepChains, is_plain
 from cdl.trainers.derivatives import kept_in
 from cdl.trainers.signature import TrainableModel
 from cdl.utils.tuples import pack_x_y_sample_weight
@@ -74,7 +74,7 @@ class Nested:
         """Structure, shapes and dtypes without rows; None if some are no arrays of numbers."""
         whole = self._whole()
         leaves = tree.flatten(whole)
-        if not all(_is_plain(leaf) for leaf in leaves):
+        if not all(map(is_plain, leaves)):
             return None
         structure = repr(tree.map_structure(lambda leaf: 0, whole))
         return structure, tuple([(leaf.shape[1:], leaf.dtype) for leaf in leaves])
@@ -97,10 +97,6 @@ class Nested:
         """Argument of a step: those rows, as x, (x, y) or (x, y, sample_weight)."""
         parts = _mapped(lambda leaf: _float32(leaf[rows]), self._parts)
         return parts[: self._length] if self._length else pack_x_y_sample_weight(*parts)
-
-
-def _is_plain(leaf: Any) -> bool:
-    return type(leaf) is np.ndarray and leaf.dtype.kind in "biuf"
 
 
 def _mapped(function: Any, structure: Any) -> Any:

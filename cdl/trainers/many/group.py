@@ -18,7 +18,6 @@ import numpy as np
 
 from cdl import _core
 from cdl._common.errors import StandsInError, standing_in
-from cdl._tracing.variable import Variable
 from cdl.callbacks import Callback, History
 from cdl.random import core_seed, permutation, permutations, seeded
 from cdl.trainers import not_finite
@@ -27,7 +26,14 @@ from cdl.trainers.epoch_iterator import DEFAULT_BATCH, for_step, in_order
 from cdl.trainers.fit_loop import SLICE
 from cdl.trainers.many.alike import MOST_ORDERED, OPTIONS, Description, Plan, described, plan_of
 from cdl.trainers.many.ended_run import EndedRun
-from cdl.trainers.many.stand_in import Run, StandIn, is_for_members, variables_of
+from cdl.trainers.many.stand_in import (
+    Run,
+    StandIn,
+    is_for_members,
+    storage_of,
+    value_of,
+    variables_of,
+)
 from cdl.trainers.many.watched_run import Watched, WatchedRun, checked_rows
 from cdl.utils.job import job
 
@@ -156,7 +162,7 @@ class _Host:
             with _standing_in(one.number):
                 member = self._watched(one, found, core)
                 if member is not None:
-                    values.append([_value(each) for each in variables_of(one.model)])
+                    values.append([value_of(each) for each in variables_of(one.model)])
                     members.append(member)
                     jobs.append((one, found))
         if len(jobs) < 2 or not self._stand_in.is_plain:
@@ -199,8 +205,8 @@ class _Host:
         """Write what a member has learned to the model of its job."""
         optimizer, (step, rate) = model._compiled.optimizer, self._stand_in.places
         for variable, value in zip(variables_of(model), values, strict=True):
-            if type(variable) is Variable:
-                variable.storage.set(value)
+            if (storage := storage_of(variable)) is not None:
+                storage.set(value)
         optimizer.step = int(values[step])
         if float(optimizer.learning_rate) != float(values[rate]):
             optimizer.learning_rate = float(values[rate])
@@ -281,11 +287,6 @@ class _Begin(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if job.halted:
             self.model.stop_training = True
-
-
-def _value(variable: Any) -> Any:
-    """Value of a weight as the core keeps it, or of another variable."""
-    return variable.storage.get() if type(variable) is Variable else variable.numpy()
 
 
 def _are_names(compiled: Any) -> bool:

@@ -84,7 +84,7 @@ class StandIn:
             kept: objects of it that the copy shares.
         """
         self.model = copy.deepcopy(model, {id(each): each for each in kept})
-        self._variables = [(each, _storage_of(each)) for each in variables_of(self.model)]
+        self._variables = [(each, storage_of(each)) for each in variables_of(self.model)]
         self._weights = len(self.model.weights)
         optimizer = self.model.optimizer if self.model.compiled else None
         ends = getattr(optimizer, "use_ema", True) or getattr(optimizer, "whole_batch", True)
@@ -103,8 +103,8 @@ class StandIn:
 
     def take(self, stacks: Stacks, number: int) -> None:
         """Write a member's state back."""
-        for (variable, storage), stack in zip(self._variables, stacks, strict=True):
-            stack[number] = variable.numpy() if storage is None else storage.get()
+        for (variable, _), stack in zip(self._variables, stacks, strict=True):
+            stack[number] = value_of(variable)
 
     @property
     def places(self) -> tuple[int, int]:
@@ -239,9 +239,15 @@ def _write(variable: Any, storage: Any, value: Any) -> None:
         storage.set(value)
 
 
-def _storage_of(variable: Any) -> Any:
+def storage_of(variable: Any) -> Any:
     """Memory of a weight in the core, in float32 whatever its dtype; None for other variables."""
     return variable.storage if type(variable) is Variable else None
+
+
+def value_of(variable: Any) -> Any:
+    """Copy of the values of a weight as the core keeps them, or of another variable."""
+    storage = storage_of(variable)
+    return variable.numpy() if storage is None else storage.get()
 
 
 def taken(idle: list[StandIn], model: Any) -> StandIn:
@@ -257,9 +263,4 @@ def taken(idle: list[StandIn], model: Any) -> StandIn:
 
 def stacked(variables: Sequence[Any], n: int) -> Stacks:
     """Arrays of n times the values of variables."""
-    storages = map(_storage_of, variables)
-    values = [
-        np.asarray(each.numpy()) if storage is None else storage.get()
-        for each, storage in zip(variables, storages, strict=True)
-    ]
-    return [np.repeat(each[None], n, axis=0) for each in values]
+    return [np.repeat(np.asarray(value_of(each))[None], n, axis=0) for each in variables]
