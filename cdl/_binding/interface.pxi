@@ -205,6 +205,14 @@ cdef extern from "cdl.h" nogil:
         const float *shares
     void cdl_train(cdl_program *program, cdl_epoch *where, size_t steps, double seconds)
     void cdl_test(cdl_program *program, cdl_epoch *where, size_t steps, double seconds)
+    struct cdl_link:
+        cdl_program *program
+        cdl_epoch *epoch
+        int64_t *counter
+        const float *rates
+        size_t n_rates
+        uint64_t first
+    void cdl_train_chain(const cdl_link *links, size_t n, size_t steps, double seconds)
     size_t cdl_train_epochs(cdl_program *program, cdl_epoch *where, const int64_t *orders,
                             size_t epochs, double *found)
     size_t cdl_found_doubles(const cdl_program *program)

@@ -19,6 +19,7 @@ struct loop {
     size_t steps;
     double end; /* deadline: no batch begins after it */
     bool training;
+    bool watched;            /* whether the watch may be polled behind a batch */
     bool polls, stop, stale; /* written by thread 0 between two barriers */
 };
 
@@ -131,7 +132,8 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
             loop->epoch->next = epoch.next;
             loop->epoch->iteration = epoch.iteration;
             loop->epoch->skipped = epoch.skipped;
-            loop->polls = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
+            loop->polls =
+                loop->watched && cdl_watch_tick(&program->watch, loop->end, team->size > 1);
         }
         cdl_barrier_wait(team, thread);
         if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
@@ -140,19 +142,23 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     }
 }
 
+static void work_through(struct loop *loop) {
+    struct cdl_program *program = loop->program;
+    program->ranks.ended = false;
+    cdl_prepare(program, loop->training);
+    if (loop->training) cdl_bump_versions(program);
+    cdl_region(cdl_team_size(program), loop_work, loop);
+    if (cdl_is_void(program))
+        cdl_bump_versions(program);
+    else if (!program->derives[loop->training])
+        weights_changed(loop);
+}
+
 /* Is the time up, or has the caller's poll answered that the run is to end? */
 static bool run_loop(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double end,
                      bool training) {
-    struct loop loop = {.program = program, .epoch = epoch, .steps = steps, .end = end};
-    loop.training = training;
-    program->ranks.ended = false;
-    cdl_prepare(program, training);
-    if (training) cdl_bump_versions(program);
-    cdl_region(cdl_team_size(program), loop_work, &loop);
-    if (cdl_is_void(program))
-        cdl_bump_versions(program);
-    else if (!program->derives[training])
-        weights_changed(&loop);
+    struct loop loop = {program, epoch, steps, end, training, .watched = true};
+    work_through(&loop);
     return loop.stop;
 }
 
@@ -164,6 +170,29 @@ void cdl_train(struct cdl_program *program, struct cdl_epoch *epoch, size_t step
 void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds) {
     cdl_watch_begin(&program->watch);
     run_loop(program, epoch, steps, cdl_now() + seconds, false);
+}
+
+/* Next batch of a link, behind the last of which the watch may be polled; false if the run is to
+ * end. */
+static bool train_link(const struct cdl_link *link, double end, bool is_last) {
+    struct cdl_epoch *epoch = link->epoch;
+    epoch->iteration = (uint64_t)*link->counter;
+    const size_t made = cdl_min(epoch->iteration - link->first, link->n_rates - 1);
+    epoch->rates = link->rates + made;
+    epoch->n_rates = link->n_rates - made;
+    struct loop loop = {link->program, epoch, 1, end, true, .watched = is_last};
+    work_through(&loop);
+    *link->counter = (int64_t)epoch->iteration;
+    return !loop.stop && !cdl_is_void(link->program);
+}
+
+void cdl_train_chain(const struct cdl_link *links, size_t n, size_t steps, double seconds) {
+    const double end = cdl_now() + seconds;
+    bool goes_on = true;
+    for (size_t i = 0; i < n; i++) cdl_watch_begin(&links[i].program->watch);
+    for (size_t done = 0; done < steps && goes_on; done++) {
+        for (size_t i = 0; i < n && goes_on; i++) goes_on = train_link(&links[i], end, i + 1 == n);
+    }
 }
 
 size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,

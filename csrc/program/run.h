@@ -25,6 +25,20 @@ struct cdl_epoch {
 void cdl_train(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds);
 void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds);
 
+/* A link of a chain: a program that learns. Links may share parameters, and a counter. */
+struct cdl_link {
+    struct cdl_program *program;
+    struct cdl_epoch *epoch;
+    int64_t *counter;   /* steps that its optimizer has made */
+    const float *rates; /* of the steps from number `first` on; the last one repeats */
+    size_t n_rates;
+    uint64_t first;
+};
+
+/* Runs up to `steps` batches as cdl_train does, each by all links in turn. The watch is polled
+ * between batches, and within long ones. */
+void cdl_train_chain(const struct cdl_link *links, size_t n, size_t steps, double seconds);
+
 /* Runs `epochs` epochs of training; `orders` has the order of each, one after the other. The
  * reports of each epoch (cdl_penalty, all of cdl_report) go to `found`. Returns the number of
  * finished epochs. */

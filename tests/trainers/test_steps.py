@@ -7,7 +7,7 @@ import pytest
 from trainers.stepping_nets import X, Y
 
 import cdl
-from cdl import layers, ops
+from cdl import _core, layers, ops
 
 ROWS = np.random.default_rng(1).integers(len(X), size=(9, 16))
 
@@ -78,6 +78,27 @@ def two_nets(of):
     return learn
 
 
+def one_optimizer(of):
+    """A step twice by the same loss, and one of another net, by one optimizer with a schedule."""
+    own, others = of.net.trainable_variables, of.other.trainable_variables
+    of.sgd = cdl.optimizers.SGD(cdl.optimizers.schedules.ExponentialDecay(0.2, 3, 0.5), 0.9)
+    of.sgd.build([*own, *others])
+    first = cdl.value_and_grad(lambda x, y: ops.mean(ops.square(y - of.net(x))), variables=own)
+    second = cdl.value_and_grad(
+        lambda x: ops.mean(ops.square(of.net(x) - of.other(x))), variables=others
+    )
+
+    def learn(x, y):
+        for _ in range(2):
+            loss, gradients = first(x, y)
+            of.sgd.apply(gradients, own)
+        distance, gradients = second(x)
+        of.sgd.apply(gradients, others)
+        return loss, distance
+
+    return learn
+
+
 def of_targets(of):
     """A step by values that another net computes, as of Q-learning."""
     weights = of.net.trainable_variables
@@ -105,7 +126,7 @@ def with_metric(of):
     return learn
 
 
-KINDS = [plain, by_tape, two_nets, of_targets, with_metric]
+KINDS = [plain, by_tape, two_nets, one_optimizer, of_targets, with_metric]
 
 
 def batches(run, rows=ROWS):
@@ -120,6 +141,29 @@ def test_equal_bits_in_python_call_by_call_and_in_a_run(kind):
     assert steps.reason == ""
     assert cdl.Steps(kind(ran)).run((X, Y), ROWS) == expected[-1]
     assert values(called) == values(python) == values(ran)
+
+
+def test_a_signal_leaves_all_links_at_the_same_batch():
+    of, asked = parts(), []
+    steps = cdl.Steps(two_nets(of))
+    steps.run((X, Y), ROWS[:2])
+
+    def look():
+        asked.append((int(of.adam.iterations), int(of.sgd.iterations)))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+
+    _core.answer_signals(look, 0.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            steps.run((X, Y), ROWS)
+    finally:
+        _core.answer_signals()
+    assert asked == [(3, 3), (4, 4), (5, 5)]
+    expected = parts()
+    batches(two_nets(expected), [*ROWS[:2], *ROWS[:3], *ROWS])
+    steps.run((X, Y), ROWS)
+    assert values(of) == values(expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl import tree
-from cdl._common import clock
+from cdl import _core, tree
 from cdl._variables.program_caches import register_cache
 from cdl._variables.step_forms import COMPUTING, OF_TAPES
 from cdl._variables.stepping import Call, Ref
@@ -82,27 +81,30 @@ class _Link:
         optimizer: makes the step.
 
     Attributes:
+        optimizer: as given.
         inputs: numbers of the arrays that the loss reads.
+        gives: those of its results.
         executor: runs the program.
     """
 
     def __init__(self, compiled: Compiled, call: Call, optimizer: Any) -> None:
-        self._compiled, self._optimizer = compiled, optimizer
+        self._compiled, self.optimizer = compiled, optimizer
         self._rows = call.kinds[0][0][0]
         self.inputs = _refs(call.args)
         self._of_batch = _of_values(call.args)
         self._args = call.args
         self._first = call.first
+        self.gives = range(call.first, call.first + call.size)
         self.changes = False  # more than its weights
         self._changes = -1
         self.heed()
 
     def heed(self) -> bool:
         """Take over attributes of the optimizer that were set; whether there were some."""
-        if self._changes == self._optimizer.changes:
+        if self._changes == self.optimizer.changes:
             return False
-        self._changes = self._optimizer.changes
-        self.executor = self._compiled.learner(self._optimizer, self._rows)
+        self._changes = self.optimizer.changes
+        self.executor = self._compiled.learner(self.optimizer, self._rows)
         return True
 
     @property
@@ -124,17 +126,10 @@ class _Link:
 
     def run(self, values: Values) -> None:
         """Learn from one batch."""
-        step = self._optimizer.step
-        rate = self._optimizer.rate(step)
+        step = self.optimizer.step
+        rate = self.optimizer.rate(step)
         self.executor.once(self._of_batch(values), rate, step, core_seed())
         self.show(values)
-
-    def train(self, steps: int, seconds: float) -> None:
-        """Learn from the next batches of arrays that the executor has."""
-        step = self._optimizer.step
-        rates = self._optimizer.rates(step, min(steps, _RATES))
-        steps = len(rates) if len(rates) > 1 else steps
-        self.executor.train(steps, seconds, rates, step, core_seed())
 
     def show(self, values: Values) -> None:
         """Put the values of the last batch's loss among the others."""
@@ -161,6 +156,8 @@ class Chain:
     def __init__(self, calls: Sequence[Call], logs: Any, inputs: int, reads: StepReads) -> None:
         self._reads, self._is_stale = reads, False
         register_cache(self)
+        self._core: _core.Chain | None = None
+        self._executors: list[Any] = []
         self._logs = _of_values(logs)
         self._values: Values = [None] * max([inputs, *(e.first + e.size for e in calls)])
         linked = _linked(calls, _refs(logs))
@@ -181,6 +178,7 @@ class Chain:
                 self._unshown.append(part)
         self._parts = parts
         self._links = [each for each in parts if isinstance(each, _Link)]
+        self._shown = [each for each in self._links if set(each.gives).intersection(_refs(logs))]
         read = [number for each in self._links for number in each.inputs]
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
         self.state: Any = None
@@ -214,18 +212,21 @@ class Chain:
         """Start a pass over arrays in whole batches, in the given order of rows."""
         for link in self._links:
             link.begin(arrays, order)
+        executors = [each.executor for each in self._links]
+        if self._core is None or executors != self._executors:
+            self._core, self._executors = _core.Chain(executors), executors
 
     def train(self, steps: int, seconds: float) -> None:
         """Run up to `steps` batches of the pass, or for about `seconds`."""
-        if len(self._links) == 1:
-            self._links[0].train(steps, seconds)
-            return
-        end = clock.now() + seconds
-        for _ in range(steps):
-            for link in self._links:
-                link.train(1, 0.0)
-            if clock.now() >= end:
-                break
+        optimizers = [each.optimizer for each in self._links]
+        rates = {}
+        for each in optimizers:  # one of several links makes a step in each
+            if each not in rates:
+                n = optimizers.count(each)
+                rates[each] = each.rates(each.step, min(steps * n, _RATES // n * n))
+                steps = len(rates[each]) // n if len(rates[each]) > 1 else steps
+        assert self._core is not None
+        self._core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
 
     @property
     def done(self) -> int:
@@ -238,7 +239,7 @@ class Chain:
 
     def logs(self) -> Any:
         """Result of the step for the last batch."""
-        for link in self._links:
+        for link in self._shown:
             link.show(self._values)
         return self._logs(self._values)
 
