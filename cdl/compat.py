@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -221,6 +222,39 @@ def predict_generator(
     options = (max_queue_size, workers, use_multiprocessing)
     with _made_by("predict_generator", generator, *options):
         return model.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
+
+
+def compiled_loss(  # noqa: D417 - `model` is the method's self
+    model: Any,
+    y: Any,
+    y_pred: Any,
+    sample_weight: Any = None,
+    regularization_losses: Sequence[Any] | None = None,
+) -> Any:
+    """Loss of a batch in a `train_step` for Keras 2; see `compute_loss`.
+
+    Args:
+        y: the targets.
+        y_pred: what the model has put out.
+        sample_weight: weights of samples.
+        regularization_losses: what is added to the loss of `compile`; None for `losses`.
+    """
+    if regularization_losses is None:
+        loss = model.compute_loss(y=y, y_pred=y_pred, sample_weight=sample_weight)
+    else:
+        parts = _of_compile(model, "compiled_loss").compute_loss(y, y_pred, sample_weight)
+        loss = functools.reduce(operator.add, regularization_losses, parts)
+    _of_compile(model, "compiled_loss").loss.update_state(loss, sample_weight=len(y_pred))
+    return loss
+
+
+def compiled_metrics(model: Any) -> Any:
+    """Metrics of `compile` as one, to be updated in a `train_step` for Keras 2."""
+    return _of_compile(model, "compiled_metrics").metrics
+
+
+def _of_compile(model: Any, call: str) -> Any:
+    return model._loss_and_metrics(model._compiled_for(call))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from trainers.nets import data, net, same_weights
 
-from cdl import backend, compat, layers, optimizers, utils
+from cdl import GradientTape, backend, compat, layers, optimizers, utils
 from cdl.models import Sequential
 from cdl.scripts import older_modules as older
 
@@ -192,6 +192,47 @@ def test_classes_and_probabilities():
     classes = single.predict_classes(X)
     np.testing.assert_array_equal(classes, single.predict(X, verbose=0) > 0.5)
     assert (classes.dtype, classes.shape) == (np.int32, (24, 1))
+
+
+class Stepping(Sequential):
+    """A model with a step as it was written for Keras 2."""
+
+    def train_step(self, data):
+        x, y = data
+        with GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compiled_loss(y, y_pred, **self.penalties())
+        weights = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.compiled_metrics.update_state(y, y_pred)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def penalties(self):
+        return {"regularization_losses": self.losses}
+
+
+class Unpenalized(Stepping):
+    def penalties(self):
+        return {}
+
+
+@pytest.mark.parametrize("kind", [Stepping, Unpenalized])
+def test_steps_train_by_the_compiled_loss_and_metrics(kind):
+    found = []
+    for cls in (Sequential, kind):
+        utils.set_random_seed(3)
+        hidden = layers.Dense(6, "tanh", kernel_regularizer="l2")
+        model = cls([layers.Input((5,)), hidden, layers.Dense(3, "softmax")])
+        model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+        history = model.fit(
+            X, ONE_HOT, epochs=3, batch_size=8, validation_data=(X, ONE_HOT), verbose=0
+        )
+        found.append((history.history, model.get_weights()))
+    (expected, weights), (logs, own) = found
+    for name, values in expected.items():
+        np.testing.assert_allclose(logs[name], values, rtol=1e-5, err_msg=name)
+    for one, other in zip(own, weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_rates_have_their_older_name():

@@ -471,7 +471,9 @@ class Model(Trainer):
     get_compile_config = serialization.get_compile_config
     compile_from_config = serialization.compile_from_config
 
-    predict_classes = compat.predict_classes  # of Keras 2
+    compiled_loss = compat.compiled_loss  # of Keras 2, and what follows
+    compiled_metrics = property(compat.compiled_metrics)
+    predict_classes = compat.predict_classes
     predict_proba = compat.predict_proba
     fit_generator = compat.fit_generator
     evaluate_generator = compat.evaluate_generator

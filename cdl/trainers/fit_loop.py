@@ -157,6 +157,7 @@ def _run_epochs(
         alone = alone and callbacks.only_keep_history and iterator.runs_fused
         while epoch < epochs.stop:
             start = clock.now()
+            model._last_train_function = iterator.train_function  # validation has had its own
             iterator.train_function.reset()
             callbacks.on_epoch_begin(epoch)
             done = run_epoch(iterator, callbacks, "train", model, chunk)
@@ -276,6 +277,7 @@ class Validation:
             self.iterator = self._open()
         else:
             self.iterator.reset()
+        self._model._last_train_function = self.iterator.train_function
         self.iterator.train_function.reset()
         callbacks.on_test_begin()
         done = run_epoch(self.iterator, callbacks, "test", self._model, chunk)
@@ -283,7 +285,6 @@ class Validation:
         logs = in_order(train_function.results()) if done else {}
         watched(logs, self.iterator, self._model, "fit: validation_data")
         callbacks.on_test_end(logs)
-        self._model._last_train_function = train_function
         return {f"val_{name}": value for name, value in logs.items()}
 
     def close(self) -> None:
@@ -330,6 +331,7 @@ def evaluate(
     callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": iterator.target})
     together.begin_evaluation(model, iterator)
     try:
+        model._last_train_function = iterator.train_function
         iterator.train_function.reset()
         callbacks.on_test_begin()
         run_epoch(iterator, callbacks, "test", model, model.steps_per_execution)
@@ -343,7 +345,6 @@ def evaluate(
         callbacks.close()
         model._release(train_function)
         train_function.share_totals(only_held=True)
-        model._last_train_function = train_function
     return returned(results, return_dict, train_function)
 
 
@@ -393,9 +394,9 @@ def _custom_on_batch(
     """Train or evaluate on one batch by the model's custom step."""
     batch = nested(*parts, class_weight, f"{kind}_on_batch")
     steps = CustomSteps(model, kind)
+    model._last_train_function = steps
     steps.reset()
     steps.once(batch)
-    model._last_train_function = steps
     return returned(steps.results(), return_dict, steps)
 
 

@@ -94,6 +94,7 @@ class CompiledState(PartOfModel):
     _sizes_made: Sizes | None = None  # of a model that takes several sizes
     _watch: Watch | None = None  # of the layers since programs were made
     _last_train_function: TrainFunction | CustomSteps | EndedRun | None = None  # for `metrics`
+    _stepped: TrainFunction | None = None  # of a default step, since `metrics` was read
     _loss_and_metrics_made: LossAndMetrics | None = None
     _states_of: tuple[int, int | None] = (-1, None)  # see arguments.batch_of_states
     _columns: Columns | None = None  # of the frames that it was trained on
@@ -106,8 +107,8 @@ class CompiledState(PartOfModel):
     _passing = Tracking._passing | frozenset(
         ("_added_to_loss", "_columns", "_compiled", "_executors", "_initial_epoch", "_last_fit",
          "_last_train_function", "_loss_and_metrics_made", "_own_loss", "_own_optimizer",
-         "_predictors_made", "_random_state", "_sizes_made", "_states_of", "_watch", "history",
-         "jit_compile", "loss", "optimizer", "steps_per_execution", "stop_evaluating",
+         "_predictors_made", "_random_state", "_sizes_made", "_states_of", "_stepped", "_watch",
+         "history", "jit_compile", "loss", "optimizer", "steps_per_execution", "stop_evaluating",
          "stop_predicting", "stop_training")
     )  # fmt: skip
 
@@ -115,13 +116,8 @@ class CompiledState(PartOfModel):
         """Attributes to pickle and copy: all but the programs, which are made on demand."""
         state = dict(vars(self))
         for name in (
-            "_executors",
-            "_predictors_made",
-            "_sizes_made",
-            "_watch",
-            "_last_train_function",
-            "_loss_and_metrics_made",
-            "_states_of",
+            *("_executors", "_predictors_made", "_sizes_made", "_watch", "_last_train_function"),
+            *("_loss_and_metrics_made", "_states_of", "_stepped"),
         ):
             state.pop(name, None)
         if "_without_inputs" in state:
@@ -369,8 +365,9 @@ class CompiledState(PartOfModel):
         Then come the losses of several outputs, and the Metrics that the model and its layers have
         as attributes. They have the values of the last run.
         """
-        if isinstance(self._last_train_function, RUNS) and self._compiled is not None:
-            last, compiled = self._last_train_function, self._compiled
+        last, compiled = self._stepped or self._last_train_function, self._compiled
+        self._stepped = None  # a custom step may update them from here on
+        if isinstance(last, RUNS) and compiled is not None:
             last.share_totals()
             compiled.resolved = compiled.resolved or last.resolved  # of one without some inputs
             self._loss_and_metrics(compiled).load(last.results())

@@ -140,7 +140,7 @@ class Trainer(CompiledState):
         try:
             train_function.begin(arrays, arrays.samples)
             train_function.run(1, 0.0)
-            logs = train_function.results()
+            logs, self._stepped = train_function.results(), train_function
             if counts:
                 self._loss_and_metrics(compiled).load(logs)
                 y_pred = self._graph_of_model.packed_outputs(train_function.outputs())

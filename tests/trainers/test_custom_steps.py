@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from trainers.nets import data, same_weights
 
-from cdl import Sequential, metrics
+from cdl import GradientTape, Sequential, metrics
+from cdl.callbacks import Callback
 from cdl.layers import Dense, Input
 from cdl.utils import PyDataset
 
@@ -95,19 +96,70 @@ def test_the_default_step_is_what_fit_does(options):
     assert plain.train_on_batch(*arguments) == noting.train_on_batch(*arguments)
 
 
-def test_steps_by_hand_are_the_default_ones():
-    plain, by_hand = model_of(Sequential), model_of(LossAndMetrics)
+class Watching(Callback):
+    """Compares the metrics of the model with the logs of each batch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        np.testing.assert_allclose(self.model.get_metrics_result()["loss"], logs["loss"], 1e-6)
+
+    on_test_batch_end = on_train_batch_end
+
+
+@pytest.mark.parametrize("left", [(), ("train_step",), ("test_step",), ("train_step", "test_step")])
+def test_steps_by_hand_are_the_default_ones(left):
+    defaults = {name: getattr(Sequential, name) for name in left}
+    plain, by_hand = model_of(Sequential), model_of(type("ByHand", (LossAndMetrics,), defaults))
     for each in (plain, by_hand):
         each.compile("adam", "categorical_crossentropy", metrics=["accuracy", "mae"])
-    options = {"validation_data": (X[:20], ONE_HOT[:20])}
+    options = {"validation_data": (X[:20], ONE_HOT[:20]), "callbacks": [Watching()]}
     assert_alike(fit(plain, X, ONE_HOT, **options), fit(by_hand, X, ONE_HOT, **options))
     expected, found = (each.evaluate(X, ONE_HOT, verbose=0) for each in (plain, by_hand))
     np.testing.assert_allclose(found, expected, rtol=2e-6)
-    expected, found = (each.test_on_batch(X, ONE_HOT) for each in (plain, by_hand))
-    np.testing.assert_allclose(found, expected, rtol=2e-6)
+    for call in ("test_on_batch", "train_on_batch", "test_on_batch"):
+        expected, found = (getattr(each, call)(X, ONE_HOT) for each in (plain, by_hand))
+        np.testing.assert_allclose(found, expected, rtol=2e-6)
     names = [metric.name for metric in by_hand.metrics]
     assert names == ["loss", "compile_metrics"]
     assert list(by_hand.get_metrics_result()) == ["accuracy", "loss", "mae"]
+
+
+def read_after(kind):
+    def step(self, data):
+        getattr(Sequential, kind)(self, data)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    return step
+
+
+def test_metrics_have_what_a_default_step_has_added():
+    steps = {kind: read_after(kind) for kind in ("train_step", "test_step")}
+    plain, reading = model_of(Sequential), model_of(type("Reading", (Sequential,), steps))
+    options = {"validation_data": (X[:20], ONE_HOT[:20])}
+    assert_alike(fit(plain, X, ONE_HOT, **options), fit(reading, X, ONE_HOT, **options))
+    expected, found = (each.evaluate(X, ONE_HOT, verbose=0) for each in (plain, reading))
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+
+
+def test_a_step_that_updates_the_metrics_of_compile_is_recorded():
+    class Taped(LossAndMetrics):
+        def train_step(self, data):
+            x, y = data
+            with GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compute_loss(y=y, y_pred=y_pred)
+            weights = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            for metric in self.metrics:
+                if metric.name == "loss":
+                    metric.update_state(loss)
+                else:
+                    metric.update_state(y, y_pred)
+            return {metric.name: metric.result() for metric in self.metrics}
+
+    plain, taped = model_of(Sequential), model_of(Taped)
+    found = [fit(each, X[:48], ONE_HOT[:48], epochs=3) for each in (plain, taped)]
+    assert_alike(*found)
+    assert taped._compiled.chains.reasons == {}
 
 
 def test_a_step_sees_batches_as_the_user_nested_them():

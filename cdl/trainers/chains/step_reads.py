@@ -19,7 +19,8 @@ from cdl.trainers.custom.reads import Reads, _UnknownError
 
 # Attributes that a step may use, since each repetition uses them again.
 _CALLS = frozenset((
-    "apply", "apply_gradients", "assign", "assign_add", "assign_sub", "compute_loss", "gradient",
+    "apply", "apply_gradients", "assign", "assign_add", "assign_sub", "compiled_loss",
+    "compiled_metrics", "compute_loss", "gradient",
     "metrics", "numpy", "optimizer", "result", "stop_recording", "update_state", "watch",
 ))  # fmt: skip
 ORDINARY = "the step of cdl.Model is called"  # which is compiled anyway

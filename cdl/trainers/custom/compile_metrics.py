@@ -14,7 +14,7 @@ from cdl import metrics, ops, tree
 from cdl._tracing.graph import KerasTensor
 from cdl.trainers.compile_utils import Compiled, OutputLoss, Resolved
 from cdl.trainers.custom.losses import log_loss
-from cdl.trainers.custom.steps import flat_logs
+from cdl.trainers.custom.steps import flat
 from cdl.trainers.signature import Info, TrainableModel, output_names
 
 
@@ -54,7 +54,7 @@ class CompileMetrics(metrics.Metric):
         """Values of the metrics by name."""
         resolved = self._owner.resolved
         found = [] if resolved is None else resolved.metrics
-        return flat_logs({each.name: each.metric.result() for each in found})
+        return flat({each.name: each.metric.result() for each in found})
 
     def reset_state(self) -> None:
         """Reset the states of all metrics."""

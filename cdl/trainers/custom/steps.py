@@ -354,12 +354,15 @@ def results_of(metrics: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
+def flat(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Logs without nested dicts."""
+    found: dict[str, Any] = {}
+    for name, value in logs.items():
+        found.update(flat(value) if isinstance(value, Mapping) else {str(name): value})
+    return found
+
+
 def flat_logs(logs: Mapping[str, Any]) -> dict[str, Any]:
     """Logs without nested dicts, numbers as floats."""
-    flat: dict[str, Any] = {}
-    for name, value in logs.items():
-        if isinstance(value, Mapping):
-            flat.update(flat_logs(value))
-        else:
-            flat[str(name)] = float(value) if np.ndim(value) == 0 else value
-    return flat
+    values = flat(logs)
+    return {name: value if np.ndim(value) else float(value) for name, value in values.items()}
