@@ -172,15 +172,15 @@ void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps
     run_loop(program, epoch, steps, cdl_now() + seconds, false);
 }
 
-/* Next batch of a link, behind the last of which the watch may be polled; false if the run is to
- * end. */
-static bool train_link(const struct cdl_link *link, double end, bool is_last) {
+/* Next batches of a link, behind which the watch may be polled if it is the last; false if the run
+ * is to end. */
+static bool train_link(const struct cdl_link *link, size_t steps, double end, bool is_last) {
     struct cdl_epoch *epoch = link->epoch;
     epoch->iteration = (uint64_t)*link->counter;
     const size_t made = cdl_min(epoch->iteration - link->first, link->n_rates - 1);
     epoch->rates = link->rates + made;
     epoch->n_rates = link->n_rates - made;
-    struct loop loop = {link->program, epoch, 1, end, true, .watched = is_last};
+    struct loop loop = {link->program, epoch, steps, end, true, .watched = is_last};
     work_through(&loop);
     *link->counter = (int64_t)epoch->iteration;
     return !loop.stop && !cdl_is_void(link->program);
@@ -188,11 +188,12 @@ static bool train_link(const struct cdl_link *link, double end, bool is_last) {
 
 void cdl_train_chain(const struct cdl_link *links, size_t n, size_t steps, double seconds) {
     const double end = cdl_now() + seconds;
+    const size_t each = n > 1 ? 1 : steps;
     bool goes_on = true;
     for (size_t i = 0; i < n; i++) cdl_watch_begin(&links[i].program->watch);
-    for (size_t done = 0; done < steps && goes_on; done++) {
-        for (size_t i = 0; i < n && goes_on; i++) goes_on = train_link(&links[i], end, i + 1 == n);
-    }
+    for (size_t done = 0; done < steps && goes_on; done += each)
+        for (size_t i = 0; i < n && goes_on; i++)
+            goes_on = train_link(&links[i], each, end, i + 1 == n);
 }
 
 size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,
