@@ -171,11 +171,17 @@ class Compiled:
         self.learns = can_learn and self._vjp.gradients.learning is not None
         self.draws = self._vjp.gradients.draws
 
-    def learner(self, optimizer: Any, rows: int) -> Executor:
-        """Executor that hands the gradients to an optimizer at once; for one that `learns`."""
+    def learner(self, optimizer: Any, rows: int, after: Executor | None = None) -> Executor:
+        """Executor that hands the gradients to an optimizer at once; for one that `learns`.
+
+        Args:
+            optimizer: makes the steps.
+            rows: of a batch.
+            after: what runs behind each step.
+        """
         assert self._vjp.gradients.learning is not None
         program, rules = self._vjp.gradients.learning
-        return learner(program, rows, optimizer, self._vjp.learning, rules)
+        return learner(program, rows, optimizer, self._vjp.learning, rules, after)
 
     @property
     def by_weights(self) -> list[Variable]:

@@ -20,6 +20,7 @@ from cdl.layers import Layer
 from cdl.optimizers import Optimizer
 from cdl.optimizers.apply import apply
 from cdl.random import core_seed
+from cdl.trainers.chains.followers import Followers
 from cdl.trainers.chains.shown_metrics import updates
 from cdl.trainers.chains.step_reads import StepReads
 from cdl.trainers.compiled_function import Compiled
@@ -79,6 +80,7 @@ class _Link:
         compiled: the loss with its gradient.
         call: of the gradient.
         optimizer: makes the step.
+        followers: assignments behind it.
 
     Attributes:
         optimizer: as given.
@@ -87,7 +89,9 @@ class _Link:
         executor: runs the program.
     """
 
-    def __init__(self, compiled: Compiled, call: Call, optimizer: Any) -> None:
+    def __init__(
+        self, compiled: Compiled, call: Call, optimizer: Any, followers: Followers
+    ) -> None:
         self._compiled, self.optimizer = compiled, optimizer
         self._rows = call.kinds[0][0][0]
         self.inputs = _refs(call.args)
@@ -95,7 +99,8 @@ class _Link:
         self._args = call.args
         self._first = call.first
         self.gives = range(call.first, call.first + call.size)
-        self.changes = False  # more than its weights
+        self.changes = False  # what a program does not
+        self._after = followers.executor() if followers.n else None
         self._changes = -1
         self.heed()
 
@@ -104,7 +109,7 @@ class _Link:
         if self._changes == self.optimizer.changes:
             return False
         self._changes = self.optimizer.changes
-        self.executor = self._compiled.learner(self.optimizer, self._rows)
+        self.executor = self._compiled.learner(self.optimizer, self._rows, self._after)
         return True
 
     @property
@@ -149,7 +154,7 @@ class Chain:
     Attributes:
         is_fed: whether all that learns are links that read the batch alone.
         has_calls: whether the logs of a batch take more than these.
-        changes_more: whether a part beside links and metrics changes something.
+        changes_more: whether a part beside steps of optimizers and metrics changes something.
         state: all that it may change; set when it is known.
     """
 
@@ -165,10 +170,12 @@ class Chain:
         self._unshown: list[_Repeated | _Link] = []  # parts for a batch whose result is not wanted
         parts: list[_Repeated | _Link] = []
         others: list[Call] = []
+        following = {i: _followers(calls, i + 2, _refs(logs)) for i in linked}
+        within = {k for i in linked for k in range(i + 1, i + 2 + following[i].n)}
         for i, call in enumerate(calls):
             if i in linked:
-                part: _Repeated | _Link = _Link(*linked[i])
-            elif i - 1 not in linked and i in needed:
+                part: _Repeated | _Link = _Link(*linked[i], following[i])
+            elif i not in within and i in needed:
                 part = _Repeated(call)
                 others.append(call)
             else:
@@ -181,6 +188,7 @@ class Chain:
         self._shown = [each for each in self._links if set(each.gives).intersection(_refs(logs))]
         read = [number for each in self._links for number in each.inputs]
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
+        self.changes_more |= any(each.n for each in following.values())
         self.state: Any = None
         self.is_fed = (
             bool(self._links) and max(read) < inputs and not any(each.changes for each in parts)
@@ -273,6 +281,14 @@ def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled
         if is_whole and not others.intersection(own) and _is_plain(optimizer, weights):
             found[i] = compiled, call, optimizer
     return found
+
+
+def _followers(calls: Sequence[Call], start: int, shown: list[int]) -> Followers:
+    """Assignments from a place on, none if their results are read elsewhere."""
+    found = Followers(calls[start:])
+    others = [*calls[:start], *calls[start + found.n :]]
+    read = {*shown, *(n for e in others for n in _refs((e.args, e.kwargs)))}
+    return Followers(()) if found.gives() & read else found
 
 
 def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int]:
