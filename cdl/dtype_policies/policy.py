@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 
 from cdl._common.dtypes import NO_FLOAT64, astype, floatx, is_float, standardize_dtype
-
-if TYPE_CHECKING:
-    from typing import Self
 
 _MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
 _global: dict[str, DTypePolicy | None] = {"policy": None}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from cdl._configs import serialization
 from cdl.dtype_policies.finding import get, known
 from cdl.dtype_policies.policy import DTypePolicy, dtype_policy
 from cdl.dtype_policies.quantized import QuantizedDTypePolicy
-
-if TYPE_CHECKING:
-    from typing import Self
 
 
 @known

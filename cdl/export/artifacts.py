@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import data
 from cdl._common.errors import warn
+from cdl._ir.program import Program
 from cdl._tracing.joining import SAMPLES
 from cdl._tracing.keras_tensor import knowing_samples
 from cdl.distribution import ranks
@@ -16,13 +18,8 @@ from cdl.saving.atomic import checked_path, replacing
 from cdl.saving.keras_file import EXPORTED
 from cdl.trainers.custom.coupled import batch_of
 from cdl.trainers.lowering import lower_inference
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cdl._ir.program import Program
-    from cdl.trainers.signature import TrainableModel
-    from cdl.trainers.sizes import Rows
+from cdl.trainers.signature import TrainableModel
+from cdl.trainers.sizes import Rows
 
 _log = logging.getLogger("cdl")
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdl import _core
-
-if TYPE_CHECKING:
-    from cdl._ir.instruction import Instruction
-    from cdl._ir.program import Program
-    from cdl.trainers.signature import TrainableModel
+from cdl._ir.instruction import Instruction
+from cdl._ir.program import Program
+from cdl.trainers.signature import TrainableModel
 
 # Ops of a program that a model's `predict` never has: of training, of losses and metrics.
 NOT_IN_PREDICT = frozenset(

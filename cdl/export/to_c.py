@@ -6,19 +6,16 @@ import bisect
 import heapq
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._ir.instruction import Instruction
 from cdl.export import c_integers, c_ops, numbers
 from cdl.export.c_formulas import CALLS, HELPERS, number
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdl._ir.instruction import Instruction
-    from cdl.trainers.signature import TrainableModel
+from cdl.trainers.signature import TrainableModel
 
 # Floats of work space that go on the stack; more are static, so that one call runs at a time.
 _MOST_ON_STACK = 16_384

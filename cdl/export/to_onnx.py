@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cdl._common.naming import FreeNames
 from cdl._common.optional_imports import needed
 from cdl.export import numbers, onnx_sizes
-
-if TYPE_CHECKING:
-    from cdl.trainers.signature import TrainableModel
+from cdl.trainers.signature import TrainableModel
 
 _OPSETS = range(13, 18)  # reductions take their axes otherwise before and after
 _IR_VERSION = 8  # of the files that runtimes of opset 17 read

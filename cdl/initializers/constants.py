@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.dtypes import astype, numpy_dtype, standardize_dtype
 from cdl._common.validation import number
 from cdl._configs.serialization import deserialize, serialize
 from cdl.initializers.initializer import Initializer, checked_shape, registry
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
 
 
 @registry.add("zero")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.validation import expected, flag, one_of
 from cdl.initializers.initializer import Initializer, checked_shape, registry
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Windows that are sums of cosines: sum (-1)^k a_k cos(2 pi k t) for t from 0 to 1. Coefficients:
 # Harris, 1978; Nuttall, 1981; flattop: D'Antona and Ferrero, 2006.

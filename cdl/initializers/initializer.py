@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 
 from cdl._configs.arguments import Configured
 from cdl._configs.identifiers import Registry
-
-if TYPE_CHECKING:
-    from typing import Self
 
 registry = Registry(
     "initializer",

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.orthonormal import orthonormal
 from cdl._common.validation import number
 from cdl.initializers.initializer import registry
 from cdl.initializers.random import RandomInitializer
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl.random import SeedGenerator
+from cdl.random import SeedGenerator
 
 
 @registry.add("OrthogonalInitializer")

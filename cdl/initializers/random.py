@@ -10,20 +10,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.validation import number
 from cdl._configs.serialization import deserialize, serialize
 from cdl.initializers.initializer import Initializer, checked_shape, registry
 from cdl.random import SeedGenerator, checked_seed, draw_seed
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
 
 
 class RandomInitializer(Initializer):

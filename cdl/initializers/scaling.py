@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import number, one_of
 from cdl.initializers.initializer import registry
 from cdl.initializers.random import RandomInitializer, cut_normal, scaled
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from cdl.random import SeedGenerator
+from cdl.random import SeedGenerator
 
 # The standard deviation of a standard normal variable that is cut off at 2 sigma.
 CUT_STDDEV = 0.87962566103423978

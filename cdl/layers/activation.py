@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import activations
 from cdl.layers.activated import Activated
+from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Shape, Unpack, Value
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Shape, Unpack, Value
 
 
 @registry.add()

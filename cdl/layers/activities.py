@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import regularizers
 from cdl._tracing.graph import KerasTensor, trace
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Lowering, Value
+from cdl.layers.arguments import Lowering, Value
 
 
 def penalized(owner: str, regularizer: Any, program: Lowering, y: Value) -> Value:

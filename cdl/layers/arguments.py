@@ -1,21 +1,18 @@
-"""Types that signatures of layers name, for type checkers and editors; nothing runs of it."""
+"""Types that signatures of layers name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, Self, TypedDict, Unpack
 
-if TYPE_CHECKING:
-    from typing import Self, Unpack
+from numpy.typing import NDArray
 
-    from numpy.typing import NDArray
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.keras_tensor import KerasTensor
-    from cdl._tracing.variable import Variable
-    from cdl.layers.shapes import Shape
+from cdl._configs.identifiers import Identifier
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.variable import Variable
+from cdl.layers.shapes import Shape
 
 __all__ = [
     "CommonArguments", "Identifier", "KerasTensor", "LayerArguments", "Lowering", "NDArray",

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from cdl._ir.emit import join_batch, permute, split_batch
 from cdl._tracing.keras_tensor import known_samples
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Lowering, Value
+from cdl.layers.arguments import Lowering, Value
 
 
 def permuted(program: Lowering, x: Value, order: Sequence[int]) -> Value:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Collection
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,7 @@ from cdl._common.weak_cache import weak_cache
 from cdl._configs.serialization import serialize
 from cdl.data import brief
 from cdl.layers.running import name_scope, path_of
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from cdl.layers.shapes import Shape
+from cdl.layers.shapes import Shape
 
 
 def with_open_axes(shapes: Any, size: int) -> Any:

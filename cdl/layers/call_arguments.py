@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from cdl._common.weak_cache import weak_cache
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl.data import brief
-
-if TYPE_CHECKING:
-    from cdl.layers.shapes import Shape
+from cdl.layers.shapes import Shape
 
 
 @weak_cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import activations, constraints, initializers, regularizers
 from cdl._common.validation import flag, positive_int
@@ -10,20 +10,18 @@ from cdl._ir import emit
 from cdl.compat import renamed
 from cdl.layers import rules
 from cdl.layers.activated import Activated
+from cdl.layers.arguments import (
+    CommonArguments,
+    Identifier,
+    Lowering,
+    Shape,
+    Unpack,
+    Value,
+    Variable,
+)
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import (
-        CommonArguments,
-        Identifier,
-        Lowering,
-        Shape,
-        Unpack,
-        Value,
-        Variable,
-    )
 
 
 @registry.add()

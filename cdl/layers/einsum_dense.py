@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import string
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +17,13 @@ from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.initializers import VarianceScaling
 from cdl.layers import rules
 from cdl.layers.activated import Activated
+from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Shape, Unpack, Value
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.integers import MatrixForm, QuantizedWeight, Recorded, rounded
 from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
 from cdl.layers.lora import LoraWeight
 from cdl.quantizers import AbsMaxQuantizer
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Shape, Unpack, Value
 
 
 @registry.add()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +11,10 @@ from cdl import constraints, initializers, regularizers
 from cdl._common.validation import exact_count, flag, positive_int
 from cdl._ir.elementwise import apply, argument
 from cdl.layers import rules
+from cdl.layers.arguments import Identifier, Lowering, Shape, Value
 from cdl.layers.integers import TableForm, gather
 from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, Lowering, Shape, Value
 
 
 @registry.add()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 
 @registry.add()

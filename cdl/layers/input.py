@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.dtypes import standardize_dtype
 from cdl._common.validation import expected, not_yet
 from cdl._tracing.graph import KerasTensor, Node
+from cdl.layers.arguments import Lowering, Shape, Value
 from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import checked_shape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Lowering, Shape, Value
 
 
 @registry.add()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import tree
-
-if TYPE_CHECKING:
-    from cdl.layers.shapes import Shape
+from cdl.layers.shapes import Shape
 
 
 class InputSpec:

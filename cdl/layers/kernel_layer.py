@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from cdl import dtype_policies, initializers
 from cdl._common.validation import expected, is_real, positive_int
+from cdl._configs.identifiers import Identifier
 from cdl._configs.serialization import deserialize, serialize
 from cdl._variables.program_caches import invalidate_programs
 from cdl.dtype_policies import DTypePolicyMap
@@ -18,11 +20,6 @@ from cdl.layers.layer import Layer
 from cdl.layers.lora import LoraWeight
 from cdl.layers.plain_weight import PlainWeight
 from cdl.quantizers import AbsMaxQuantizer, Int4QuantizationConfig, QuantizationConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cdl._configs.identifiers import Identifier
 
 _MOST_SUMMED = (2**31 - 1) // 127**2  # products of two integers of eight bits
 

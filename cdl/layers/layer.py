@@ -7,7 +7,7 @@ runs a program of that one layer. Calls on symbolic tensors are in calling.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from cdl._tracing.variable import in_traced_code
 from cdl._variables.stepping import recorded, touched
 from cdl.data import as_numeric, brief
 from cdl.layers import calling, in_programs, on_arrays, rules
+from cdl.layers.arguments import Identifier, KerasTensor, NDArray, Self, Shape, Value
 from cdl.layers.building import Building, given_config
 from cdl.layers.call_arguments import is_tensor, parameters_of, shapes_of
 from cdl.layers.calling import is_scripted
@@ -37,10 +38,6 @@ from cdl.layers.stateless import stateless_call
 from cdl.layers.tracking import now
 from cdl.layers.weighted import Weighted
 from cdl.random import core_seed
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, KerasTensor, NDArray, Self, Shape, Value
-
 
 registry = Registry("layer", "keras.layers", snake=False, missing=TypeError)
 

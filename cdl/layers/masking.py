@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl import ops
 from cdl._common.validation import expected
+from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 
 @registry.add()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cdl._ir.elementwise import argument
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.integer_variable import TransposedTable
 from cdl._tracing.symbolic import operator_of
+from cdl.layers.arguments import Identifier, Lowering, Shape, Value
 from cdl.layers.embedding import Embedding
 from cdl.layers.integers import QuantizedWeight, Recorded, keep, rounded, set_paths
 from cdl.layers.layer import registry
@@ -21,9 +22,6 @@ from cdl.quantizers import (
     abs_max_quantize_grouped_with_zero_point,
     pack_int4,
 )
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, Lowering, Shape, Value
 
 
 @registry.add()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from cdl import activations, constraints, initializers, regularizers
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdl._tracing.variable import Variable
+from cdl._tracing.variable import Variable
 
 _FAMILIES: dict[str, Any] = {
     "activation": activations,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._tracing.keras_tensor import knowing_samples
+from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 from cdl.layers.in_programs import runner_of
 from cdl.layers.layer import Layer
 from cdl.layers.shapes import Shape, axes_within
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 
 
 class SameShape(Layer):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl import constraints, dtype_policies, initializers, regularizers
 from cdl._common.dtypes import FLOATS, LOW, floatx, standardize_dtype
@@ -25,10 +26,6 @@ from cdl.layers.calling import is_scripted
 from cdl.layers.running import path_of
 from cdl.layers.tracking import Tracking
 from cdl.quantizers.quantization_config import QuantizationConfig, resolved
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 _changes = 0
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from cdl import ops, tree
 from cdl._common.validation import expected
 from cdl._configs.serialization import deserialize, serialize
 from cdl.layers.layer import Layer, registry
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Self
 
 
 @registry.add()

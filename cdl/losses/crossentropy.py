@@ -6,18 +6,15 @@ Probabilities are clipped to [1e-7, 1 - 1e-7]; those of classes are first divide
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import class_number, flag, number, whole
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import as_array, function_of, registry
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class Smoothed(CompiledLoss):

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl import _core
 from cdl._common.shared_arguments import with_defaults
 from cdl._ir.instruction import REDUCTIONS
 from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
 from cdl._tracing import eager
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import as_array, function_of, registry
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.program import Instruction, Value
 
 
 @registry.add()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import flag, number
@@ -14,9 +14,6 @@ from cdl.config import epsilon
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.crossentropy import Smoothed
 from cdl.losses.loss import Loss, function_of, registry
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @registry.add()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import with_defaults
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import function_of, registry
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
 
 
 class _Signed(CompiledLoss):

@@ -6,14 +6,16 @@ instructions. One that cannot is called once a batch (python_loss.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from cdl._common.overriding import cdl_base, is_users
 from cdl._ir.emit import split_batch
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.joining import is_whole
 from cdl._tracing.keras_tensor import knowing_samples, known_samples
@@ -21,12 +23,6 @@ from cdl._tracing.untraced import Untraced, attempt
 from cdl.losses.core_loss import CompiledLoss, is_compiled, is_over_samples
 from cdl.losses.loss import MEANS, Loss
 from cdl.losses.python_loss import CalledLoss
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Instruction, Value
 
 _MOST = 64  # graphs for predictions of several sizes
 SOME = 7  # samples, for which it is tried whether a loss that compares them can be traced

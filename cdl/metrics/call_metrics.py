@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, symbolic_error
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
 
 
 class _Shown:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl import losses
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
+from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import as_array, weighted
 from cdl.metrics.core_metric import CompiledMetric
 from cdl.metrics.metric import Mean, registry
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Instruction, Value
-    from cdl.losses.core_loss import CompiledLoss
 
 
 class MeanOfLoss(CompiledMetric):

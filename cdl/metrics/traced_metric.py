@@ -8,12 +8,15 @@ where the states are; what it assigns to them becomes a part of the program. `re
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from cdl._common.overriding import cdl_base, is_users
 from cdl._ir.emit import split_batch
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
 from cdl._tracing import graph as graphs
-from cdl._tracing.graph import KerasTensor
+from cdl._tracing.graph import Graph, KerasTensor
 from cdl._tracing.joining import is_whole
 from cdl._tracing.keras_tensor import knowing_samples, known_samples
 from cdl._tracing.untraced import DRAWS, Untraced, reason_of, same_numbers
@@ -22,14 +25,6 @@ from cdl._variables.state import State
 from cdl.losses.traced_loss import SOME, follow
 from cdl.metrics.core_metric import Compiled, is_compiled
 from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Instruction, Value
-    from cdl._tracing.graph import Graph
-
 
 _MOST = 64  # graphs for predictions of several sizes
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from cdl import tree
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.operation import Operation
 from cdl.layers import Input, InputLayer
+from cdl.layers.layer import Layer
 from cdl.models.functional import Functional
 from cdl.models.model import Model, takes_tensors
 from cdl.models.sequential import Sequential
 from cdl.ops.core.loops import LoopOverSamples
-
-if TYPE_CHECKING:
-    from cdl.layers.layer import Layer
-
 
 M = TypeVar("M", bound=Model)
 

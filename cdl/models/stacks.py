@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import tree
 from cdl._common.dtypes import floatx
-from cdl.layers import Input
-
-if TYPE_CHECKING:
-    from cdl.layers import Layer
-    from cdl.layers.shapes import Shape
+from cdl.layers import Input, Layer
+from cdl.layers.shapes import Shape
 
 
 def holds(layer: Layer, model: Any) -> bool:

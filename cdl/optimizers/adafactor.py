@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import _core
 from cdl._common.validation import flag, given
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import hyper
-
-if TYPE_CHECKING:
-    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 @registry.add()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import expected, is_real
 from cdl._configs.identifiers import serialize
 from cdl._variables.state import State
 from cdl.optimizers.schedules import LearningRateSchedule
 from cdl.optimizers.schedules.schedule import Formula
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # A call in Python costs microseconds, and of the rates of a time slice that ends early the rest is
 # lost: with so many that is at most a few percent of the 50 ms.

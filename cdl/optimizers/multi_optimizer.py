@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from cdl._variables.stepping import recorded
 from cdl.optimizers.base_optimizer import Optimizer, registry
 from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer
 from cdl.optimizers.settings import SHARED
-
-if TYPE_CHECKING:
-    from typing import Self
 
 
 class OptimizerMap(MutableMapping[str, Optimizer]):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import _core
 from cdl._common.validation import flag, given, several, whole
 from cdl._tracing.variable import Variable
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import hyper
-
-if TYPE_CHECKING:
-    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 def _patterns(owner: str, name: str, value: Any) -> list[str]:

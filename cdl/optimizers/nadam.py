@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from cdl._common.validation import given
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import hyper
-
-if TYPE_CHECKING:
-    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 @registry.add()

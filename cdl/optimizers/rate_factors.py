@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import expected, number
-
-if TYPE_CHECKING:
-    from cdl._tracing.variable import Variable
+from cdl._tracing.variable import Variable
 
 
 def checked(owner: str, given: Any) -> dict[str, float] | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import expected, flag, given
+from cdl._tracing.variable import Variable
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import hyper
-
-if TYPE_CHECKING:
-    from cdl._tracing.variable import Variable
-    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 def _momentum(owner: str, name: str, value: Any) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,7 @@ from cdl._common.optional_imports import needed
 from cdl._common.validation import one_of, positive_int
 from cdl.config import standardize_data_format
 from cdl.preprocessing.image import MODES, as_mode, load_img, smart_resize
-from cdl.utils.directory_files import from_directory
-
-if TYPE_CHECKING:
-    from cdl.utils.directory_files import DirectoryFiles
+from cdl.utils.directory_files import DirectoryFiles, from_directory
 
 _OWNER = "image_dataset_from_directory"
 _KINDS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")

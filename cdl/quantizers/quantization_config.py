@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected
 from cdl._configs.serialization import deserialize, serialize
 from cdl.quantizers.quantizer import AbsMaxQuantizer, family
-
-if TYPE_CHECKING:
-    from typing import Self
 
 MODES = ("int8", "float8", "int4", "gptq", "awq")
 

@@ -6,15 +6,13 @@ side and one of the state's. Which form a file has is seen by the shape of the b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl.layers.layer import Layer
 from cdl.layers.recurrent.cells import UnitsCell
-
-if TYPE_CHECKING:
-    from cdl.layers.layer import Layer
 
 Array = NDArray[Any]
 

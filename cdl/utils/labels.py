@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.errors import BothError, hinted
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class LabelError(BothError, ValueError, IndexError):

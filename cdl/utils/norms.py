@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import whole
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def normalize(x: Any, axis: int = -1, order: Any = 2) -> NDArray[Any]:

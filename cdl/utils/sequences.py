@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from cdl._common.errors import hinted
 from cdl._common.validation import one_of, positive_int
-
-if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
 
 _SIDES = ("pre", "post")
 

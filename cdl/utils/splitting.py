@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl.random import pythons
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def split_dataset(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import one_of, positive_int
 from cdl.data.texts import decoded
-from cdl.utils.directory_files import from_directory
-
-if TYPE_CHECKING:
-    from cdl.utils.directory_files import DirectoryFiles
+from cdl.utils.directory_files import DirectoryFiles, from_directory
 
 _OWNER = "text_dataset_from_directory"
 

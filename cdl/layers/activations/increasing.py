@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import ops
+from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.layer import Layer, registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 @registry.add()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import activations
 from cdl.layers import rules
+from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack, Variable
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack, Variable
 
 
 @registry.add()

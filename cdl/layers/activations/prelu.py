@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import constraints, initializers, regularizers
 from cdl._common.validation import axes
 from cdl.layers import rules
+from cdl.layers.arguments import (
+    Identifier,
+    LayerArguments,
+    Lowering,
+    Shape,
+    Unpack,
+    Value,
+    Variable,
+)
 from cdl.layers.axes import permuted, reshaped
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import (
-        Identifier,
-        LayerArguments,
-        Lowering,
-        Shape,
-        Unpack,
-        Value,
-        Variable,
-    )
 
 
 @registry.add()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import activations
 from cdl._common.errors import warn
 from cdl._common.validation import number
+from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 
 @registry.add()

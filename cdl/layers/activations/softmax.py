@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +13,12 @@ from cdl._common.validation import axes
 from cdl._ir import emit
 from cdl._ir.elementwise import Expression, apply, argument
 from cdl.data import as_numeric
+from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Unpack, Value
 from cdl.layers.axes import along
 from cdl.layers.layer import registry
 from cdl.layers.running import in_dtype
 from cdl.layers.same_shape import AlongLines
 from cdl.layers.shapes import lines_within
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Unpack, Value
 
 _MASKED = -1e9  # a score whose exponential is 0 beside any that counts
 

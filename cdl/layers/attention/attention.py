@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from cdl import tree
 from cdl._common.dtypes import LARGEST_FLOAT16
 from cdl._common.validation import flag, one_of
 from cdl.data import brief
+from cdl.layers.arguments import LayerArguments, Shape, Unpack
 from cdl.layers.attention.visible import causal
 from cdl.layers.layer import Layer, registry
 from cdl.layers.regularization.dropout import Dropout, checked_rate
@@ -21,9 +22,6 @@ from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.reductions import sum as sum_of
 from cdl.ops.numpy.shapes import expand_dims, swapaxes
 from cdl.random import checked_seed
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Shape, Unpack
 
 _LESS = 1e9  # what a score that is hidden loses
 # The least that one counts as before it loses 65504 in float16, which rounds -65519 to -65504.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import regularizers
 from cdl._common.overriding import overrides
 from cdl._common.validation import flag, positive_int
 from cdl.layers.activations.softmax import Softmax
+from cdl.layers.arguments import CommonArguments, Identifier, Shape, Unpack
 from cdl.layers.attention.projections import (
     ProjectedAttention,
 )
@@ -17,9 +18,6 @@ from cdl.layers.regularization.dropout import Dropout
 from cdl.ops.numpy.contractions import einsum
 from cdl.ops.numpy.joining import repeat
 from cdl.random import checked_seed
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import CommonArguments, Identifier, Shape, Unpack
 
 
 @registry.add("GroupedQueryAttention")

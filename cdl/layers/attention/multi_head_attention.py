@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import axes, flag, positive_int, several
 from cdl.layers.activations.softmax import Softmax
+from cdl.layers.arguments import CommonArguments, Identifier, Shape, Unpack
 from cdl.layers.attention.projections import (
     ProjectedAttention,
     attending,
@@ -19,9 +20,6 @@ from cdl.layers.layer import registry
 from cdl.layers.regularization.dropout import Dropout
 from cdl.ops.numpy.contractions import einsum
 from cdl.random import checked_seed
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import CommonArguments, Identifier, Shape, Unpack
 
 
 @registry.add()

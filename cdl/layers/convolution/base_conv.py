@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import activations
 from cdl._common.validation import flag, one_of, per_axis
@@ -11,12 +11,10 @@ from cdl._ir.windows import Window, with_channels_last
 from cdl.config import standardize_data_format
 from cdl.layers import rules
 from cdl.layers.activated import Activated
+from cdl.layers.arguments import Identifier, Lowering, Shape, Value, Variable
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer
 from cdl.layers.shapes import batch_of, image_of
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, Lowering, Shape, Value, Variable
 
 
 class BaseConv(Layer):

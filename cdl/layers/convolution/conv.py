@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import ops
 from cdl._common.validation import given, positive_int
 from cdl._ir import emit, windows
 from cdl.layers import rules
+from cdl.layers.arguments import (
+    CommonArguments,
+    Identifier,
+    Lowering,
+    Shape,
+    Unpack,
+    Value,
+    Variable,
+)
 from cdl.layers.calling import is_scripted
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
 from cdl.layers.lora import LoraWeight
 from cdl.layers.plain_weight import PlainWeight
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import (
-        CommonArguments,
-        Identifier,
-        Lowering,
-        Shape,
-        Unpack,
-        Value,
-        Variable,
-    )
 
 
 class Conv(KernelLayer, BaseConv):

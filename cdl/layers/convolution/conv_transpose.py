@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import given, per_axis, positive_int
 from cdl._ir import windows
 from cdl._ir.windows import Transposed
 from cdl.layers import rules
+from cdl.layers.arguments import CommonArguments, Identifier, Lowering, Shape, Unpack, Value
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import CommonArguments, Identifier, Lowering, Shape, Unpack, Value
 
 
 class ConvTranspose(BaseConv):

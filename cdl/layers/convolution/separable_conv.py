@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import given, positive_int
 from cdl._ir import windows
 from cdl.layers import rules
+from cdl.layers.arguments import CommonArguments, Identifier, Lowering, Unpack, Value, Variable
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import CommonArguments, Identifier, Lowering, Unpack, Value, Variable
 
 
 class SeparableConv(BaseConv):

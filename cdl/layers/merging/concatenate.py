@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import whole
 from cdl._tracing.graph import operator_of
+from cdl.layers.arguments import LayerArguments, Shape, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.merging.merge import Merge, joined
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Shape, Unpack
 
 
 @registry.add()

@@ -6,16 +6,14 @@ Each has a function too: `add([a, b])` is `Add()([a, b])`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from cdl import tree
 from cdl._tracing.graph import operator_of
+from cdl.layers.arguments import LayerArguments, Shape, Unpack
 from cdl.layers.layer import Layer, registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Shape, Unpack
 
 
 class Merge(Layer):

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl import initializers
 from cdl._common.validation import given, not_yet, number, whole
 from cdl.layers import rules
+from cdl.layers.arguments import (
+    Identifier,
+    LayerArguments,
+    Lowering,
+    Shape,
+    Unpack,
+    Value,
+    Variable,
+)
 from cdl.layers.axes import along
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.masks import as_lines
 from cdl.layers.normalization.scaled import Scaled, check_samples
 from cdl.layers.shapes import axes_within, sizes_of
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import (
-        Identifier,
-        LayerArguments,
-        Lowering,
-        Shape,
-        Unpack,
-        Value,
-        Variable,
-    )
 
 _MOST = float(np.finfo(np.float32).max)
 

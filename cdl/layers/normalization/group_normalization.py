@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import given, whole
+from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Shape, Unpack, Value
 from cdl.layers.axes import along, permuted, reshaped
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.normalization.line_normalization import BY_VARIANCE
 from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.shapes import axes_within, sizes_of
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Shape, Unpack, Value
 
 
 @registry.add()

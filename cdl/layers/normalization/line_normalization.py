@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import axes, flag, given, number
+from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Unpack, Value, Variable
 from cdl.layers.axes import along
 from cdl.layers.layer import registry
 from cdl.layers.normalization.scaled import Scaled, check_samples
 from cdl.layers.same_shape import AlongLines, SameShape
 from cdl.layers.shapes import Shape, axes_within, lines_within, sizes_of
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Unpack, Value, Variable
 
 # Measures of a line's factor: the op's `measure`.
 BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0, 1, 2

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cdl import constraints, initializers, regularizers
 from cdl._common.validation import flag, number
 from cdl._tracing.keras_tensor import known_samples
 from cdl.layers import rules
+from cdl.layers.arguments import Identifier, LayerArguments, Unpack, Variable
 from cdl.layers.same_shape import AlongAxes
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, LayerArguments, Unpack, Variable
 
 
 class Scaled(AlongAxes):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import activations, initializers, ops
 from cdl._common.validation import flag, positive_int
 from cdl.layers import rules
+from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack, Variable
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack, Variable
 
 
 @registry.add()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import initializers, ops
 from cdl._common.validation import expected, flag, number, positive_int
+from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack, Variable
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.numerical.column_dense import ColumnDense
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack, Variable
 
 
 @registry.add()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from cdl import ops
 from cdl._common.validation import expected, positive_int
 from cdl.data import as_numeric
+from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.layers.preprocessing.missing import Missing
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 
 _NO_LIMIT = np.finfo(np.float32).max
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +10,10 @@ from cdl._common.validation import per_axis
 from cdl._ir import windows
 from cdl._ir.windows import with_channels_last
 from cdl.config import standardize_data_format
+from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 
 
 class AdaptivePooling(Layer):

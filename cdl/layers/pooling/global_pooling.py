@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import flag
 from cdl._tracing.graph import operator_of
 from cdl.config import standardize_data_format
+from cdl.layers.arguments import LayerArguments, Shape, Unpack
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Shape, Unpack
 
 
 class GlobalPooling(Layer):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import windows
 from cdl._ir.windows import Window, with_channels_last
 from cdl.config import standardize_data_format
+from cdl.layers.arguments import Lowering, Shape, Value
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Lowering, Shape, Value
 
 
 class WindowPooling(Layer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +11,9 @@ from cdl._common.validation import exact_count, expected, not_yet, one_of
 from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl.data import as_numeric
+from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack, Value
 from cdl.layers.axes import permuted
 from cdl.layers.layer import Layer, registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack, Value
 
 
 @registry.add()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +10,10 @@ from cdl._common.validation import expected, not_yet, one_of, positive_int
 from cdl.data import as_numeric
 from cdl.data.arrays import NoArrayError
 from cdl.data.texts import array_of, as_texts, encoded
+from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.fingerprints import bins_of
 from cdl.layers.preprocessing.host_layer import HostLayer, checked_salt, encode, encoded_shape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 
 
 @registry.add()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import expected, given, whole
 from cdl.layers.layer import registry
@@ -12,9 +13,6 @@ from cdl.layers.preprocessing.fingerprints import bins_of
 from cdl.layers.preprocessing.hashing import decimals
 from cdl.layers.preprocessing.host_layer import as_integers
 from cdl.layers.preprocessing.index_lookup import IndexLookup
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @registry.add()

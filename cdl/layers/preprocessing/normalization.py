@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import axes, flag
 from cdl._tracing.variable import Variable
+from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Shape, Unpack, Value
 from cdl.layers.axes import along
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.missing import Missing
 from cdl.layers.same_shape import SameShape
 from cdl.layers.shapes import axes_within, sizes_of
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Shape, Unpack, Value
 
 
 @registry.add()

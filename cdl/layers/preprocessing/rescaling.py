@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl import config
 from cdl._common.validation import expected
-from cdl._tracing.variable import Variable
+from cdl._tracing.variable import Array, Variable
+from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 from cdl.layers.axes import along
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from cdl._tracing.variable import Array
-    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 
 @registry.add()

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from cdl import activations
 from cdl._common.validation import expected, number
 from cdl._tracing.variable import Variable
+from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.missing import Missing
 from cdl.layers.preprocessing.normalization import batches_of
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 
 _MOST = float(np.finfo(np.float32).max)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from cdl import initializers
 from cdl._common.errors import warn
 from cdl._common.validation import expected, flag, one_of, positive_int
 from cdl.config import epsilon, standardize_data_format
+from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.ops.core.tensors import cast
@@ -23,9 +24,6 @@ from cdl.ops.numpy.joining import concatenate, pad, stack
 from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.shapes import expand_dims, transpose
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 
 _MODES = ("log", "magnitude", "psd", "real", "imag", "angle", "stft")
 

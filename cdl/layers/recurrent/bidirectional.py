@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +12,11 @@ from cdl._common.overriding import overrides
 from cdl._common.validation import expected, one_of
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing.graph import KerasTensor
+from cdl.layers.arguments import LayerArguments, Self, Unpack
 from cdl.layers.call_arguments import shapes_of, takes
 from cdl.layers.layer import Layer, registry
 from cdl.layers.running import name_scope
 from cdl.layers.wrapper import in_dtype_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from cdl.layers.arguments import LayerArguments, Self, Unpack
 
 _SAME = ("stateful", "return_sequences", "return_state")
 _MODES = ("sum", "mul", "ave", "concat", None)

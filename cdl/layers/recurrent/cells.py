@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from cdl import activations, initializers, ops, random, tree
 from cdl._common.validation import flag, is_real, positive_int
 from cdl._tracing.graph import current_scope
+from cdl._tracing.variable import Variable
 from cdl.layers import rules
 from cdl.layers.call_arguments import takes
 from cdl.layers.calling import is_scripted
 from cdl.layers.layer import Layer
 from cdl.layers.running import name_scope
 from cdl.random import SeedGenerator, checked_seed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from cdl._tracing.variable import Variable
 
 # The arguments of all cells of cdl's own that belong to one of their weights.
 OF_WEIGHTS = rules.names("kernel", "recurrent", "bias")

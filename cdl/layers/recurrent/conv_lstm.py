@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import given
+from cdl._configs.identifiers import Identifier
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.recurrent.conv_cell import ConvLSTMCell
 from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell
-
-if TYPE_CHECKING:
-    from cdl._configs.identifiers import Identifier
 
 
 class ConvLSTM(LayerOfCell):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import _core, activations, ops
 from cdl._ir import emit
 from cdl._tracing.graph import KerasTensor, record
 from cdl._tracing.variable import Variable
+from cdl.layers.arguments import Lowering, Value
 from cdl.layers.recurrent.time_loop import Found
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Lowering, Value
 
 SIMPLE, LSTM, GRU, RESET_FIRST = range(4)  # the core's numbers of cells
 MASK, STATES, X_DROP, H_DROP = 1, 2, 4, 8  # what an instruction is given beside x

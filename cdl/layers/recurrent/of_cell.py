@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from cdl._common.naming import snake_case
 from cdl._common.validation import one_of
 from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer
+from cdl.layers.recurrent.cells import WeightedCell
 from cdl.layers.recurrent.rnn import RNN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Self
-
-    from cdl.layers.recurrent.cells import WeightedCell
 
 
 class FromCell:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, current_scope
 from cdl._tracing.variable import Variable
+from cdl.layers.arguments import LayerArguments, Self, Unpack
 from cdl.layers.call_arguments import shapes_of
 from cdl.layers.layer import Layer, registry
 from cdl.layers.recurrent import compiled, in_core
@@ -21,11 +23,6 @@ from cdl.layers.recurrent.cells import DropoutCell, run_cell
 from cdl.layers.recurrent.stacked_cells import StackedRNNCells, sizes_of_cell
 from cdl.layers.recurrent.time_loop import Found, leading_state, over_time
 from cdl.layers.running import name_scope, path_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from cdl.layers.arguments import LayerArguments, Self, Unpack
 
 
 @registry.add()

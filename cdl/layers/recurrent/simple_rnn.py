@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import ops, tree
 from cdl._common.validation import given
+from cdl._configs.identifiers import Identifier
 from cdl.compat import renamed
 from cdl.layers.layer import registry
 from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import UnitsCell
 from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell
-
-if TYPE_CHECKING:
-    from cdl._configs.identifiers import Identifier
 
 
 @registry.add()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cdl import ops, tree
 from cdl._common.validation import expected
 from cdl._configs.serialization import deserialize, serialize
+from cdl.layers.arguments import LayerArguments, Self, Unpack
 from cdl.layers.layer import Layer, registry
 from cdl.layers.recurrent.cells import run_cell
 from cdl.layers.running import name_scope
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from cdl.layers.arguments import LayerArguments, Self, Unpack
 
 
 def sizes_of_cell(owner: str, name: str, cell: Any) -> Any:

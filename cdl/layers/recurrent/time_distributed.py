@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import ops
 from cdl._common.validation import expected
 from cdl._tracing.all_steps import record_all_steps
 from cdl._tracing.graph import KerasTensor
+from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.call_arguments import takes
 from cdl.layers.layer import Layer, registry
 from cdl.layers.wrapper import Wrapper, in_dtype_of
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 @registry.add()

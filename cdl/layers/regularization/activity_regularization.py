@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import regularizers
+from cdl.layers.arguments import CommonArguments, Lowering, Unpack, Value
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import CommonArguments, Lowering, Unpack, Value
 
 
 @registry.add()

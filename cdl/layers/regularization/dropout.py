@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -11,12 +11,10 @@ from numpy.typing import DTypeLike
 from cdl._common.validation import expected, number
 from cdl.compat import renamed
 from cdl.config import standardize_data_format
+from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.regularization.random import Random
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 # Alpha dropout (Klambauer et al., 2017) sends what it drops to minus alpha times scale of selu.
 _DROPPED = -1.6732632423543772 * 1.0507009873554805

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cdl._common.validation import number
 from cdl.compat import renamed
+from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 from cdl.layers.layer import registry
 from cdl.layers.regularization.dropout import checked_rate
 from cdl.layers.regularization.random import Random
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 
 @registry.add()

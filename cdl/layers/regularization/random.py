@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cdl.layers.arguments import LayerArguments, Lowering, Unpack
 from cdl.layers.same_shape import SameShape
 from cdl.random import SeedGenerator, checked_seed
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Unpack
 
 
 class Random(SameShape):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from cdl._common.validation import expected, per_axis
 from cdl._ir.emit import pick
 from cdl.config import standardize_data_format
+from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer
 from cdl.layers.shapes import batch_of, image_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 
 Pairs = tuple[tuple[int, ...], ...]
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import expected, is_int
+from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 from cdl.layers.axes import permuted
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 
 
 @registry.add()

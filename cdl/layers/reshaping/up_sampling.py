@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import expected, is_int, one_of, per_axis
 from cdl._ir import resizing
 from cdl._ir.windows import with_channels_last
+from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 from cdl.layers.layer import registry
 from cdl.layers.reshaping.places import Places
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 
 class UpSampling(Places):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.shared_arguments import with_defaults
+from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.reshaping.places import Pairs, Places, both_ends
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 class ZeroPadding(Places):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.elementary import cosine, logarithm
 from cdl._common.validation import expected, positive_int
 from cdl.optimizers.schedules.schedule import Formula, checked_name, registry
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @registry.add()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.overriding import overrides
 from cdl._ir.lowering import Lowering
@@ -11,6 +11,7 @@ from cdl._tracing.joining import aligned
 from cdl._tracing.lowered_tensor import appending_to
 from cdl.config import standardize_data_format
 from cdl.data import as_numeric
+from cdl.layers.arguments import LayerArguments, NDArray, Unpack, Value
 from cdl.layers.preprocessing.image.transformations import (
     METHODS,
     Transformations,
@@ -19,9 +20,6 @@ from cdl.layers.preprocessing.image.transformations import (
 )
 from cdl.layers.shapes import batch_of, image_of
 from cdl.random import core_seed
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, NDArray, Unpack, Value
 
 
 class ImageLayer(Transformations):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from cdl._common.validation import number
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.data import as_numeric
+from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range
 from cdl.layers.preprocessing.image.transformations import parts_of
@@ -22,11 +24,6 @@ from cdl.ops.numpy.elementary import log
 from cdl.ops.numpy.indexing import take, take_along_axis
 from cdl.ops.numpy.sorting import argmax, argsort
 from cdl.ops.random import random_normal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 
 _TRIES = 8  # of a number of a gamma distribution in a program
 _LEAST = 1e-30  # above which a number has a logarithm

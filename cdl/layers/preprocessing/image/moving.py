@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import is_real, number, one_of
+from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.boxes import through_places, within
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range, chosen
@@ -19,9 +20,6 @@ from cdl.ops.numpy.elementary import cos, sin
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import concatenate, flip
 from cdl.ops.numpy.products import matmul
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Unpack
 
 _MODES = ("horizontal", "vertical", "horizontal_and_vertical")
 _FILLS = ("reflect", "wrap", "constant", "nearest")

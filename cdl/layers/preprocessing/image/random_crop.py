@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._tracing.lowered_tensor import current_program
+from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.boxes import in_part, within
 from cdl.layers.preprocessing.image.random_image import RandomImage
@@ -16,9 +17,6 @@ from cdl.ops.image.resizing import resize
 from cdl.ops.image.warping import grid, parts_at
 from cdl.ops.numpy.rounding import floor
 from cdl.ops.numpy.shapes import moveaxis
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 @registry.add()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import flag, number, one_of, positive_int
+from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.boxes import in_part, within
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
 from cdl.ops.image.resizing import KINDS, as_before, resize
 from cdl.ops.numpy.indexing import get_item
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 
 
 class OfSize(ImageLayer):

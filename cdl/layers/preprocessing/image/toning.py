@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import expected, is_real, per_axis
 from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.coloring import Colored, ColoredByFactor
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -32,9 +33,6 @@ from cdl.ops.numpy.reductions import min as smallest
 from cdl.ops.numpy.rounding import clip, floor
 from cdl.ops.numpy.rounding import round as to_whole
 from cdl.ops.random import random_normal
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 @registry.add()

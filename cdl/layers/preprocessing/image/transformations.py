@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,12 @@ from cdl._tracing.joining import aligned
 from cdl._tracing.keras_tensor import KerasTensor, known_samples
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
 from cdl.data import as_numeric
+from cdl.layers.arguments import NDArray, Value
 from cdl.layers.layer import Layer
 from cdl.layers.running import in_dtype
 from cdl.layers.shapes import image_of
 from cdl.random import SeedGenerator, core_seed
 from cdl.utils.bounding_boxes import convert_format
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cdl.layers.arguments import NDArray, Value
 
 METHODS = (
     "get_random_transformation",
