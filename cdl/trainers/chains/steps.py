@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,9 +36,8 @@ class Steps:
     Threads take turns.
 
     Args:
-        function: takes arrays, or lists and dicts of them, whose first axis are the samples, by
-            position. A bound method is one too: `self.learn = cdl.Steps(self.learn)` in
-            `__init__`, not a decorator in the class.
+        function: takes arrays, or lists and dicts of them, whose first axis are the samples. It may
+            be a method: decorated in the class, each instance has steps of its own.
 
     Attributes:
         reason: why calls run in Python, with file and line; empty if none need to.
@@ -69,34 +70,61 @@ class Steps:
         if not callable(function):
             raise TypeError(f"Steps: function must be callable, got {brief(function)}")
         self._function = function
+        self._signature: inspect.Signature | None = None
+        self._place: Any = ()  # class and name, if it decorates a method
+        self._instance: Any = None  # whose method it is
         self._chains = StepChains()
         self._lock = new_rlock()
         self.reason = ""
 
     def __reduce__(self) -> Any:
+        if self._instance is not None:
+            return _of_method, (*self._place, self._instance)
         return type(self), (self._function,)
 
-    def __call__(self, *arrays: Any) -> Any:
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._place = owner, name
+
+    def __get__(self, instance: Any, owner: Any = None) -> Steps:
+        if instance is None:
+            return self
+        of_class, name = self._place or (type(instance), self._function.__name__)
+        key = f"_steps_{of_class.__qualname__}_{name}"  # also beside one that overrides it
+        with self._lock:
+            kept: Steps | None = vars(instance).get(key)
+            if kept is None or kept._instance is not instance:  # but that of which it is a copy
+                kept = type(self)(types.MethodType(self._function, instance))
+                kept._place, kept._instance = (of_class, name), instance
+                vars(instance)[key] = kept
+        return kept
+
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
         """Make a step with the arrays of a batch; what the function returns."""
+        if named:
+            arrays = self._in_order(arrays, named)
         with self._lock:
             return self._step(_form(arrays), arrays)
 
-    def run(self, arrays: Sequence[Any], rows: Any) -> Any:
+    def run(self, arrays: Sequence[Any] | Mapping[str, Any], rows: Any) -> Any:
         """Make a step for each batch of rows; what the function returns for the last one.
 
         Where a step is gradients of the batch and optimizers' steps by them alone, the core reads
         the rows where they are: the arrays may be those of a replay buffer, in part filled.
 
         Args:
-            arrays: the function's arguments, with all samples: arrays, or lists and dicts of them.
+            arrays: the function's arguments, with all samples: arrays, or lists and dicts of them;
+                in their order, or in a dict by their names.
             rows: integers of shape (steps, batch): the rows of each batch, in any order.
 
         Raises:
-            TypeError: what is no array, and rows that are no integers.
+            TypeError: what is no array, names that the function does not take, and rows that are no
+                integers.
             ValueError: arrays of different lengths; rows of another shape.
             IndexError: a row that there is not.
         """
-        given, leaves = tuple(arrays), tree.flatten(tuple(arrays))
+        named = arrays if isinstance(arrays, Mapping) else {}
+        given = self._in_order((), named) if named else tuple(arrays)
+        leaves = tree.flatten(given)
         rows = _checked_rows(leaves, rows)
         empty = [np.empty((rows.shape[1], *each.shape[1:]), each.dtype) for each in leaves]
         form, done = _form(tuple(tree.pack_sequence_as(given, empty))), 0
@@ -115,6 +143,23 @@ class Steps:
                     done += 1
         return result
 
+    def _in_order(self, arrays: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Arguments of the function by position."""
+        if self._signature is None:
+            self._signature = inspect.signature(self._function)
+        try:
+            bound = self._signature.bind(*arrays, **named)
+        except TypeError as error:
+            raise TypeError(f"Steps: {_name(self._function)}: {error}") from None
+        if bound.kwargs:
+            bound.apply_defaults()
+        if bound.kwargs:
+            raise TypeError(
+                f"Steps: {_name(self._function)} must take arguments by position, and has "
+                f"{', '.join(bound.kwargs)} by name alone"
+            )
+        return bound.args
+
     def _step(self, form: Any, args: Any) -> Any:
         chain = self._chains.take(form)
         if chain is not None:
@@ -128,9 +173,17 @@ class Steps:
                 reason = next(iter(self._chains.reasons.values()), "")
         if reason and not self.reason:
             self.reason = reason
-            name = getattr(self._function, "__qualname__", "its function")
-            warn(f"Steps: {name} runs in Python: {reason}", UntracedWarning)
+            warn(f"Steps: {_name(self._function)} runs in Python: {reason}", UntracedWarning)
         return result
+
+
+def _of_method(owner: type, name: str, instance: Any) -> Any:
+    """Steps of an instance, of the method that a class has by a name."""
+    return vars(owner)[name].__get__(instance)
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", "its function"))
 
 
 def _form(args: tuple[Any, ...]) -> Any:
