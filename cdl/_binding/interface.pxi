@@ -232,6 +232,7 @@ cdef extern from "cdl.h" nogil:
     enum cdl_member_state:
         CDL_WAITS
         CDL_IS_IN
+        CDL_ENDED
     struct cdl_member:
         cdl_param **params
         float **floats

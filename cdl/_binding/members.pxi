@@ -317,6 +317,16 @@ cdef class StackedMembers:
         return any([self.members[k].state == CDL_IS_IN or self.members[k].state == CDL_WAITS
                     for k in range(self.n)])
 
+    def give_up(self):
+        """Let those that wait not begin; their places."""
+        cdef Py_ssize_t k
+        places = []
+        for k in range(self.n):
+            if self.members[k].state == CDL_WAITS:
+                self.members[k].state = CDL_ENDED
+                places.append(k)
+        return places
+
     def leave(self):
         """Write the weights back of those that are in, as they are after their last batch."""
         cdef Py_ssize_t k

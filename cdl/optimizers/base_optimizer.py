@@ -104,10 +104,10 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     """
 
     _inner: tuple[str, ...] = (
-        "averages", "by_step", "changes", "converged", "counter", "decay_of", "decays",
-        "first_values", "follow", "groups", "has_one_rate", "hypers", "is_written", "late_slots",
-        "extra_arguments", "rate", "rates", "row", "row_of", "rules", "slots", "step",
-        "whole_batch",
+        "averages", "begins_alike", "by_step", "changes", "converged", "counter", "decay_of",
+        "decays", "first_values", "follow", "groups", "has_one_rate", "hypers", "is_written",
+        "late_slots", "extra_arguments", "rate", "rates", "reads_paths", "row", "row_of", "rules",
+        "slots", "step", "whole_batch",
     )  # fmt: skip
     row = ""  # of the core's table; if weights do not all learn alike `row_of` is overridden
     # Slots that come after all the others in `variables`, one after the other, as Keras has them.
@@ -151,7 +151,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         self._iterations = State(0, dtype="int64", name="iteration", owner=self.name)
         self._rate = LearningRate(owner, self.name, learning_rate)
         self.built = False
-        self._slots = Slots(self)
+        self._own_slots = Slots(self)
         self._python = PythonSteps()
         self._foreign = ForeignWeights(f"{owner} {self.name!r}")
         self._executors: dict[tuple[int, ...], Steps] = {}  # by ids of weights
@@ -334,10 +334,10 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
             self._check_settings()
             if self.is_written:
                 self._python.build(self, variables)
-            self._slots = Slots(self, variables)
+            self._own_slots = Slots(self, variables)
             self.built = True
         for variable in variables:
-            if variable not in self._slots.of_weights:
+            if variable not in self._own_slots:
                 raise ValueError(
                     f"{type(self).__name__} {self.name!r}: variables must be those that it was "
                     f"built with, got {variable.path!r}; make a new optimizer for other variables"

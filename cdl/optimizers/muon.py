@@ -61,6 +61,7 @@ class Muon(Optimizer):
     rms_rate: float | None = hyper(0.0, none=True)
 
     row = "muon"
+    reads_paths = True
 
     def __init__(
         self,

@@ -161,6 +161,8 @@ class OwnOptimizer:
 
     is_written = False  # whether a class of the user's makes the steps
     by_step = False  # whether `follow` is to be called after each batch
+    begins_alike = True  # whether slots begin with the same numbers whatever the weights are
+    reads_paths = False  # whether the row of a weight, or its decay, depends on its path
     whole_batch = False  # whether it has an `iterate`, which computes the loss several times
     converged = False  # whether its last iteration was the last that changes anything
 
@@ -169,8 +171,14 @@ class OwnOptimizer:
     clipvalue: float | None
     global_clipnorm: float | None
     _python: PythonSteps
-    _slots: Slots
+    _own_slots: Slots
     _foreign: ForeignWeights
+
+    @property
+    def _slots(self: Any) -> Slots:
+        """Slots, averages and sums, which are made where they have been waiting for that."""
+        slots: Slots = self._own_slots
+        return slots.made(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Record whether a subclass overrides `update_step`."""

@@ -39,6 +39,7 @@ class ScheduleFreeAdamW(Optimizer):
     warmup_steps: int = hyper(check=whole)
 
     row = "schedule_free_adamw"
+    begins_alike = False
 
     def __init__(
         self,

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdl import _core
+from cdl._common.locks import new_lock
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cdl.optimizers.base_optimizer import Optimizer
+
+
+_LOCK = new_lock()
+
+
+class Begun(NamedTuple):
+    """Values of slots.
+
+    Attributes:
+        names: of the slots of each weight.
+        values: of all slots, in the order of their names.
+    """
+
+    names: Sequence[Sequence[str]]
+    values: Sequence[NDArray[np.float32]]
 
 
 class Slots:
@@ -20,6 +39,7 @@ class Slots:
     Args:
         optimizer: it says which they are.
         weights: that are trained; none before the optimizer is built.
+        begun: values of the slots of weights, which are made once they are asked for.
 
     Attributes:
         averages: with `use_ema` the moving average of each weight.
@@ -27,13 +47,39 @@ class Slots:
         of_weights: what the rows of the core's table keep of each weight, in their order.
     """
 
-    def __init__(self, optimizer: Optimizer, weights: Sequence[Variable] = ()) -> None:
+    def __init__(
+        self, optimizer: Optimizer, weights: Sequence[Variable] = (), begun: Begun | None = None
+    ) -> None:
         self.averages: dict[Variable, Variable] = {}
         self.accumulators: dict[Variable, Variable] = {}
         self._accumulated: int | None = None  # steps
         # Slots made so far, by name, including those of rows no longer used.
         self._made: dict[Variable, dict[str, Variable]] = {each: {} for each in weights}
+        self._begun = begun
+        if begun is None:
+            self.follow(optimizer)
+
+    def __contains__(self, weight: Variable) -> bool:
+        """Whether it is one of the weights."""
+        return weight in self._made
+
+    def made(self, optimizer: Optimizer) -> Slots:
+        """Itself, with all variables."""
+        if self._begun is not None:
+            with _LOCK:
+                self._make(optimizer)
+        return self
+
+    def _make(self, optimizer: Optimizer) -> None:
+        if self._begun is None:  # another thread has made them
+            return
+        values = iter(self._begun.values)
+        for (weight, made), names in zip(self._made.items(), self._begun.names, strict=True):
+            for name in names:
+                made[name] = optimizer._like(weight, name)
+                made[name].storage.set(next(values))
         self.follow(optimizer)
+        self._begun = None
 
     def follow(self, optimizer: Optimizer) -> None:
         """Create or drop variables as the optimizer's attributes ask; others keep their values."""

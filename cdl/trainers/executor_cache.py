@@ -175,12 +175,17 @@ class ExecutorCache:
                 train_function.grew = False
                 trim(self._idle, lambda each: each.executor.memory()[0], _KEPT)
 
-    def _agree_on_variables(self, model: TrainableModel) -> None:
-        """Fix the trained weights at the first step, until the next compile."""
+    def _agree_on_variables(self, model: TrainableModel, now: list[Any] | None = None) -> None:
+        """Fix the trained weights at the first step, until the next compile.
+
+        Args:
+            model: the model.
+            now: its trainable weights, if they are known.
+        """
         compiled = self._compiled
         if self._agreed_at == changes() and compiled.variables is not None:
             return
-        now = model.trainable_variables
+        now = model.trainable_variables if now is None else now
         if compiled.variables is None:
             if not now:
                 _warn_of_nothing(model)

@@ -5,7 +5,7 @@ import pytest
 
 import cdl
 from cdl import layers
-from cdl.trainers.many import alike, group
+from cdl.trainers.many import alike, group, stacked_run
 from cdl.trainers.many import train_many as module
 from cdl.trainers.many.ended_run import EndedRun
 from cdl.trainers.many.own_callbacks import OwnCallbacks
@@ -227,7 +227,7 @@ class _AfterSome:
 
 
 def test_an_interrupt_leaves_each_model_at_a_whole_epoch(monkeypatch):
-    monkeypatch.setattr(group, "SLICE", 0.0)  # an epoch, and the interrupt is asked for
+    monkeypatch.setattr(stacked_run, "SLICE", 0.0)  # an epoch, and the interrupt is asked for
     data, options = rows_of_seed(), {"epochs": 3, "batch_size": 16}
     cdl.utils.set_random_seed(3)
     nets, others = ([dense() for _ in range(N)] for _ in range(2))
@@ -238,7 +238,9 @@ def test_an_interrupt_leaves_each_model_at_a_whole_epoch(monkeypatch):
         given = {"x": x, "y": y, **options}
         jobs.append(group.Job(i, net, given, group.plan_of(net, given, ()), (), 7 + i))
     told = []
-    group.train_alike(jobs, {}, 5, _AfterSome(4), lambda number, history: told.append(number))
+    group.train_alike(
+        jobs, group.Hosts(), 5, _AfterSome(4), lambda number, history: told.append(number)
+    )
     assert told == [0]
     for i, (other, (x, y)) in enumerate(zip(others, data, strict=True)):
         epochs = (3, 1, 0, 0, 0)[i]
@@ -289,7 +291,9 @@ def test_an_interrupt_ends_what_stands_in_at_a_whole_epoch():
         options = {**given, "x": x, "y": y}
         own = OwnCallbacks([stop], set(), [])
         jobs.append(group.Job(i, net, options, group.plan_of(net, options, [stop]), own, i))
-    group.train_alike(jobs, {}, 5, halt, lambda number, history: told.append(history.epoch))
+    group.train_alike(
+        jobs, group.Hosts(), 5, halt, lambda number, history: told.append(history.epoch)
+    )
     assert told == [[0, 1, 2]]
     assert [int(net.optimizer.iterations) for net in nets] == [3, 0, 0]
     assert nets[0].stop_training
@@ -372,9 +376,9 @@ VARIED = {
 def test_models_are_alike_if_all_arguments_are(name):
     build, one, other = VARIED[name]
     options = {"x": np.zeros((20, 4)), "y": np.zeros((20, 1))}
-    keys = []
+    known, keys = alike.Likenesses(), []
     for value in (one, one, other):
         net = build(value)
-        keys.append(alike.described(net, options, alike.plan_of(net, options, ())).key)
+        keys.append(known.described(net, options, alike.plan_of(net, options, ())).key)
     assert keys[0] == keys[1]
     assert keys[0] != keys[2]

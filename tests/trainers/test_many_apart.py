@@ -213,7 +213,7 @@ def test_large_models_are_not_copied():
     options = {"x": np.zeros((9, 4)), "y": np.zeros((9, 1))}
     for width, is_alike in ((20, True), (alike.MOST_WEIGHTS, False)):
         made = net(width=width)
-        found = alike.described(made, options, alike.plan_of(made, options, ()))
+        found = alike.Likenesses().described(made, options, alike.plan_of(made, options, ()))
         assert (found is not None) == is_alike
 
 

@@ -1,7 +1,9 @@
 """Small members train sixteen at a time in lanes of vectors, to the bits of training alone."""
 
+import copy
 import itertools
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -12,7 +14,7 @@ import pytest
 
 import cdl
 from cdl import _core, layers
-from cdl.trainers.many import group
+from cdl.trainers.many import group, stacked_run
 from cdl.trainers.many import train_many as module
 from cdl.trainers.many.stacked_run import StackedRun
 
@@ -177,8 +179,9 @@ def test_replicas(monkeypatch, workers, weighs):
     called, run = [], StackedRun.train
 
     def noted(stacked, *args):
-        called.append(run(stacked, *args))
-        return called[-1]
+        for some in run(stacked, *args):
+            called.append(some)
+            yield some
 
     monkeypatch.setattr(StackedRun, "train", noted)
     for turn in range(2):  # a first fit draws an order that it does not use
@@ -234,7 +237,8 @@ def test_members_that_are_freed_are_in_lanes_no_longer():
     for i, (x, y) in enumerate(data):
         net, options = built((4, 8, 1)), {"x": x, "y": y, "epochs": 3, "batch_size": 16}
         jobs.append(group.Job(i, net, options, group.plan_of(net, options, ()), (), i))
-    found = [group.described(one.model, one.options, one.plan) for one in jobs]
+    known = group.Likenesses()
+    found = [known.described(one.model, one.options, one.plan) for one in jobs]
     host = group._Host(jobs[0], found[0].kept)
     states = []
     for seconds in (0.0, 60.0):  # an epoch, then all
@@ -258,3 +262,40 @@ def test_each_instruction_set(isa):
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_slots_are_made_once_they_are_asked_for(monkeypatch):
+    """A model that is copied or goes on before that is as one trained alone."""
+    data = rows((4, 8, 1))
+    options = {"epochs": 2, "batch_size": 16}
+    found = []
+    for grouped in (True, False):
+        cdl.utils.set_random_seed(1)
+        nets = [built((4, 8, 1)) for _ in data]
+        jobs = [(net, *each) for net, each in zip(nets, data, strict=True)]
+        if not grouped:
+            monkeypatch.setattr(module, "_simple", lambda *jobs: {})
+        cdl.train_many(jobs, **options)
+        assert all((net.optimizer._own_slots._begun is not None) == grouped for net in nets)
+        copies = [copy.deepcopy(nets[0]), pickle.loads(pickle.dumps(nets[1]))]
+        nets[2].optimizer.amsgrad = True
+        cdl.utils.set_random_seed(2)
+        for net, (x, y) in zip([*copies, *nets], [*data[:2], *data], strict=True):
+            net.fit(x, y, epochs=1, verbose=0)
+        found.append([state(net) for net in (*copies, *nets)])
+    assert found[0] == found[1]
+
+
+def test_orders_that_are_drawn_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(stacked_run, "MOST_TOGETHER", 120)  # two epochs of 50 rows
+    n, sizes = 6, (4, 8, 1)
+    many = cdl.replicate(built(sizes, metrics=["mae"]), n, seeds=range(n))
+    x, y = (np.stack(each) for each in zip(*rows(sizes, n=n), strict=True))
+    alone = [many[k] for k in range(n)]
+    histories = many.fit(x, y, seeds=range(n), epochs=5, batch_size=16)
+    for k, each in enumerate(alone):
+        cdl.utils.set_random_seed(k)
+        history = each.fit(x[k], y[k], epochs=5, batch_size=16, verbose=0)
+        assert state(many[k]) == state(each)
+        for name, values in history.history.items():
+            assert histories.history[name][k].tolist() == values

@@ -227,7 +227,8 @@ def test_an_interrupt_of_another_thread_ends_jobs_at_a_whole_epoch(monkeypatch):
         options = {"x": x[k], "y": y[k], "epochs": 50, "validation_split": 0.5}
         plan = group.plan_of(net, options, [])
         jobs.append(group.Job(k, net, options, plan, OwnCallbacks([], set(), []), k))
-    group.train_alike(jobs, {}, 5, halt, lambda number, history: told.append(history.epoch))
+    hosts = group.Hosts()
+    group.train_alike(jobs, hosts, 5, halt, lambda number, history: told.append(history.epoch))
     assert told == [[0, 1, 2]] * N
     assert [int(net.optimizer.iterations) for net in nets] == [3] * N
     assert all(net.stop_training for net in nets)

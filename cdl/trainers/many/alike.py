@@ -1,17 +1,18 @@
-"""Descriptions of jobs: jobs of equal descriptions have equal programs.
+"""Likeness of jobs: alike jobs have equal programs.
 
-A description is of all that lowering reads: classes and attributes of layers, losses and metrics by
-name, the optimizer's arguments, shapes and dtypes. It leaves out what members of a group differ in:
-names, weights, seeds, learning rates, data, orders. An object of which nothing is known stands for
-itself, so that only models that share it are alike.
+A likeness is made of a first job, and says of others whether they have it. It is of all that
+lowering reads: classes and attributes of layers, losses and metrics by name, the optimizer's
+arguments, shapes and dtypes. It leaves out what members of a group differ in: names, weights,
+seeds, learning rates, data, orders. An object of which nothing is known stands for itself, so that
+only models that share it are alike.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,17 +32,22 @@ from cdl.trainers.compile_arguments import leaves
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH
 from cdl.trainers.many.plain_functions import is_plain
 
+if TYPE_CHECKING:
+    from cdl.trainers.many.own_callbacks import OwnCallbacks
+
 MOST_ORDERED = 2**20
 """Row numbers of all epochs of the members that run in one call, 8 MB; a job of more goes alone."""
 
 _MOST_BYTES = 2**16  # of an array that is compared by value
 
 _PLAIN = frozenset((bool, int, str, bytes, type(None)))
+_VALUES = frozenset((tuple, list, dict))  # of which two that are equal are one
 _NAMES = frozenset(("name", "_path", "_made"))
 _OF_STACKS = frozenset(("_infos", "_places", "_model_graph", "_executors", "_compiled"))
 _OF_OPTIMIZERS = frozenset(
-    ("_iterations", "_rate", "_slots", "_python", "_foreign", "_executors", "_changes", "built")
+    ("_iterations", "_rate", "_own_slots", "_python", "_foreign", "_executors", "_changes", "built")
 )
+_COMPILED = "loss", "loss_weights", "metrics", "weighted_metrics", "jit_compile"
 OPTIONS = frozenset(
     ("x", "y", "batch_size", "epochs", "verbose", "shuffle", "sample_weight", "class_weight")
 )
@@ -59,13 +65,13 @@ class Description(NamedTuple):
     """Description of a job.
 
     Attributes:
-        key: equal for jobs of equal programs.
+        key: one and the same for jobs of equal programs.
         variables: weights of the model, in the order in which they were found.
         generators: seed generators of its layers, likewise.
         kept: objects that stand for themselves, which a copy of the model shares.
     """
 
-    key: tuple[Any, ...]
+    key: Likeness
     variables: list[Variable]
     generators: list[SeedGenerator]
     kept: list[Any]
@@ -87,6 +93,26 @@ class Plan(NamedTuple):
     epochs: int
     shuffle: bool
     is_plain: bool
+
+
+class Job(NamedTuple):
+    """Job that may run in a group.
+
+    Attributes:
+        number: of the job.
+        model: to be trained.
+        options: of `fit`.
+        plan: the simple ones among them.
+        callbacks: its own.
+        seed: of its generator.
+    """
+
+    number: int
+    model: Any
+    options: Mapping[str, Any]
+    plan: Plan
+    callbacks: OwnCallbacks
+    seed: int
 
 
 def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) -> Plan | None:
@@ -145,8 +171,32 @@ def _rows_of_training(options: Mapping[str, Any], rows: int) -> int:
     return rows if is_plain else 0
 
 
-def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description | None:
-    """Description of a job with such a plan; None if it must go alone."""
+class Likenesses:
+    """Likenesses of jobs, each made of the first one that has it."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, list[Likeness]] = {}
+
+    def described(self, model: Any, options: Mapping[str, Any], plan: Plan) -> Description | None:
+        """Description of a job with such a plan; None if it must go alone."""
+        things = _things(model, options, plan)
+        if things is None:
+            return None
+        infos, stack = model._infos, model._stack
+        first = tuple(map(type, stack)), *(info.shape for info in infos), type(things[-2])
+        known = self._known.setdefault(first, [])
+        for each in known:
+            if (found := each.described(things)) is not None:
+                return found
+        made = Likeness(things)
+        if sum(math.prod(each.shape) for each in made.first.variables) > MOST_WEIGHTS:
+            return None
+        known.append(made)
+        return Description(made, *made.first.listed())
+
+
+def _things(model: Any, options: Mapping[str, Any], plan: Plan) -> list[Any] | None:
+    """Things that alike jobs share, the optimizer and the model last; None for one alone."""
     compiled = model._compiled
     given, optimizer = compiled.given, compiled.optimizer
     if given["run_eagerly"] or compiled.scales or not optimizer.has_one_rate:
@@ -158,127 +208,223 @@ def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description
     listed = leaves(given["metrics"]) + leaves(given["weighted_metrics"])
     if any(isinstance(each, metrics.Metric) for each in listed):  # which the user may ask
         return None
-    found = _Walk()
-    found.add([plan.batch, plan.is_plain])
+    things: list[Any] = [plan.batch, plan.is_plain, options.get("class_weight") is None]
     for name in ("x", "y", "sample_weight"):
         array = options.get(name)
-        found.add(None if array is None else (array.shape[1:], str(array.dtype)))
-    found.add(options.get("class_weight") is None)
-    found.add([given[name] for name in ("loss", "loss_weights", "metrics", "weighted_metrics")])
-    found.add(given["jit_compile"])
-    found.add(optimizer)
-    found.add([(info.shape, info.dtype) for info in model._infos])
-    found.add(model)
-    if sum(math.prod(each.shape) for each in found.variables) > MOST_WEIGHTS:
-        return None
-    # Paths of weights count where patterns name them.
-    trained = [each for each in found.variables if each.trainable]
-    factors = optimizer.rate_factors
-    found.add([(optimizer.row_of(each), optimizer.decay_of(each)) for each in trained])
-    found.add([factor_of(factors, each) for each in trained])
-    found.reads_states = False  # of metrics
-    found.add(compiled.resolved)
+        things += (None,) if array is None else (*array.shape[1:], array.dtype.str)
+    things += [given[name] for name in _COMPILED]
+    for info in model._infos:
+        things += (*info.shape, info.dtype)
+    return [*things, compiled.resolved, optimizer, model]
+
+
+class Likeness:
+    """Form of all things that jobs of equal programs have in common.
+
+    Args:
+        things: those of the first job, as of `_things`.
+
+    Attributes:
+        first: what was found in them.
+    """
+
+    def __init__(self, things: list[Any]) -> None:
+        self.first = _Found()
+        self._of_metrics = _Form(things[-3], self.first, reads_states=False)
+        self._form = _Form(things[:-3] + things[-2:], self.first)
+        self._paths = _of_paths(things[-2], self.first)
+
+    def described(self, things: list[Any]) -> Description | None:
+        """Description of a job that has the likeness; None for any other."""
+        found, of_metrics = _Found(), things[-3]
+        try:
+            if not self._of_metrics.fits(of_metrics, found):
+                return None
+            rest = things[:-3] + things[-2:]
+            if not self._form.fits(rest, found) or _of_paths(rest[-2], found) != self._paths:
+                return None
+        except KeyError:  # an attribute that the first has
+            return None
+        return Description(self, *found.listed())
+
+
+def _of_paths(optimizer: Any, found: _Found) -> list[Any]:
+    """Rules by which weights learn for their paths, and which seeds are equal."""
     seeds = [each.seed for each in found.generators]
-    found.add([seeds.index(seed) for seed in seeds])  # which of them are equal
-    return Description(tuple(found.parts), found.variables, found.generators, found.kept)
+    parts: list[Any] = [seeds.index(seed) for seed in seeds]
+    if optimizer.reads_paths or optimizer.rate_factors:
+        factors = optimizer.rate_factors
+        for each in found.variables:
+            if each.trainable:
+                decay, factor = optimizer.decay_of(each), factor_of(factors, each)
+                parts.append((optimizer.row_of(each), repr(decay), repr(factor)))
+    return parts
 
 
-class _Walk:
-    """Walk through objects and their attributes, each once."""
+class _Found:
+    """Things that were found in a job, and the forms that they have."""
 
     def __init__(self) -> None:
-        self.parts: list[Any] = []
+        self.forms: dict[int, _Form] = {}  # by the ids of the things
         self.variables: list[Variable] = []
         self.generators: list[SeedGenerator] = []
         self.kept: list[Any] = []
-        self.reads_states = True  # whether their values are constants of a program
-        self._seen: dict[int, int] = {}
 
-    def add(self, thing: Any) -> None:
-        """Add a thing and all that is in it."""
-        kind, parts = type(thing), self.parts
-        if kind in _PLAIN:
-            parts += (kind, thing)
-        elif kind is float or isinstance(thing, np.generic):
-            parts += (kind, repr(thing))  # -0.0 is another one than 0.0
-        elif id(thing) in self._seen:
-            parts += ("seen", self._seen[id(thing)])
-        elif kind is tuple or kind is list:
-            parts.append(kind)
-            self._add_values(list(thing))
-        else:
-            self._seen[id(thing)] = len(self._seen)
-            self._add_object(thing)
-
-    def _add_object(self, thing: Any) -> None:
-        kind, parts = type(thing), self.parts
-        if kind is Variable:
-            self.variables.append(thing)
-            traits = thing.kept_dtype, thing.trainable, thing.autocast, thing.storage.matrix
-            parts += (kind, thing.shape, *traits)
-            self._add_values([thing.regularizer, thing.constraint])
-        elif kind is SeedGenerator:
-            self.generators.append(thing)
-            parts += (kind, thing.was_given)
-        elif kind is State:
-            value = thing.numpy()
-            parts += (
-                kind,
-                str(value.dtype),
-                value.shape,
-                value.tobytes() if self.reads_states else 0,
-            )
-        elif isinstance(thing, Initializer):  # the weights are there
-            parts.append(Initializer)
-        elif kind is dict:
-            parts.append(kind)
-            self._add_values([*thing, *thing.values()])
-        elif kind is set and all(id(each) in self._seen for each in thing):
-            parts += (kind, *sorted(self._seen[id(each)] for each in thing))
-        elif kind is np.ndarray and thing.nbytes <= _MOST_BYTES:
-            parts += (kind, thing.shape, str(thing.dtype), thing.tobytes())
-        elif kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__"):
-            self._add_attributes(kind, thing)
-        else:
-            parts += ("id", id(thing))
-            self.kept.append(thing)
-
-    def _add_attributes(self, kind: type, thing: Any) -> None:
-        there = vars(thing)
-        draws = type(there.get("seed_generator")) is SeedGenerator
-        layout = _layout(kind, tuple(there), draws)
-        self.parts.append(layout)
-        self._add_values([there[name] for name in layout.counted])
-
-    def _add_values(self, values: list[Any]) -> None:
-        kinds = tuple(map(type, values))
-        inner = []
-        for place in _not_plain(kinds):
-            inner.append(values[place])
-            values[place] = None
-        self.parts += (kinds, tuple(values))
-        for value in inner:
-            self.add(value)
+    def listed(self) -> tuple[list[Variable], list[SeedGenerator], list[Any]]:
+        return self.variables, self.generators, self.kept
 
 
-class _Layout:
-    """Attributes of a class that count, where objects have certain ones; each is itself alone."""
+class _Form:
+    """Form of a thing: its class, and the values in it, those that are objects as forms.
 
-    def __init__(self, kind: type, names: tuple[str, ...], draws: bool) -> None:
-        left_out = _NAMES
-        if issubclass(kind, Layer):
-            left_out |= kind._passing | (_OF_STACKS if "_stack" in names else frozenset())
-        elif issubclass(kind, Optimizer):
-            left_out |= _OF_OPTIMIZERS
-        if draws:
-            left_out |= {"seed"}  # which is the generator's
-        self.counted = [name for name in names if name not in left_out]
+    Args:
+        thing: it has the form.
+        found: what was found before; it comes in, with all that is in it.
+        reads_states: whether values of states are constants of a program.
+    """
+
+    def __init__(self, thing: Any, found: _Found, reads_states: bool = True) -> None:
+        before = len(found.variables) + len(found.generators)
+        self._thing, self._kind = thing, type(thing)
+        self._is_value = self._kind in _VALUES
+        if not self._is_value:
+            self._number = len(found.forms)
+            found.forms[id(thing)] = self
+        self._read = _reader(thing, found, reads_states)
+        values = self._read(thing, found)
+        self._kinds = tuple(map(type, values))
+        plain = [i for i, each in enumerate(values) if _is_plain(each)]
+        shown = [i for i, each in enumerate(values) if i not in plain and _is_shown(each)]
+        self._plain, self._shown = _chosen(plain), _chosen(shown)
+        self._expected = self._plain(values)
+        self._texts = [*map(repr, self._shown(values))]
+        self._inner: list[tuple[int, _Form, bool]] = []  # and whether that is seen there first
+        for i, each in enumerate(values):
+            if i not in plain and i not in shown:
+                known = found.forms.get(id(each))
+                form = known or _Form(each, found, reads_states)
+                self._inner.append((i, form, known is None))
+        # If jobs share it, and training changes nothing in it, it is not looked at again.
+        self._is_bare = len(found.variables) + len(found.generators) == before
+
+    def fits(self, thing: Any, found: _Found) -> bool:
+        """Whether a thing has the form, beside what was found before.
+
+        Raises:
+            KeyError: it lacks an attribute.
+        """
+        if thing is self._thing and self._is_bare:
+            return True
+        if type(thing) is not self._kind:
+            return False
+        if not self._is_value:
+            found.forms[id(thing)] = self
+        values = self._read(thing, found)
+        if tuple(map(type, values)) != self._kinds or self._plain(values) != self._expected:
+            return False
+        if self._texts and [*map(repr, self._shown(values))] != self._texts:
+            return False
+        for i, form, is_first in self._inner:
+            value = values[i]
+            known = found.forms.get(id(value))
+            if is_first:
+                alike = known is None and form.fits(value, found)
+            else:
+                alike = known is form or (value is form._thing and form._is_bare)
+            if not alike:
+                return False
+        return True
+
+    def number(self) -> int:
+        """Place among the forms of a job."""
+        return self._number
 
 
-_layout = functools.lru_cache(1024)(_Layout)
+def _is_plain(value: Any) -> bool:
+    """Whether a value is compared as it is."""
+    return type(value) in _PLAIN or (type(value) is float and abs(value) > 0.0)
 
 
-@functools.lru_cache(1024)
-def _not_plain(kinds: tuple[type, ...]) -> list[int]:
-    """Places of values that are not compared as they are."""
-    return [place for place, kind in enumerate(kinds) if kind not in _PLAIN]
+def _is_shown(value: Any) -> bool:
+    """Whether a value is its text: -0.0 is another one than 0.0, and 1 than 1.0."""
+    kind = type(value)
+    if kind is dict:
+        return all(_is_plain(each) or _is_shown(each) for each in (*value, *value.values()))
+    if kind is tuple or kind is list:
+        return all(_is_plain(each) or _is_shown(each) for each in value)
+    return kind is float or (kind is set and not value)
+
+
+def _chosen(names: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Function that takes some items out of a sequence or a dict."""
+    if len(names) > 1:
+        return operator.itemgetter(*names)
+    return lambda items: tuple([items[name] for name in names])
+
+
+def _nothing(thing: Any, found: _Found) -> tuple[Any, ...]:
+    """Values of an initializer: none, as its weights are there."""
+    return ()
+
+
+def _reader(
+    thing: Any, found: _Found, reads_states: bool
+) -> Callable[[Any, _Found], tuple[Any, ...]]:
+    """Function that takes values out of things of that kind, and notes what training changes."""
+    kind = type(thing)
+    if kind is tuple or kind is list:
+        return lambda thing, found: tuple(thing)
+    if kind is dict:
+        return lambda thing, found: (*thing, *thing.values())
+    if isinstance(thing, np.generic):
+        return lambda thing, found: (repr(thing),)
+    if kind is Variable:
+        return _of_variable
+    if kind is SeedGenerator:
+        return _of_generator
+    if kind is State:
+        return _of_state if reads_states else lambda thing, found: (thing.dtype, *thing.shape)
+    if isinstance(thing, Initializer):
+        return _nothing
+    if kind is set and all(id(each) in found.forms for each in thing):
+        return lambda thing, found: (*sorted(found.forms[id(each)].number() for each in thing),)
+    if kind is np.ndarray and thing.nbytes <= _MOST_BYTES:
+        return lambda thing, found: (thing.dtype.str, *thing.shape, thing.tobytes())
+    if kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__"):
+        names = tuple(vars(thing))
+        draws = type(vars(thing).get("seed_generator")) is SeedGenerator
+        count, chosen = len(names), _chosen(_counted(kind, names, draws))
+        return lambda thing, found: chosen(vars(thing)) if len(vars(thing)) == count else ()
+    return _of_unknown
+
+
+def _of_variable(thing: Variable, found: _Found) -> tuple[Any, ...]:
+    found.variables.append(thing)
+    traits = thing.kept_dtype, thing.trainable, thing.autocast, thing.storage.matrix
+    return (*thing.shape, *traits, thing.regularizer, thing.constraint)
+
+
+def _of_generator(thing: SeedGenerator, found: _Found) -> tuple[Any, ...]:
+    found.generators.append(thing)
+    return (thing.was_given,)
+
+
+def _of_state(thing: State, found: _Found) -> tuple[Any, ...]:
+    return (thing.dtype, *thing.shape, thing.numpy().tobytes())
+
+
+def _of_unknown(thing: Any, found: _Found) -> tuple[Any, ...]:
+    found.kept.append(thing)
+    return (id(thing),)
+
+
+def _counted(kind: type, names: tuple[str, ...], draws: bool) -> list[str]:
+    """Attributes of a class that count, where objects have certain ones."""
+    left_out = _NAMES
+    if issubclass(kind, Layer):
+        left_out |= kind._passing | (_OF_STACKS if "_stack" in names else frozenset())
+    elif issubclass(kind, Optimizer):
+        left_out |= _OF_OPTIMIZERS
+    if draws:
+        left_out |= {"seed"}  # which is the generator's
+    return [name for name in names if name not in left_out]

@@ -10,9 +10,9 @@ of all is a call (watched_run.py), or the copy stands in for the model in a whol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,17 @@ from cdl.trainers import not_finite
 from cdl.trainers.compile_arguments import leaves
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH, for_step, in_order
 from cdl.trainers.fit_loop import SLICE
-from cdl.trainers.many.alike import MOST_ORDERED, OPTIONS, Description, Plan, described, plan_of
+from cdl.trainers.many.alike import (
+    MOST_ORDERED,
+    OPTIONS,
+    Description,
+    Job,
+    Likenesses,
+    plan_of,
+)
 from cdl.trainers.many.ended_run import EndedRun
+from cdl.trainers.many.stacked_jobs import Begin, StackedJobs
+from cdl.trainers.many.stacked_run import MOST_TOGETHER, Draws, Epochs
 from cdl.trainers.many.stand_in import (
     Run,
     StandIn,
@@ -40,30 +49,9 @@ from cdl.utils.job import job
 if TYPE_CHECKING:
     import threading
 
-    from cdl.trainers.many.own_callbacks import OwnCallbacks
 
 _OF_RUNS = OPTIONS | {"validation_split", "validation_data"}
 _MOST_HOSTS = 8  # of a thread; each has the memory of a model and of its program
-
-
-class Job(NamedTuple):
-    """Job that may run in a group.
-
-    Attributes:
-        number: of the job.
-        model: to be trained.
-        options: of `fit`.
-        plan: the simple ones among them.
-        callbacks: its own.
-        seed: of its generator.
-    """
-
-    number: int
-    model: Any
-    options: Mapping[str, Any]
-    plan: Plan
-    callbacks: OwnCallbacks
-    seed: int
 
 
 class _Host:
@@ -78,9 +66,10 @@ class _Host:
     """
 
     def __init__(self, first: Job, kept: Sequence[Any]) -> None:
+        is_fresh = not first.model._compiled.optimizer.built
         self._stand_in = StandIn(first.model, kept)
         self._model = self._stand_in.model
-        found = described(self._model, first.options, first.plan)
+        found = Likenesses().described(self._model, first.options, first.plan)
         compiled = self._model._compiled
         arrays = self.data(first).rows(0, first.plan.rows)
         self.train = self._model._train_function(compiled, "train", arrays, first.plan.batch)
@@ -91,6 +80,7 @@ class _Host:
         self.fits = self.fits and set(self.members.seeds) <= set(seeds)
         self._places = [seeds.index(seed) for seed in self.members.seeds] if self.fits else []
         self._seeds = seeds
+        self.stacked = StackedJobs(self._stand_in, found, is_fresh)
 
     def data(self, one: Job) -> Any:
         """Checked arrays of a job."""
@@ -135,21 +125,53 @@ class _Host:
         self.count(one, member)
         if compiled.optimizer.use_ema:
             compiled.optimizer.finalize_variable_values(one.model._trained())
-        history = History()
-        history.epoch = list(range(one.plan.epochs))
-        losses = self.train.losses_of(member.found)
-        first = 0 if losses is None else one.plan.epochs - 1
-        passes = [(self.train.logs_of(*each), each[0]) for each in member.passes(first)]
-        logs, states = passes[-1]
-        history.history = {
-            name: [each[name] for each, _ in passes] if losses is None else losses.tolist()
-            for name in in_order(logs)
-        }
-        steps = -(-one.plan.rows // one.plan.batch)
-        params = {"verbose": 0, "epochs": one.plan.epochs, "steps": steps, "job": one.number}
-        history.set_params(params)
+        passes = member.passes(0)
+        logs = [in_order(self.train.logs_of(*each)) for each in passes]
+        history = {name: [each[name] for each in logs] for name in logs[0]}
         not_finite.note_sound(one.model, member.parameters)
-        self._leave(one, history, logs, dict(zip(self.train.plan.reports, states, strict=True)))
+        return self._told(one, Epochs(range(len(passes)), history, passes[-1][0]))
+
+    def stacks(self, one: Job) -> bool:
+        """Whether jobs like that one train in calls of many."""
+        plain = one.plan.is_plain and one.plan.rows <= MOST_TOGETHER
+        return self.stacked.fits and plain and one.options.get("class_weight") is None
+
+    def all_at_once(
+        self,
+        group: Sequence[tuple[Job, Description]],
+        core: int,
+        halt: threading.Event,
+        tell: Callable[[int, History], object],
+        is_over: Callable[[], bool],
+    ) -> set[int]:
+        """Train plain jobs in calls of many; the numbers of those that have not begun."""
+        jobs = []
+        for one, found in group:
+            plan, options = one.plan, one.options
+            layers = dict(zip(self._seeds, [each.seed for each in found.generators], strict=True))
+            discards = plan.shuffle and one.model._compiled.resolved is None
+            draws = Draws(one.seed, core, layers, plan.shuffle, discards)
+            rows = options["x"], options["y"], options.get("sample_weight")
+            jobs.append((one.model, found, Begin(draws, plan.batch, plan.epochs, rows)))
+        waiting: set[int] = set()
+        for left, ended in self.stacked.train(jobs, halt, is_over):
+            waiting |= {group[k][0].number for k in left}
+            for k, epochs in ended.items():
+                one = group[k][0]
+                tell(one.number, self._told(one, epochs))
+        return waiting
+
+    def _told(self, one: Job, epochs: Epochs) -> History:
+        """History of a job of which all is written back; its model is as `fit` leaves it."""
+        history, plan = History(), one.plan
+        history.epoch = [*epochs.epoch]
+        history.history = {name: [*each] for name, each in epochs.history.items()}
+        steps = -(-plan.rows // plan.batch)
+        params = {"verbose": 0, "epochs": plan.epochs, "steps": steps, "job": one.number}
+        history.set_params(params)
+        logs = {name: each[-1] for name, each in history.history.items()}
+        states = dict(zip(self.train.plan.reports, epochs.states, strict=True))
+        self._leave(one, history, logs, states)
         one.model.stop_training = False
         return history
 
@@ -314,9 +336,17 @@ def _parameters(found: Description, model: Any) -> list[_core.Parameter]:
     return parameters
 
 
+class Hosts(dict[Any, Any]):
+    """Hosts of groups, by the likenesses of their jobs; those that a thread keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.likenesses = Likenesses()
+
+
 def train_alike(
     jobs: Sequence[Job],
-    hosts: dict[Any, Any],
+    hosts: Hosts,
     core: int,
     halt: threading.Event,
     tell: Callable[[int, History], object],
@@ -326,7 +356,7 @@ def train_alike(
 
     Args:
         jobs: the jobs.
-        hosts: of this thread, by key.
+        hosts: of this thread.
         core: seed of the core's draws.
         halt: set by an interrupt.
         tell: called with the number and the History of each that has ended.
@@ -339,7 +369,7 @@ def train_alike(
     groups: dict[Any, list[tuple[Job, Description]]] = {}
     for one in jobs:
         with suppress(Exception):  # of something unheard of within a model, which goes alone
-            found = described(one.model, one.options, one.plan)
+            found = hosts.likenesses.described(one.model, one.options, one.plan)
             if found is not None:
                 groups.setdefault(found.key, []).append((one, found))
     for key, group in groups.items():
@@ -351,7 +381,9 @@ def train_alike(
                 del hosts[next(iter(hosts))]
             hosts[key] = _host(group[0][0], group[0][1].kept)
         host = hosts.get(key)
-        if host is not None and group[0][0].plan.is_plain:
+        if host is not None and host.stacks(group[0][0]):
+            waiting |= host.all_at_once(group, core, halt, tell, is_over)
+        elif host is not None and group[0][0].plan.is_plain:
             for some in _members(host, group, core):
                 waiting |= _run(host, some, halt, tell, is_over)
         elif host is not None:
@@ -459,4 +491,4 @@ def _run(
     return waiting
 
 
-__all__ = ["Job", "plan_of", "train_alike"]
+__all__ = ["Hosts", "Job", "plan_of", "train_alike"]

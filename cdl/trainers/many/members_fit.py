@@ -18,7 +18,7 @@ from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.alike import is_simple
 from cdl.trainers.many.member_data import ByMember, MemberData
 from cdl.trainers.many.progress import Progress
-from cdl.trainers.many.stacked_run import Epochs, StackedRun
+from cdl.trainers.many.stacked_run import Draws, Epochs, StackedRun
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun, taken
 from cdl.trainers.many.watched_run import Watched, WatchedRun
 from cdl.trainers.many.workers import cores, on_threads
@@ -132,8 +132,11 @@ class MembersFit:
             if not options and type(batch) is type(epochs) is int and min(batch, epochs) > 0:
                 plain[number] = batch, epochs
         begin = self._begin
-        run = StackedRun(stand_in, self._stacks, begin, self._data, self._seeds, self._is_fresh)
-        ended = run.train(plain, halt)
+        draws = [Draws(seed, seed, {}, True, self._is_fresh) for seed in self._seeds]
+        run = StackedRun(stand_in, self._stacks, begin, self._data, draws)
+        ended: dict[int, Epochs] = {}
+        for some in run.train(plain, halt):
+            ended.update(some)
         if run.lost:  # the core may keep NaN
             stand_in.take_model(stand_in.model)
         return ended

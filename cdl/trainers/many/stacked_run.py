@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from cdl import _core
 from cdl._common.errors import standing_in
-from cdl.random import permutation, permutations, seeded
+from cdl.random import Orders
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_NUMBERS = 2**20  # numbers in the rows and orders of the members of a call
-_MOST_ORDERED = 2**17  # rows in all epochs of one: an interrupt waits for its orders
+MOST_TOGETHER = 2**17
+"""Rows in the orders of a member that are drawn at a time, for which an interrupt waits."""
 
 
 class Epochs(NamedTuple):
@@ -31,10 +32,30 @@ class Epochs(NamedTuple):
     Attributes:
         epoch: their numbers.
         history: losses and metrics of each, by name.
+        states: the core's sums of the last, one for each report.
     """
 
     epoch: range
     history: dict[str, Any]
+    states: Sequence[tuple[float, ...]]
+
+
+class Draws(NamedTuple):
+    """Seeds that a member draws from.
+
+    Attributes:
+        orders: seed of its orders.
+        core: seed of what the core draws.
+        layers: seeds of its layers, by those in the program.
+        shuffles: whether its rows are taken in a new order in each epoch.
+        discards: whether it discards an order before, as the first `fit` of a model does.
+    """
+
+    orders: int
+    core: int
+    layers: Mapping[int, int]
+    shuffles: bool
+    discards: bool
 
 
 class StackedRun:
@@ -45,11 +66,11 @@ class StackedRun:
         stacks: weights and states of all members, which training changes.
         begin: what they begin with, likewise.
         data: rows of each.
-        seeds: of their orders.
-        discards: whether each discards an order, as the first `fit` of a model does.
+        draws: of each.
 
     Attributes:
-        lost: whether a loss became NaN, or a member began with it.
+        lost: those of which a loss became NaN, or that began with it.
+        waiting: those that have not begun, once others were to be trained elsewhere.
     """
 
     def __init__(
@@ -58,76 +79,110 @@ class StackedRun:
         stacks: Stacks,
         begin: Stacks,
         data: MemberData,
-        seeds: Sequence[int],
-        discards: bool,
+        draws: Sequence[Draws],
     ) -> None:
         self._stand_in, self._stacks, self._begin = stand_in, stacks, begin
-        self._data, self._seeds, self._discards = data, seeds, discards
-        self.lost = False
+        self._data, self._draws = data, draws
+        self.lost, self.waiting = set[int](), set[int]()
 
     def train(
-        self, options: Mapping[int, tuple[int, int]], halt: threading.Event
-    ) -> dict[int, Epochs]:
+        self,
+        options: Mapping[int, tuple[int, int]],
+        halt: threading.Event,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> Iterator[dict[int, Epochs]]:
         """Train them.
 
         Args:
             options: rows of a batch, and epochs, by the number of a member.
             halt: set by an interrupt.
+            is_over: whether no further member is to begin.
 
-        Returns:
-            Epochs of members that have done all. An interrupted member has the weights of a whole
-            batch; all others are left to `fit`.
+        Yields:
+            Epochs of members that have done all, some after the others. An interrupted member has
+            the weights of a whole batch; all others are left to `fit`.
         """
         groups: dict[Any, list[int]] = {}
         for number, each in options.items():
             groups.setdefault((*each, self._data.rows(number)), []).append(number)
-        found: dict[int, Epochs] = {}
         for (batch, epochs, rows), numbers in groups.items():
-            if rows * epochs > _MOST_ORDERED:
-                continue
-            x = self._data.x(numbers[0])
-            size = rows * (epochs + sum(np.shape(x)[1:]))
-            each = max(16, _MOST_NUMBERS // max(1, size) // 16 * 16)
-            for first in range(0, len(numbers), each):
-                if halt.is_set():
-                    break
-                with suppress(Exception), standing_in():
-                    some = numbers[first : first + each]
-                    found |= self._run(some, batch, epochs, halt)
-        return found
+            parts = [of(numbers[0]) for of in self._data]
+            width = sum(each.size for each in parts if each is not None) // rows
+            size = rows * width + min(rows * epochs, max(rows, MOST_TOGETHER))
+            most = max(16, _MOST_NUMBERS // max(1, size) // 16 * 16)
+            for first in range(0, len(numbers), most):
+                some = numbers[first : first + most]
+                if is_over():
+                    self.waiting.update(some)
+                elif not halt.is_set() and rows <= MOST_TOGETHER:
+                    with suppress(Exception):
+                        yield from self._run(some, batch, epochs, halt, is_over)
 
     def _run(
-        self, numbers: list[int], batch: int, epochs: int, halt: threading.Event
-    ) -> dict[int, Epochs]:
-        model = self._stand_in.model
-        parts = [_flat([of(k) for k in numbers]) for of in self._data]
-        arrays = for_step(model, model._compiled, "train", (*parts,), None, "fit", batch)
-        if not isinstance(arrays, Arrays):
-            return {}
-        rows = arrays.samples // len(numbers)
-        batch = min(batch, rows)
-        function = model._train_function(model._compiled, "train", arrays, batch)
+        self,
+        numbers: list[int],
+        batch: int,
+        epochs: int,
+        halt: threading.Event,
+        is_over: Callable[[], bool],
+    ) -> Iterator[dict[int, Epochs]]:
+        model, rows = self._stand_in.model, self._data.rows(numbers[0])
+        numbers, arrays, starts = self._rows(numbers, batch)
+        if not numbers:
+            return
+        function = model._train_function(model._compiled, "train", arrays, min(batch, rows))
         try:
             host = self._stand_in.host(function)
             if host is None:
-                return {}
-            orders = self._orders(numbers, epochs, rows)
-            members = self._members(host, function, numbers, arrays, orders, batch)
-            self._finish(members, numbers, halt)
-            return _ended(function, members, numbers)
+                return
+            orders = {k: _orders_of(self._draws[k], rows) for k in numbers}
+            parts: dict[int, list[Epochs]] = {k: [] for k in numbers}
+            each = max(1, MOST_TOGETHER // rows)
+            for first in range(0, epochs, each):
+                count = min(each, epochs - first)
+                drawn = np.empty((len(numbers), count, rows), np.int64)
+                for own, k in zip(drawn, numbers, strict=True):
+                    orders[k](own, first + count < epochs)
+                drawn += starts[:, None, None]
+                members = self._members(host, function, numbers, arrays, drawn, min(batch, rows))
+                kept = []
+                for ended in self._finish(members, numbers, halt, is_over if not first else None):
+                    kept += ended
+                    found = _ended(function, members, numbers, ended, first)
+                    for k, part in found.items():
+                        parts[k].append(part)
+                    if first + count == epochs:
+                        yield {k: _joined(parts.pop(k)) for k in found}
+                starts, numbers = starts[kept], [numbers[i] for i in kept]
+                if not numbers or halt.is_set():
+                    break
         finally:
             model._release(function)
 
-    def _orders(self, numbers: list[int], epochs: int, rows: int) -> NDArray[np.int64]:
-        """Orders of each, of its rows among those of all."""
-        orders = np.empty((len(numbers), epochs, rows), np.int64)
-        for own, number in zip(orders, numbers, strict=True):
-            with seeded(self._seeds[number]):
-                if self._discards:
-                    permutation(rows)
-                permutations(own)
-        orders += (np.arange(len(numbers)) * rows)[:, None, None]
-        return orders
+    def _rows(self, numbers: list[int], batch: int) -> tuple[list[int], Any, NDArray[np.int64]]:
+        """Members whose rows are sound, arrays with those of all, and where those of each begin."""
+        arrays, starts = self._joined_rows(numbers, batch)
+        if arrays is None:  # `fit` is to say what is wrong with which
+            numbers = [k for k in numbers if self._joined_rows([k], batch)[0] is not None]
+            arrays, starts = self._joined_rows(numbers, batch) if numbers else (None, starts)
+        return (numbers if arrays is not None else []), arrays, starts
+
+    def _joined_rows(self, numbers: list[int], batch: int) -> tuple[Any, NDArray[np.int64]]:
+        places: dict[tuple[int, ...], int] = {}
+        parts: list[list[Any]] = []
+        which = []
+        for k in numbers:
+            own = [of(k) for of in self._data]
+            place = places.setdefault(tuple(map(id, own)), len(parts))
+            if place == len(parts):
+                parts.append(own)
+            which.append(place)
+        starts = np.array(which) * self._data.rows(numbers[0])
+        model, arrays = self._stand_in.model, None
+        with suppress(Exception), standing_in():
+            joined = [_flat(each) for each in zip(*parts, strict=True)]
+            arrays = for_step(model, model._compiled, "train", (*joined,), None, "fit", batch)
+        return (arrays if isinstance(arrays, Arrays) else None), starts
 
     def _members(
         self,
@@ -140,6 +195,8 @@ class StackedRun:
     ) -> _core.StackedMembers:
         weights = self._stand_in.places_of(function)
         step, rate = self._stand_in.places
+        draws, program = [self._draws[k] for k in numbers], host.seeds
+        seeds = [[each.core, *(each.layers.get(s, s) for s in program)] for each in draws]
         return _core.StackedMembers(
             host,
             [self._stacks[place] for place in weights],
@@ -149,48 +206,91 @@ class StackedRun:
             batch,
             self._begin[rate].astype(np.float32),
             self._begin[step][numbers].tolist(),
-            np.array([[self._seeds[number], *host.seeds] for number in numbers], np.int64),
+            np.array(seeds, np.int64),
         )
 
     def _finish(
-        self, members: _core.StackedMembers, numbers: list[int], halt: threading.Event
-    ) -> None:
-        """Train to the end, or to an interrupt: at a whole batch."""
-        step, rate = self._stand_in.places
+        self,
+        members: _core.StackedMembers,
+        numbers: list[int],
+        halt: threading.Event,
+        is_over: Callable[[], bool] | None,
+    ) -> Iterator[list[int]]:
+        """Train to the end, or a whole batch at an interrupt; places of those that have ended."""
+        left, goes_on = [*range(len(numbers))], True
         try:
-            while members.train(SLICE) and not halt.is_set():
-                pass
+            while goes_on:
+                goes_on = members.train(SLICE) and not halt.is_set()
+                states, done = members.states, members.done
+                ended = [i for i in left if done[i] and states[i] == "ended"]
+                self._note(members, numbers, ended)
+                if ended:
+                    left = [i for i in left if not done[i]]
+                    yield ended
+                if goes_on and is_over is not None and is_over():
+                    self.waiting.update(numbers[i] for i in members.give_up())
         finally:
             members.leave()
-            self.lost |= "lost" in members.states
-            for number, state, done in zip(
-                numbers, members.states, members.iterations, strict=True
-            ):
-                if state == "ended":
-                    self._stacks[step][number] = done
-                    self._stacks[rate][number] = self._begin[rate][number]
+            self._note(members, numbers, left)
+            states = members.states
+            self.lost.update(numbers[i] for i in left if states[i] == "lost")
+
+    def _note(self, members: _core.StackedMembers, numbers: list[int], places: list[int]) -> None:
+        """Write down the steps of members."""
+        step, rate = self._stand_in.places
+        done, states = members.iterations, members.states
+        for i in places:
+            if states[i] == "ended":
+                self._stacks[step][numbers[i]] = done[i]
+                self._stacks[rate][numbers[i]] = self._begin[rate][numbers[i]]
 
 
-def _flat(of_each: list[Any]) -> Any:
+def _orders_of(draws: Draws, rows: int) -> Callable[[NDArray[np.int64], bool], None]:
+    """Function that fills a matrix with the next orders of a member."""
+    if draws.shuffles:
+        return Orders(draws.orders, rows if draws.discards else 0).fill
+
+    def in_turn(orders: NDArray[np.int64], more: bool) -> None:
+        orders[:] = np.arange(rows)
+
+    return in_turn
+
+
+def _flat(of_each: Sequence[Any]) -> Any:
     """Rows of all, one after the other; None if none has any."""
     if all(each is None for each in of_each):
         return None
     if not all(type(each) is np.ndarray for each in of_each):
         raise TypeError("arrays that are not NumPy's")
-    return np.concatenate(of_each)
+    return of_each[0] if len(of_each) == 1 else np.concatenate(of_each)
 
 
-def _ended(function: Any, members: _core.StackedMembers, numbers: list[int]) -> dict[int, Epochs]:
-    """Epochs of those that have done all of them."""
+def _ended(
+    function: Any,
+    members: _core.StackedMembers,
+    numbers: list[int],
+    places: list[int],
+    first: int,
+) -> dict[int, Epochs]:
+    """Epochs of members, which have done all of a call."""
     found: dict[int, Epochs] = {}
     losses = function.losses_of(members.found)
-    for i, (number, done) in enumerate(zip(numbers, members.done, strict=True)):
-        if not done:
-            continue
+    epochs = range(first, first + members.found.shape[1])
+    for i in places:
         if losses is not None:
-            history = {"loss": losses[i]}
-        else:
-            logs = [in_order(function.logs_of(*each)) for each in members.passes(i)]
-            history = {name: [each[name] for each in logs] for name in logs[0]}
-        found[number] = Epochs(range(members.found.shape[1]), history)
+            last = members.found[i, -1, 2:].tolist()  # behind the numbers of penalties
+            found[numbers[i]] = Epochs(epochs, {"loss": losses[i].tolist()}, [(*last,)])
+            continue
+        passes = members.passes(i)
+        logs = [in_order(function.logs_of(*each)) for each in passes]
+        history = {name: [each[name] for each in logs] for name in logs[0]}
+        found[numbers[i]] = Epochs(epochs, history, passes[-1][0])
     return found
+
+
+def _joined(parts: list[Epochs]) -> Epochs:
+    """Epochs of a member in one."""
+    if len(parts) == 1:
+        return parts[0]
+    history = {name: [v for each in parts for v in each.history[name]] for name in parts[0].history}
+    return Epochs(range(parts[-1].epoch.stop), history, parts[-1].states)

@@ -19,7 +19,7 @@ from cdl.random import core_seed, numpys, seeded
 from cdl.trainers import arguments
 from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.by_joblib import by_joblib, raise_first
-from cdl.trainers.many.group import Job, plan_of, train_alike
+from cdl.trainers.many.group import Hosts, Job, plan_of, train_alike
 from cdl.trainers.many.own_callbacks import OwnCallbacks
 from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.shared_parts import check_shared
@@ -205,10 +205,10 @@ def _by_threads(
 
 
 class _Hosts(threading.local):
-    """Hosts of each worker, by key."""
+    """Hosts of each worker."""
 
     def __init__(self) -> None:
-        self.kept: dict[Any, Any] = {}
+        self.kept = Hosts()
 
 
 def _simple(

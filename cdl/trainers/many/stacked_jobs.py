@@ -1,0 +1,175 @@
+"""Jobs of a group as members of one run: their weights become rows of stacks, and come back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cdl.optimizers.slots import Begun, Slots
+from cdl.trainers.many.alike import Description
+from cdl.trainers.many.member_data import MemberData
+from cdl.trainers.many.stacked_run import Draws, Epochs, StackedRun
+from cdl.trainers.many.stand_in import Stacks, StandIn, storage_of, value_of, variables_of
+
+
+class Begin(NamedTuple):
+    """Seeds of a job, and what of its `fit` is its own.
+
+    Attributes:
+        draws: what it draws from.
+        batch: rows of a batch.
+        epochs: how many.
+        data: x, y and sample weights.
+    """
+
+    draws: Draws
+    batch: int
+    epochs: int
+    data: tuple[Any, Any, Any]
+
+
+class StackedJobs:
+    """Models that are alike a stand-in, in stacks and out of them.
+
+    Args:
+        stand_in: the copy of the first of them.
+        found: the description of the copy.
+        fresh: whether that one's optimizer had made nothing yet.
+
+    Attributes:
+        fits: whether their weights are those of the description, in float32.
+    """
+
+    def __init__(self, stand_in: StandIn, found: Description, fresh: bool) -> None:
+        self._stand_in = stand_in
+        model, optimizer = stand_in.model, stand_in.model._compiled.optimizer
+        walked = {id(each): place for place, each in enumerate(found.variables)}
+        variables = variables_of(model)
+        self._count = len(model.weights)
+        self._variables = variables
+        self.fits = stand_in.is_plain and all(
+            id(each) in walked and each.kept_dtype == "float32" for each in model.weights
+        )
+        if not self.fits:
+            return
+        self._places = [walked[id(each)] for each in model.weights]
+        self._trained = [walked[id(each)] for each in model.trainable_weights]
+        # First values of an optimizer whose slots are all its variables but step and rate.
+        self._first: list[Any] | None = None
+        if fresh and optimizer.begins_alike and not optimizer.gradient_accumulation_steps:
+            ids = list(map(id, variables))
+            slots = [optimizer._slots_as_listed(each) for each in model.trainable_weights]
+            self._names = [[name for name, _ in each] for each in slots]
+            if all(id(slot) in ids for each in slots for _, slot in each):
+                self._slots = [ids.index(id(slot)) for each in slots for _, slot in each]
+                self._first = [value_of(each) for each in variables[self._count :]]
+
+    def train(
+        self,
+        jobs: Sequence[tuple[Any, Description, Begin]],
+        halt: threading.Event,
+        is_over: Callable[[], bool],
+    ) -> Iterator[tuple[set[int], dict[int, Epochs]]]:
+        """Train models together.
+
+        Args:
+            jobs: each model, its description and its begin.
+            halt: set by an interrupt.
+            is_over: whether no further one is to begin.
+
+        Yields:
+            Places of those that have not begun, and Epochs of those that have done all, which are
+            as their optimizers leave them.
+        """
+        begins = [begin for _, _, begin in jobs]
+        stacks = self._stacks(jobs)
+        before = [stack.copy() for stack in stacks[: self._count]]
+        data = MemberData(*(_part(begins, i) for i in range(3)))
+        draws = [begin.draws for begin in begins]
+        run = StackedRun(self._stand_in, stacks, stacks, data, draws)
+        sound = _sound(stacks)
+        options = {k: (one.batch, one.epochs) for k, one in enumerate(begins) if sound[k]}
+        steps = stacks[self._stand_in.places[0]]
+        first = steps.copy()
+        written = set[int]()
+        try:
+            for ended in run.train(options, halt, is_over):
+                self._write(jobs, [*ended], stacks, before)
+                written |= ended.keys()
+                yield set(), ended
+        finally:
+            if halt.is_set():  # at whole batches
+                some = [k for k in options if k not in written and steps[k] != first[k]]
+                self._write(jobs, some, stacks, before)
+        if run.lost:  # the core may keep NaN
+            self._stand_in.take_model(self._stand_in.model)
+        yield run.waiting, {}
+
+    def _stacks(self, jobs: Sequence[tuple[Any, Description, Begin]]) -> Stacks:
+        """Weights of models, and what their optimizers keep."""
+        n, stacks = len(jobs), []
+        for place in self._places:
+            storages = [found.variables[place].storage for _, found, _ in jobs]
+            stacks.append(np.stack([each.get() for each in storages]))
+        made = self._variables[self._count :]
+        for i, variable in enumerate(made):
+            first = value_of(variable) if self._first is None else self._first[i]
+            stacks.append(np.repeat(np.asarray(first)[None], n, axis=0))
+        step, rate = self._stand_in.places
+        for k, (model, _, _) in enumerate(jobs):
+            optimizer = model._compiled.optimizer
+            if self._is_fresh(optimizer):
+                stacks[step][k], stacks[rate][k] = optimizer.step, optimizer.learning_rate
+                continue
+            model._executors._agree_on_variables(model)
+            for stack, each in zip(stacks[self._count :], optimizer.variables, strict=True):
+                stack[k] = value_of(each)
+        return stacks
+
+    def _is_fresh(self, optimizer: Any) -> bool:
+        return self._first is not None and not optimizer.built
+
+    def _write(
+        self,
+        jobs: Sequence[tuple[Any, Description, Begin]],
+        which: Sequence[int],
+        stacks: Stacks,
+        before: Stacks,
+    ) -> None:
+        """Write what models have learned to them; their slots are made once they are asked for."""
+        step, _ = self._stand_in.places
+        # A frozen weight stays: models of other threads may have it, too.
+        learned = [
+            (place, stack)
+            for place, stack, old in zip(self._places, stacks, before, strict=False)
+            if not np.array_equal(stack, old)
+        ]
+        for k in which:
+            model, found, _ = jobs[k]
+            optimizer = model._compiled.optimizer
+            for place, stack in learned:
+                found.variables[place].storage.set(stack[k])
+            if self._is_fresh(optimizer):
+                trained = [found.variables[place] for place in self._trained]
+                values = [stacks[place][k] for place in self._slots]
+                optimizer._own_slots = Slots(optimizer, trained, Begun(self._names, values))
+                optimizer.built = True
+                model._executors._agree_on_variables(model, trained)
+            else:
+                slots = zip(optimizer.variables, stacks[self._count :], strict=True)
+                for variable, stack in slots:
+                    if (storage := storage_of(variable)) is not None:
+                        storage.set(stack[k])
+            optimizer.counter[0] = stacks[step][k]
+
+
+def _part(begins: Sequence[Begin], i: int) -> Callable[[int], Any]:
+    return lambda k: begins[k].data[i]
+
+
+def _sound(stacks: Stacks) -> Any:
+    """Whether each member has no NaN."""
+    return np.all([np.isfinite(stack.reshape(len(stack), -1)).all(axis=1) for stack in stacks], 0)
