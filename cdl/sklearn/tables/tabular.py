@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from cdl._common.errors import Hinting, name_plainly
 from cdl._common.validation import expected, flag, number, one_of, positive_int, whole
+from cdl.sklearn.bags import trained_bags
 from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import exporting, scoring, splits
 from cdl.sklearn.tables.columns import (
@@ -71,7 +71,7 @@ class Tabular(BaseEstimator, Hinting):
         text: "refuse" for an error that names columns of text, "hash" to count their words in 64
             columns.
         random_state: an int, a RandomState, or None for NumPy's.
-        n_jobs: threads in which bags are trained, as of joblib.
+        n_jobs: bags that are trained at a time, as of joblib; None for one a core.
         verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
     """
 
@@ -192,6 +192,8 @@ class Tabular(BaseEstimator, Hinting):
         folds = self._folds(codes, random)
         seeds = random.randint(2**31 - 1, size=self.n_bags).tolist()
 
+        nets: list[Any] = []
+
         def bag(number: int) -> tuple[Table, Trained, Any]:
             inside = np.ones(len(codes), bool)
             held: Any = outside
@@ -203,10 +205,10 @@ class Tabular(BaseEstimator, Hinting):
                 inside = folds != number
             part = columns, codes, weight, np.flatnonzero(inside)
             verbose = int(self.verbose) if self.n_bags == 1 else 0
-            course = Course(self._task(), int(seeds[number]), verbose, callbacks)
+            course = Course(self._task(), int(seeds[number]), verbose, callbacks, nets)
             return *self._one(recipe, part, held, course), held
 
-        found = _parallel(bag, self.n_bags, self.n_jobs)
+        found = trained_bags(bag, self.n_bags, self.n_jobs, nets)
         self._tables, self._trained = [each[0] for each in found], [each[1] for each in found]
         self._readers = [RowReader(each) for each in self._tables]
         self._after(found)
@@ -483,18 +485,6 @@ def _few(held: Any, most: int) -> Any:
     columns, y, weight = held
     kept = min(len(y), max(most, 1))
     return _rows(columns, y, weight, np.arange(kept) * len(y) // kept)
-
-
-def _parallel(task: Callable[[int], Any], n: int, n_jobs: int | None) -> list[Any]:
-    """Results of a task for each number, by threads of joblib's if there are several."""
-    if n == 1:
-        return [task(0)]
-    from sklearn.utils.parallel import Parallel, delayed
-
-    found: list[Any] = Parallel(n_jobs=n_jobs, require="sharedmem")(
-        delayed(task)(i) for i in range(n)
-    )
-    return found
 
 
 name_plainly(Tabular)

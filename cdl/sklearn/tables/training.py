@@ -31,12 +31,14 @@ class Course(NamedTuple):
         seed: of weights, dropout and the order of rows.
         verbose: as in `fit` of models.
         callbacks: of the user.
+        nets: takes up the net once it is compiled.
     """
 
     task: Task
     seed: int
     verbose: int
     callbacks: list[Callback]
+    nets: list[Any]
 
 
 class Rows(NamedTuple):
@@ -97,6 +99,7 @@ def trained(
             nets.begin(net, inputs, random)
         steps = math.ceil(len(rows.targets) / recipe.batch) * recipe.epochs
         nets.compiled(net, recipe, task, steps)
+        course.nets.append(net.trained)
         keeps = None
         if validation is not None:
             keeps = Best(net.predicts, score, given(validation), recipe.patience)
