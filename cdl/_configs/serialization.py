@@ -18,6 +18,7 @@ import numpy as np
 from cdl._common.dtypes import numpy_dtype
 from cdl._common.errors import BothError, hint, warn
 from cdl._configs import custom_objects as registered
+from cdl._configs import sharing
 
 # Keras's public modules, and where cdl has what is in them; loaded when first asked for.
 _MODULES = {
@@ -142,6 +143,7 @@ def _object_config(thing: Any) -> dict[str, Any]:
         state = getattr(thing, f"get_{part}", lambda: None)()
         if state is not None:
             written[part] = serialize(state)
+    sharing.note_written(thing, written)
     return written
 
 
@@ -201,7 +203,11 @@ def deserialize(
         return _special(name, config["config"], custom_objects)
     if name == "function":
         return _function(config, custom)
-    return revive(_class(config, custom), config, custom_objects)
+    thing = sharing.found(config)
+    if thing is None:
+        thing = revive(_class(config, custom), config, custom_objects)
+        sharing.note_read(thing, config)
+    return thing
 
 
 def revive(cls: Any, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Any:

@@ -295,7 +295,8 @@ def legacy(config: Mapping[str, Any]) -> Any:
 def _outer(config: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of a config that both forms share, beside the inner part."""
     known_as = config.get("registered_name") or config["class_name"]
-    more = {key: config[key] for key in ("name", "inbound_nodes") if key in config}
+    kept = ("name", "inbound_nodes", "shared_object_id")
+    more = {key: config[key] for key in kept if key in config}
     return {"class_name": known_as, **more}
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cdl._common.errors import warn
 from cdl._common.naming import FreeNames
-from cdl._configs import allocation_limit, serialization
+from cdl._configs import allocation_limit, serialization, sharing
 from cdl._configs import custom_objects as registered
 from cdl._variables.assigning import all_assigned, assign, drained
 from cdl.saving import cudnn_weights, hdf5, keras2_configs
@@ -75,7 +75,8 @@ def _made(root: Any, custom_objects: Mapping[str, Any] | None, compile: bool) ->
         whole = keras2_configs.modern(parsed(text, size))
         if training is not None:
             whole["compile_config"] = keras2_configs.modern_compile(training)
-        model = serialization.deserialize(whole)
+        with sharing.reading():
+            model = serialization.deserialize(whole)
     if not hasattr(model, "load_weights"):
         raise ValueError(f"it must be that of a model, got {serialization.shown(model)}")
     if compile and training is None:
@@ -296,7 +297,9 @@ def save_model(model: TrainableModel, path: Path, include_optimizer: bool) -> No
             "file",
             path,
         )
-    config = json.dumps(keras2_configs.legacy(serialization.serialize(model)))
+    with sharing.numbering():
+        whole = sharing.of_shared(serialization.serialize(model))
+    config = json.dumps(keras2_configs.legacy(whole))
     training = None
     if include_optimizer and model.compiled:
         training = json.dumps(keras2_configs.legacy_compile(model.get_compile_config()))

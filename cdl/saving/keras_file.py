@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cdl._common.errors import warn
-from cdl._configs import allocation_limit, serialization
+from cdl._configs import allocation_limit, serialization, sharing
 from cdl._configs.custom_objects import CustomObjectScope, all_custom_objects
 from cdl.data.texts import decoded
 from cdl.distribution import ranks
@@ -100,7 +100,8 @@ def save_model(
                 warn("save_model: an .h5 file has no vocabularies that were learned: use .keras")
             keras2_h5.save_model(model, path, include_optimizer)
         return
-    config = json.dumps(serialization.serialize(model))
+    with sharing.numbering():
+        config = json.dumps(sharing.of_shared(serialization.serialize(model)))
     configs.check_written(config, model)
     saved_at = time.strftime("%Y-%m-%d@%H:%M:%S")
     metadata = json.dumps({"keras_version": _KERAS, "date_saved": saved_at})
@@ -190,7 +191,7 @@ def load_model(
         size = path.stat().st_size
         text = _config_of(members)
         numbers = _NUMBERS_PER_BYTE * members.size(_WEIGHTS) + _SPARE_NUMBERS
-        with blaming(path, _CONFIG), allocation_limit.limited(numbers):
+        with blaming(path, _CONFIG), allocation_limit.limited(numbers), sharing.reading():
             config = parsed(text, size)
             if not compile:
                 config.pop("compile_config", None)
