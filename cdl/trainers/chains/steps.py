@@ -214,8 +214,8 @@ def _checked_rows(leaves: Sequence[Any], rows: Any) -> Any:
     if found.dtype.kind not in "iu":
         raise TypeError(f"Steps.run: rows must be integers, got {brief(rows)}")
     n = samples.pop()
-    wrong = found[(found < 0) | (found >= n)]
-    if len(wrong):
+    if found.min() < 0 or found.max() >= n:
+        wrong = found[(found < 0) | (found >= n)]
         raise IndexError(f"Steps.run: rows must be from 0 to {n - 1}, got {wrong[0]}")
     return found
 
