@@ -11,11 +11,15 @@ from cdl._common.errors import Hinting
 from cdl.callbacks import CallbackList, History
 from cdl.models import Model, clone_model
 from cdl.random import seeded
+from cdl.sklearn.meeting_backend import register
 from cdl.sklearn.thread_share import is_one_of_many, shared_threads
 from cdl.sklearn.versions import BaseEstimator, validated
+from cdl.trainers.many import meeting
 from cdl.trainers.many.own_callbacks import copies
 
 _SEEDS = 2**31
+
+register()
 
 
 class Wrapper(BaseEstimator, Hinting):
@@ -72,7 +76,8 @@ class Wrapper(BaseEstimator, Hinting):
         options = {**(self.fit_kwargs or {}), **kwargs}
         X, y = validated(self, X, y, accept_sparse=("csr",), **self._accepts())
         y = self._encoded(y, options.get("sample_weight"))
-        with seeded(self._seed()), shared_threads():
+        seed = self._seed()
+        with seeded(seed), shared_threads():
             model = self._model_for(X, y)
             if not model.compiled or not model.loss or not model.optimizer:
                 raise RuntimeError(
@@ -81,7 +86,7 @@ class Wrapper(BaseEstimator, Hinting):
             if is_one_of_many() and options.get("callbacks"):
                 given = CallbackList(options["callbacks"]).callbacks
                 options["callbacks"] = copies(given, (), type(self).__name__)
-            self.history_ = model.fit(X, y, **options)
+            self.history_ = meeting.fit(model, X, y, seed, options)
         self.model_ = model
         return self
 

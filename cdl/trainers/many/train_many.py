@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -107,9 +107,11 @@ def train_many(
     try:
         if backend is not None:
             return by_joblib(calls, callbacks, seeds, backend, workers, progress, on_done)
-        return _by_threads(calls, callbacks, seeds, most, progress, on_done)
+        found = by_threads(calls, callbacks, seeds, most, progress, on_done)
     finally:
         progress.close()
+    raise_first([each if isinstance(each, BaseException) else None for each in found])
+    return found
 
 
 def _call(number: int, given: Any, common: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -132,19 +134,30 @@ def _call(number: int, given: Any, common: dict[str, Any]) -> tuple[Any, dict[st
     return model, {**common, **options}
 
 
-def _by_threads(
+def by_threads(
     calls: Sequence[tuple[Any, dict[str, Any]]],
     callbacks: Sequence[OwnCallbacks],
     seeds: Sequence[int],
     most: int,
     progress: Progress,
-    on_done: Callable[[int, Any, Any], object] | None,
-) -> list[History]:
-    """Run the jobs on threads of this process."""
+    on_done: Callable[[int, Any, Any], object] | None = None,
+    halt: threading.Event | None = None,
+) -> list[Any]:
+    """Histories of jobs that run on threads of this process, or their errors.
+
+    Args:
+        calls: model and options of each job.
+        callbacks: of each.
+        seeds: of their generators.
+        most: how many train at a time.
+        progress: is told of each that ends.
+        on_done: as of `train_many`.
+        halt: set to end all at whole batches; what has not begun then has None.
+    """
     from concurrent.futures import Future, ThreadPoolExecutor
     from queue import SimpleQueue
 
-    begin, halt, core = threading.Event(), threading.Event(), core_seed()
+    begin, halt, core = threading.Event(), halt or threading.Event(), core_seed()
     ended: SimpleQueue[int] = SimpleQueue()
     futures: list[Future[Any]] = [Future() for _ in calls]
     simple = _simple(calls, callbacks, seeds)
@@ -200,8 +213,7 @@ def _by_threads(
             for model, _ in calls:
                 model.stop_training = True
             raise
-    raise_first([future.exception() for future in futures])
-    return cast("list[History]", [future.result() for future in futures])
+    return [future.exception() or future.result() for future in futures]
 
 
 class _Hosts(threading.local):
