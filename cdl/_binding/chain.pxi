@@ -35,17 +35,17 @@ cdef class Chain:
         if len(rates) != <Py_ssize_t>n:
             raise ValueError(f"rates: expected those of {n} links, got {len(rates)}")
         kept = [np.ascontiguousarray(one, np.float32) for one in rates]
-        for k in range(n):
-            numbers = kept[k]
-            if not numbers.size:
-                raise ValueError("rates: expected at least one")
-            self.links[k].rates, self.links[k].n_rates = &numbers[0], numbers.size
-            self.links[k].first = <uint64_t>self.links[k].counter[0]
+        if not all([one.size for one in kept]):
+            raise ValueError("rates: expected at least one")
         try:
             for each in self.executors:
                 each._enter()
                 entered.append(each)
                 each.where.seed = seed
+            for k in range(n):
+                numbers = kept[k]
+                self.links[k].rates, self.links[k].n_rates = &numbers[0], numbers.size
+                self.links[k].first = <uint64_t>self.links[k].counter[0]
             with nogil:
                 cdl_train_chain(self.links, n, steps, seconds)
             for each in self.executors:

@@ -20,6 +20,7 @@ struct loop {
     double end; /* deadline: no batch begins after it */
     bool training;
     bool watched;            /* whether the watch may be polled behind a batch */
+    bool whole;              /* whether a batch that has begun is finished */
     bool polls, stop, stale; /* written by thread 0 between two barriers */
 };
 
@@ -106,6 +107,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct cdl_context ctx = cdl_context_of(program, &epoch, loop->training, thread, team->size);
     for (size_t done = 0; done < loop->steps && epoch.next * epoch.batch < epoch.rows; done++) {
         cdl_begin_batch(program, &epoch, &ctx);
+        if (loop->whole) ctx.watch = NULL;
         const bool in_parts = ctx.rows > program->rows;
         if (loop->training) {
             if (thread == 0) cdl_save_params(program, false);
@@ -172,15 +174,17 @@ void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps
     run_loop(program, epoch, steps, cdl_now() + seconds, false);
 }
 
-/* Next batches of a link, behind which the watch may be polled if it is the last; false if the run
- * is to end. */
-static bool train_link(const struct cdl_link *link, size_t steps, double end, bool is_last) {
+/* Next batches of link i; false if the run is to end, which leaves all links at the same batch. */
+static bool train_link(const struct cdl_link *links, size_t n, size_t i, size_t steps, double end) {
+    const struct cdl_link *link = &links[i];
     struct cdl_epoch *epoch = link->epoch;
     epoch->iteration = (uint64_t)*link->counter;
     const size_t made = cdl_min(epoch->iteration - link->first, link->n_rates - 1);
     epoch->rates = link->rates + made;
     epoch->n_rates = link->n_rates - made;
-    struct loop loop = {link->program, epoch, steps, end, true, .watched = is_last};
+    struct loop loop = {link->program, epoch, steps, end, true};
+    loop.watched = i + 1 == n;
+    loop.whole = i > 0;
     work_through(&loop);
     *link->counter = (int64_t)epoch->iteration;
     return !loop.stop && !cdl_is_void(link->program);
@@ -192,8 +196,7 @@ void cdl_train_chain(const struct cdl_link *links, size_t n, size_t steps, doubl
     bool goes_on = true;
     for (size_t i = 0; i < n; i++) cdl_watch_begin(&links[i].program->watch);
     for (size_t done = 0; done < steps && goes_on; done += each)
-        for (size_t i = 0; i < n && goes_on; i++)
-            goes_on = train_link(&links[i], each, end, i + 1 == n);
+        for (size_t i = 0; i < n && goes_on; i++) goes_on = train_link(links, n, i, each, end);
 }
 
 size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,

@@ -36,7 +36,7 @@ struct cdl_link {
 };
 
 /* Runs up to `steps` batches as cdl_train does, each by all links in turn. The watch is polled
- * between batches, and within long ones. */
+ * between batches, and within long ones of the first link. */
 void cdl_train_chain(const struct cdl_link *links, size_t n, size_t steps, double seconds);
 
 /* Runs `epochs` epochs of training; `orders` has the order of each, one after the other. The

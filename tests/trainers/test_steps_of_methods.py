@@ -8,7 +8,7 @@ import pytest
 from trainers.stepping_nets import X, Y
 
 import cdl
-from cdl import layers, ops
+from cdl import _core, layers, ops
 
 ROWS = np.random.default_rng(4).integers(len(X), size=(6, 16))
 
@@ -103,3 +103,38 @@ def test_names_that_do_not_fit_are_refused_and_nothing_is_learned():
     with pytest.raises(TypeError, match="must take arguments by position, and has y by name alone"):
         cdl.Steps(lambda x, *, y: x)(X, y=Y)
     assert agent.values() == before
+
+
+def test_a_signal_within_long_batches_leaves_all_nets_at_the_same_batch():
+    wide = [cdl.Sequential([cdl.Input((600,)), layers.Dense(600), layers.Dense(1)]) for _ in "ab"]
+    optimizers = [cdl.optimizers.SGD(1e-4), cdl.optimizers.SGD(1e-4)]
+    x, asked = np.ones((512, 600), np.float32), []
+    losses = [
+        cdl.value_and_grad(
+            lambda x, net=net: ops.mean(ops.square(net(x))), variables=net.trainable_variables
+        )
+        for net in wide
+    ]
+
+    @cdl.Steps
+    def learn(x):
+        for net, sgd, loss in zip(wide, optimizers, losses, strict=True):
+            sgd.apply(loss(x)[1], net.trainable_variables)
+
+    def look():
+        asked.append([int(each.iterations) for each in optimizers])
+        if asked[-1] == [7, 7]:
+            raise KeyboardInterrupt
+
+    rows = np.zeros((8, 512), int) + np.arange(512)
+    learn.run((x,), rows[:2])
+    _core.answer_signals(look, 0.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            learn.run((x,), rows)
+    finally:
+        _core.answer_signals()
+    assert len(asked) > 10  # also within batches
+    assert all(one == other for one, other in asked)
+    assert [int(each.iterations) for each in optimizers] == [7, 7]
+    assert learn.reason == ""
