@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir import emit
 from cdl._ir.emit import permute
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.ops.lowering import broadcast, sample_axis, value_of
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
 
 
 def cut(

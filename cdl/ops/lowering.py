@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,14 +11,11 @@ from numpy.typing import ArrayLike
 from cdl._ir import emit as ir_emit
 from cdl._ir.elementwise import Expression, apply, argument, constant
 from cdl._ir.emit import permute
-from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.ops.arrays import along_samples, axes_of
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.keras_tensor import KerasTensor
 
 Form = str | Callable[..., Any]
 

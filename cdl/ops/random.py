@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._ir import emit
 from cdl._ir.elementwise import Expression, apply
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
 from cdl._tracing.symbolic import OPERATORS
@@ -21,11 +23,7 @@ from cdl.ops.arrays import as_dtype, samples_apart, shape_arg, shape_of
 from cdl.ops.lowering import mapped
 from cdl.ops.numpy.shapes import expand_dims
 from cdl.ops.numpy.sorting import argmax
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
-    from cdl.random import SeedGenerator
+from cdl.random import SeedGenerator
 
 
 def _drawn(program: Lowering, spec: KerasTensor, kind: str, seed: Any) -> LoweredTensor:

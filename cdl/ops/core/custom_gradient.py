@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from cdl import tree
+from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._ir.reverse import custom_gradient as instruction
 from cdl._tracing import graph
@@ -14,9 +15,6 @@ from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import is_symbolic
 from cdl._tracing.variable import Variable
 from cdl.data import brief
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -12,6 +12,8 @@ from cdl import tree
 from cdl._common.dtypes import standardize_dtype
 from cdl._ir.elementwise import Expression, apply, argument
 from cdl._ir.emit import stop
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
@@ -23,11 +25,6 @@ from cdl.data.texts import holds_texts
 from cdl.ops.arrays import as_dtype, shape_of
 from cdl.ops.lowering import mapped, value_of
 from cdl.ops.numpy.joining import stack
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-
 
 _SYMBOLIC = (KerasTensor, LoweredTensor, SymbolicBatch)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import flag, number, one_of
 from cdl._ir import resizing
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import axes_of, real
 from cdl.ops.core.tensors import cast
@@ -19,11 +21,6 @@ from cdl.ops.numpy.indexing import get_item, take
 from cdl.ops.numpy.joining import pad
 from cdl.ops.numpy.rounding import clip
 from cdl.ops.numpy.rounding import round as round_to_even
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
-
 
 KINDS = ("nearest", *resizing.KERNELS)
 

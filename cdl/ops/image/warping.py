@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,10 +29,7 @@ from cdl.ops.numpy.indexing import get_item, take
 from cdl.ops.numpy.joining import concatenate
 from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.shapes import moveaxis, reshape, squeeze
-
-if TYPE_CHECKING:
-    from cdl.random import SeedGenerator
-
+from cdl.random import SeedGenerator
 
 KINDS = ("nearest", "bilinear")
 

@@ -6,22 +6,20 @@ Those along an axis take several as well where that makes sense; all others work
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import activations
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, tensor_operation
 from cdl.ops.arrays import along_samples, axes_of, samples_apart, shape_of
 from cdl.ops.lowering import as_last
 from cdl.ops.math import logsumexp
 from cdl.ops.numpy.arithmetic import subtract
 from cdl.ops.numpy.elementary import exp
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _each(name: str) -> Any:

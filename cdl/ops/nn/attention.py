@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir import emit
 from cdl._ir.elementwise import apply, argument
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import Saved, operation
@@ -22,10 +24,6 @@ from cdl.ops.numpy.elementary import tanh
 from cdl.ops.numpy.joining import repeat
 from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.shapes import transpose
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
 
 _LOWEST = -0.7 * float(np.finfo(np.float32).max)
 

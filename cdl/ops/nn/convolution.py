@@ -7,7 +7,7 @@ as in the layers; one that is computed is taken apart tap by tap (cdl/_ir/taps.p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import taps, windows
 from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._ir.windows import Transposed, Window, with_channels_last
 from cdl._tracing import eager
 from cdl._tracing.keras_tensor import KerasTensor
@@ -23,9 +24,6 @@ from cdl._tracing.variable import Variable
 from cdl.config import standardize_data_format
 from cdl.ops.arrays import real, shape_of
 from cdl.ops.lowering import value_of
-
-if TYPE_CHECKING:
-    from cdl._ir.program import Value
 
 Emit = Callable[[Any, Any, Any], Any]  # of a program, an image and a kernel
 F = TypeVar("F", bound=Callable[..., Any])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import operation, tensor_operation
 from cdl.config import epsilon, floatx
 from cdl.ops.arrays import as_dtype, count_arg, samples_apart, shape_of
@@ -20,9 +21,6 @@ from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.rounding import clip
 from cdl.ops.numpy.shapes import moveaxis, squeeze
-
-if TYPE_CHECKING:
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _one_hot(

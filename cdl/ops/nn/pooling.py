@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import windows
 from cdl._ir.emit import reshape
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._ir.windows import Window
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import operation
 from cdl.config import standardize_data_format
 from cdl.ops.nn.convolution import axes_of_images, on_images, run_on_images, spec_of, symbolic
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.keras_tensor import KerasTensor
 
 Pool = Callable[[Any, Any, int], Any]  # of a program, a value (n, columns), and the axis it is of
 

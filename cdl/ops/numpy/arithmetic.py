@@ -7,12 +7,14 @@ a reciprocal of them is float32.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import pair_operation, tensor_operation
 from cdl.ops.arrays import real
 from cdl.ops.exact_integers import (
@@ -23,10 +25,6 @@ from cdl.ops.exact_integers import (
     sum_of_bounds,
 )
 from cdl.ops.lowering import elementwise, mapped
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _add(program: Lowering, spec: KerasTensor, x1: ArrayLike, x2: ArrayLike) -> Any:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
+from cdl._ir.lowering import Lowering
 from cdl._tracing.array_call import on_arrays
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, pair_operation, tensor_operation
 from cdl.ops import arrays
 from cdl.ops.lowering import elementwise, mapped
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _zero(program: Lowering, spec: KerasTensor, x: Any) -> Any:

@@ -6,11 +6,12 @@ A shape whose first size is `cdl.ops.shape(x)[0]` is one for each sample.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from cdl._ir.lowering import Lowering
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.operation import operation, tensor_operation
@@ -28,9 +29,6 @@ from cdl.ops.core.tensors import cast
 from cdl.ops.lowering import broadcast
 from cdl.ops.numpy.arithmetic import add, divide, multiply, power, subtract
 from cdl.ops.numpy.shapes import expand_dims
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 
 def _shaped(shape: Any, *rest: Any) -> tuple[Any, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.ops.arrays import as_dtype, axes_of, count_arg, samples_apart, shape_of
 from cdl.ops.exact_integers import bound_of_sums, exact, no_bound
@@ -16,10 +18,6 @@ from cdl.ops.numpy.arithmetic import add, multiply, subtract
 from cdl.ops.numpy.comparisons import isnan, where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _apart(x: ArrayLike, axis: int | Sequence[int], dtype: DTypeLike) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, tensor_operation
 from cdl.ops.arrays import samples_apart, shape_of
 from cdl.ops.numpy.arithmetic import multiply
@@ -15,10 +17,6 @@ from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _of_samples(x: ArrayLike, *_: Any) -> str:

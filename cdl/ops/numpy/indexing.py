@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir import emit
+from cdl._ir.lowering import Lowering
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
@@ -18,10 +19,6 @@ from cdl.ops.arrays import along_samples, samples_apart, shape_of, whole
 from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-
 
 _SYMBOLIC = (KerasTensor, LoweredTensor)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +13,8 @@ from cdl._common.validation import expected
 from cdl._ir.elementwise import argument
 from cdl._ir.emit import concat, pick
 from cdl._ir.emit import reshape as reshaped
-from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.data import brief
 from cdl.ops.arrays import (
@@ -28,10 +29,6 @@ from cdl.ops.arrays import (
 from cdl.ops.indexing_lowering import cut, lines, repeated
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape, swapaxes
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _checked_axis(name: str, axis: int | Sequence[int]) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir import emit
 from cdl._ir.emit import reshape as reshaped
+from cdl._ir.lowering import Lowering
 from cdl._tracing.operation import pair_operation
 from cdl.ops.arrays import along_samples, axes_of, count_arg, shape_of
 from cdl.ops.exact_integers import bound_of_product, exact
@@ -20,9 +21,6 @@ from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, ravel, reshape, transpose
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 
 def _real_enough(x: ArrayLike) -> Any:

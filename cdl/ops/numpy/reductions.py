@@ -7,12 +7,14 @@ axis of the samples a sum, a mean, a largest or a smallest is one of the whole b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._ir.elementwise import apply, argument
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, tensor_operation
 from cdl.ops.arrays import axis_arg, real, samples_apart, shape_of
 from cdl.ops.exact_integers import bound_of_sum, exact, no_bound
@@ -20,10 +22,6 @@ from cdl.ops.lowering import reduction
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import not_equal
 from cdl.ops.numpy.shapes import reshape
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _counted(x: ArrayLike) -> Any:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.dtypes import numpy_dtype, standardize_dtype
 from cdl._common.validation import expected
-from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._ir.lowering import Lowering
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.operation import is_symbolic, tensor_operation
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:

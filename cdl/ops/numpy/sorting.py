@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._ir.lowering import Lowering
 from cdl._tracing.array_call import on_arrays
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.ops.arrays import samples_apart
 from cdl.ops.indexing_lowering import argued, sorted_along
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
