@@ -16,6 +16,7 @@ from cdl._tracing.known_sizes import sizes_in
 from cdl._tracing.lowered_tensor import LoweredTensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Ints = int | Sequence[int]  # one size or axis, or several
 
 
 def real(x: ArrayLike) -> Array:
@@ -87,7 +88,7 @@ def shape_arg(shape: Any) -> tuple[int, ...]:
     return sizes
 
 
-def sizes_for(x: Any, shape: int | Sequence[int]) -> Any:
+def sizes_for(x: Any, shape: Ints) -> Any:
     """Shape for a tensor: its first size is the number of samples if it is None or equal.
 
     Args:
@@ -109,7 +110,7 @@ def sizes_for(x: Any, shape: int | Sequence[int]) -> Any:
     return (first, *shape[1:])
 
 
-def along_samples(x: Any, axis: int | Sequence[int]) -> bool:
+def along_samples(x: Any, axis: Ints) -> bool:
     """Whether one of the axes of a symbolic tensor is that of the samples; None is all axes."""
     return bool(getattr(x, "rows_per_sample", 0)) and x.batch_axis in axes_of(axis, len(x.shape))
 

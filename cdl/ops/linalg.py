@@ -5,7 +5,7 @@ Programs call the functions of whole matrices back; their gradients are in linal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from cdl._common.validation import expected
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.config import floatx
-from cdl.ops.arrays import axes_of, axis_arg, real, samples_apart, shape_of
+from cdl.ops.arrays import Ints, axes_of, axis_arg, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast
 from cdl.ops.linalg_gradients import (
     of_cholesky,
@@ -104,9 +104,7 @@ def _spectral_norm(x: ArrayLike, order: Any, axis: tuple[int, int], keepdims: bo
 
 
 @tensor_operation()
-def norm(
-    x: ArrayLike, ord: Any = None, axis: int | Sequence[int] | None = None, keepdims: bool = False
-) -> Any:
+def norm(x: ArrayLike, ord: Any = None, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Norm of vectors or of matrices.
 
     Args:

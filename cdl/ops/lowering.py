@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
-from cdl.ops.arrays import along_samples, axes_of
+from cdl.ops.arrays import Ints, along_samples, axes_of
 
 Form = str | Callable[..., Any]
 
@@ -147,11 +147,7 @@ def reduction(kind: str, of_truths: bool = False) -> Callable[..., Value]:
     """
 
     def lower(
-        program: Lowering,
-        spec: KerasTensor,
-        x: Any,
-        axis: int | Sequence[int],
-        keepdims: bool = False,
+        program: Lowering, spec: KerasTensor, x: Any, axis: Ints, keepdims: bool = False
     ) -> Value:
         value = value_of(program, x)
         if of_truths:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cdl._tracing.array_call import ArrayForm, on_arrays
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import Saved, operation, tensor_operation
-from cdl.ops.arrays import axes_of, count_arg, real, samples_apart, shape_of
+from cdl.ops.arrays import Ints, axes_of, count_arg, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast, stop_gradient
 from cdl.ops.indexing_lowering import sorted_along
 from cdl.ops.lowering import elementwise
@@ -82,7 +82,7 @@ def _top(x: ArrayLike, axis: Any) -> Any:
 
 
 @tensor_operation()
-def logsumexp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def logsumexp(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Stable log(sum(exp(x))) over axes.
 
     Args:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
 from cdl._tracing.symbolic import OPERATORS
-from cdl.ops.arrays import as_dtype, samples_apart, shape_arg, shape_of
+from cdl.ops.arrays import Ints, as_dtype, samples_apart, shape_arg, shape_of
 from cdl.ops.lowering import mapped
 from cdl.ops.numpy.shapes import expand_dims
 from cdl.ops.numpy.sorting import argmax
@@ -37,7 +36,7 @@ def _drawn(program: Lowering, spec: KerasTensor, kind: str, seed: Any) -> Lowere
     return LoweredTensor(y, spec)
 
 
-def _zeros(shape: int | Sequence[int], dtype: DTypeLike) -> Any:
+def _zeros(shape: Ints, dtype: DTypeLike) -> Any:
     return as_dtype(np.zeros(shape_arg(shape)), dtype or "float32")
 
 
@@ -47,8 +46,8 @@ def _scaled(kind: str) -> Any:
     def lower(
         program: Lowering,
         spec: KerasTensor,
-        shape: int | Sequence[int],
-        shift: int | Sequence[int],
+        shape: Ints,
+        shift: Ints,
         factor: float,
         dtype: DTypeLike,
         seed: int | SeedGenerator,
@@ -61,7 +60,7 @@ def _scaled(kind: str) -> Any:
 
 @operation(_scaled("normal"), draws=True)
 def random_normal(
-    shape: int | Sequence[int],
+    shape: Ints,
     mean: ArrayLike = 0.0,
     stddev: ArrayLike = 1.0,
     dtype: Any = None,
@@ -73,7 +72,7 @@ def random_normal(
 
 @operation(_scaled("truncated_normal"), draws=True)
 def random_truncated_normal(
-    shape: int | Sequence[int],
+    shape: Ints,
     mean: ArrayLike = 0.0,
     stddev: ArrayLike = 1.0,
     dtype: Any = None,
@@ -86,7 +85,7 @@ def random_truncated_normal(
 def _uniform(
     program: Lowering,
     spec: KerasTensor,
-    shape: int | Sequence[int],
+    shape: Ints,
     low: float,
     high: float,
     dtype: DTypeLike,
@@ -98,7 +97,7 @@ def _uniform(
 
 @operation(_uniform, draws=True)
 def random_uniform(
-    shape: int | Sequence[int],
+    shape: Ints,
     minval: ArrayLike = 0.0,
     maxval: ArrayLike = 1.0,
     dtype: Any = None,
@@ -111,7 +110,7 @@ def random_uniform(
 def _randint(
     program: Lowering,
     spec: KerasTensor,
-    shape: int | Sequence[int],
+    shape: Ints,
     low: float,
     high: float,
     dtype: DTypeLike,
@@ -125,7 +124,7 @@ def _randint(
 
 @operation(_randint, draws=True)
 def random_randint(
-    shape: int | Sequence[int],
+    shape: Ints,
     minval: ArrayLike,
     maxval: ArrayLike,
     dtype: DTypeLike = "int32",
@@ -140,7 +139,7 @@ def _dropout(
     spec: KerasTensor,
     inputs: ArrayLike,
     rate: float,
-    shape: int | Sequence[int],
+    shape: Ints,
     seed: int | SeedGenerator,
 ) -> Any:
     number = _drawn(program, spec, "uniform", seed)

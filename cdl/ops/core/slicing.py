@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import operation
-from cdl.ops.arrays import axes_of, samples_apart, shape_of, whole
+from cdl.ops.arrays import Ints, axes_of, samples_apart, shape_of, whole
 from cdl.ops.numpy.indexing import get_item, keyed_apart
 
 
@@ -74,7 +73,7 @@ def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...
 @operation(
     untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)), prepare=_within
 )
-def slice(inputs: ArrayLike, start_indices: Any, shape: int | Sequence[int]) -> Any:
+def slice(inputs: ArrayLike, start_indices: Any, shape: Ints) -> Any:
     """Slice of an array, from start indices and a shape.
 
     Args:
@@ -151,12 +150,7 @@ def scatter(indices: ArrayLike, values: ArrayLike, shape: Any) -> Any:
     return result
 
 
-_UPDATES = {
-    "add": np.add,
-    "max": np.maximum,
-    "min": np.minimum,
-    "mul": np.multiply,
-}
+_UPDATES = {"add": np.add, "max": np.maximum, "min": np.minimum, "mul": np.multiply}
 
 
 def _scatter_update_gradient(

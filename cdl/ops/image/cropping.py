@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 from cdl._common.validation import per_axis, whole
 from cdl._tracing.operation import operation
 from cdl.config import standardize_data_format
-from cdl.ops.arrays import shape_of
+from cdl.ops.arrays import Ints, shape_of
 from cdl.ops.image.planes import Plane, plane_of
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import concatenate, pad
@@ -149,7 +148,7 @@ def _patches(
     images: ArrayLike,
     size: tuple[int, ...],
     strides: Any,
-    dilation_rate: int | Sequence[int],
+    dilation_rate: Ints,
     padding: str,
     data_format: str,
 ) -> Any:
@@ -196,9 +195,9 @@ def _patches(
 
 def _sized(
     images: ArrayLike,
-    size: int | Sequence[int],
-    strides: int | Sequence[int],
-    dilation_rate: int | Sequence[int],
+    size: Ints,
+    strides: Ints,
+    dilation_rate: Ints,
     padding: str,
     data_format: str,
 ) -> tuple[Any, ...]:
@@ -221,7 +220,7 @@ def _sized(
 def extract_patches(
     images: ArrayLike,
     size: Any,
-    strides: int | Sequence[int] | None = None,
+    strides: Ints | None = None,
     dilation_rate: Any = 1,
     padding: str = "valid",
     data_format: str | None = None,
@@ -250,9 +249,9 @@ def extract_patches(
 
 def extract_patches_3d(
     volumes: Any,
-    size: int | Sequence[int],
-    strides: int | Sequence[int] | None = None,
-    dilation_rate: int | Sequence[int] = 1,
+    size: Ints,
+    strides: Ints | None = None,
+    dilation_rate: Ints = 1,
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from cdl._common.validation import number, per_axis, positive_int
 from cdl._tracing.operation import Saved, operation
+from cdl.ops.arrays import Ints
 from cdl.ops.core.tensors import cast
 from cdl.ops.image.planes import Plane, plane_of
 from cdl.ops.nn.convolution import depthwise_conv
@@ -58,7 +58,7 @@ def batch_of(name: str, images: ArrayLike, data_format: str | None) -> tuple[Any
 @operation()
 def gaussian_blur(
     images: ArrayLike,
-    kernel_size: int | Sequence[int] = (3, 3),
+    kernel_size: Ints = (3, 3),
     sigma: Any = (1.0, 1.0),
     data_format: str | None = None,
 ) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from cdl._ir import resizing
 from cdl._ir.lowering import Lowering
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, operation
-from cdl.ops.arrays import axes_of, real
+from cdl.ops.arrays import Ints, axes_of, real
 from cdl.ops.core.tensors import cast
 from cdl.ops.image.planes import Plane, plane_of, size_of
 from cdl.ops.lowering import sample_axis, value_of
@@ -73,7 +72,7 @@ def _padded(images: ArrayLike, plane: Plane, height: int, width: int, value: flo
 @operation(saved=Saved(statics=("fill_value",)))
 def resize(
     images: ArrayLike,
-    size: int | Sequence[int],
+    size: Ints,
     interpolation: str = "bilinear",
     antialias: bool = False,
     crop_to_aspect_ratio: bool = False,

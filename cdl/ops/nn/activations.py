@@ -5,7 +5,6 @@ Those along an axis take several as well where that makes sense; all others work
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from cdl import activations
 from cdl._ir.lowering import Lowering
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, tensor_operation
-from cdl.ops.arrays import along_samples, axes_of, samples_apart, shape_of
+from cdl.ops.arrays import Ints, along_samples, axes_of, samples_apart, shape_of
 from cdl.ops.lowering import as_last
 from cdl.ops.math import logsumexp
 from cdl.ops.numpy.arithmetic import subtract
@@ -191,14 +190,14 @@ def _along(name: str) -> Any:
     return lower
 
 
-def _softmax(program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
+def _softmax(program: Lowering, spec: KerasTensor, x: Any, axis: Ints) -> Any:
     axes = axes_of(axis, x.ndim)
     if len(axes) == 1 and not along_samples(x, axes):
         return _along("softmax")(program, spec, x, axes[0])
     return exp(subtract(x, logsumexp(x, axes, True)))
 
 
-def _log_softmax(program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
+def _log_softmax(program: Lowering, spec: KerasTensor, x: Any, axis: Ints) -> Any:
     axes = axes_of(axis, x.ndim)
     if len(axes) == 1 and not along_samples(x, axes):
         return _along("log_softmax")(program, spec, x, axes[0])

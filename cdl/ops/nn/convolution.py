@@ -6,7 +6,7 @@ as in the layers; one that is computed is taken apart tap by tap (cdl/_ir/taps.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import operation
 from cdl._tracing.variable import Variable
 from cdl.config import standardize_data_format
-from cdl.ops.arrays import real, shape_of
+from cdl.ops.arrays import Ints, real, shape_of
 from cdl.ops.lowering import value_of
 
 Emit = Callable[[Any, Any, Any], Any]  # of a program, an image and a kernel
@@ -71,7 +71,7 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
     """Arguments of a convolution with dependent defaults resolved."""
 
     def prepare(
-        inputs: Any, kernel: Any, strides: int | Sequence[int], padding: str, *rest: Any
+        inputs: Any, kernel: Any, strides: Ints, padding: str, *rest: Any
     ) -> tuple[Any, ...]:
         *others, data_format, dilation_rate = rest
         form = standardize_data_format(data_format, name)
@@ -81,11 +81,7 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
 
 
 def _window(
-    name: str,
-    kernel: ArrayLike,
-    strides: int | Sequence[int],
-    padding: str,
-    dilation_rate: int | Sequence[int],
+    name: str, kernel: ArrayLike, strides: Ints, padding: str, dilation_rate: Ints
 ) -> Window:
     """Window of a kernel, with a number for each axis of the images."""
     size = shape_of(kernel)[:-2]
@@ -249,10 +245,10 @@ def run_on_images(inputs: ArrayLike, shape: tuple[Any, ...], data_format: str, e
 def _conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
-    strides: int | Sequence[int],
+    strides: Ints,
     padding: str,
     data_format: str,
-    dilation_rate: int | Sequence[int],
+    dilation_rate: Ints,
 ) -> _Kind:
     groups = _channels("conv", inputs, kernel, data_format) // shape_of(kernel)[-2]
     window = _window("conv", kernel, strides, padding, dilation_rate)
@@ -269,10 +265,10 @@ def _conv(
 def conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
-    strides: int | Sequence[int] = 1,
+    strides: Ints = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: int | Sequence[int] = 1,
+    dilation_rate: Ints = 1,
 ) -> Any:
     """Convolution over one to three axes, as of `layers.Conv2D` without bias and activation.
 
@@ -291,11 +287,11 @@ def conv(
 def _conv_transpose(
     inputs: ArrayLike,
     kernel: ArrayLike,
-    strides: int | Sequence[int],
+    strides: Ints,
     padding: str,
     output_padding: Any,
     data_format: str,
-    dilation_rate: int | Sequence[int],
+    dilation_rate: Ints,
 ) -> _Kind:
     name = "conv_transpose"
     _channels(name, inputs, kernel, data_format, -1)
@@ -316,11 +312,11 @@ def _conv_transpose(
 def conv_transpose(
     inputs: ArrayLike,
     kernel: ArrayLike,
-    strides: int | Sequence[int] = 1,
+    strides: Ints = 1,
     padding: str = "valid",
     output_padding: Any = None,
     data_format: str | None = None,
-    dilation_rate: int | Sequence[int] = 1,
+    dilation_rate: Ints = 1,
 ) -> Any:
     """Transposed convolution, as of `layers.Conv2DTranspose` without bias and activation.
 
@@ -340,10 +336,10 @@ def conv_transpose(
 def _depthwise_conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
-    strides: int | Sequence[int],
+    strides: Ints,
     padding: str,
     data_format: str,
-    dilation_rate: int | Sequence[int],
+    dilation_rate: Ints,
 ) -> _Kind:
     filters = _channels("depthwise_conv", inputs, kernel, data_format) * shape_of(kernel)[-1]
     window = _window("depthwise_conv", kernel, strides, padding, dilation_rate)
@@ -360,10 +356,10 @@ def _depthwise_conv(
 def depthwise_conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
-    strides: int | Sequence[int] = 1,
+    strides: Ints = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: int | Sequence[int] = 1,
+    dilation_rate: Ints = 1,
 ) -> Any:
     """Depthwise convolution of each channel by itself, as of `layers.DepthwiseConv2D`.
 
@@ -384,10 +380,10 @@ def separable_conv(
     inputs: ArrayLike,
     depthwise_kernel: Any,
     pointwise_kernel: Any,
-    strides: int | Sequence[int] = 1,
+    strides: Ints = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: int | Sequence[int] = 1,
+    dilation_rate: Ints = 1,
 ) -> Any:
     """Depthwise separable convolution: `depthwise_conv`, then `conv` with a window of one place.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from cdl._common.errors import warn
 from cdl._common.validation import flag
 from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.config import epsilon as default_epsilon
-from cdl.ops.arrays import axes_of, shape_of
+from cdl.ops.arrays import Ints, axes_of, shape_of
 from cdl.ops.core.tensors import cast
 from cdl.ops.linalg import norm, square_as_float
 from cdl.ops.math import rsqrt
@@ -26,9 +25,7 @@ from cdl.ops.numpy.shapes import reshape
 
 
 @operation(saturates=True)
-def moments(
-    x: ArrayLike, axes: int | Sequence[int], keepdims: bool = False, synchronized: bool = False
-) -> Any:
+def moments(x: ArrayLike, axes: Ints, keepdims: bool = False, synchronized: bool = False) -> Any:
     """Mean and variance over axes; of float16 its largest number at most.
 
     Args:
@@ -42,7 +39,7 @@ def moments(
     return mean_of(x, axes, keepdims), var(x, axes, keepdims)
 
 
-def _order(x: ArrayLike, axis: int | Sequence[int], order: Any, epsilon: float) -> tuple[Any, ...]:
+def _order(x: ArrayLike, axis: Ints, order: Any, epsilon: float) -> tuple[Any, ...]:
     if not isinstance(order, (int, np.integer)) or order < 1:
         raise ValueError(f"normalize: order must be an int of at least 1, got {order!r}")
     return x, axis, order, epsilon

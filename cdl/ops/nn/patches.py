@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike
 from cdl._common.validation import per_axis, whole
 from cdl._tracing.operation import tensor_operation
 from cdl.config import standardize_data_format
-from cdl.ops.arrays import shape_of
+from cdl.ops.arrays import Ints, shape_of
 from cdl.ops.numpy.arithmetic import add
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import pad, stack
@@ -21,13 +20,7 @@ class _Patches:
     """Checked arguments of `unfold` and `fold`, and the layout of patches."""
 
     def __init__(
-        self,
-        name: str,
-        size: int | Sequence[int],
-        sizes: Any,
-        dilation: Any,
-        padding: str,
-        stride: Any,
+        self, name: str, size: Ints, sizes: Any, dilation: Any, padding: str, stride: Any
     ) -> None:
         self.size = per_axis(name, "kernel_size", size, 2)
         self.dilation = per_axis(name, "dilation", dilation, 2)
@@ -85,7 +78,7 @@ def unfold(
 def fold(
     x: ArrayLike,
     output_size: Any,
-    kernel_size: int | Sequence[int],
+    kernel_size: Ints,
     dilation: Any = 1,
     padding: Any = 0,
     stride: Any = 1,

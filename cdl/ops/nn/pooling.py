@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -17,6 +17,7 @@ from cdl._ir.windows import Window
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import operation
 from cdl.config import standardize_data_format
+from cdl.ops.arrays import Ints
 from cdl.ops.nn.convolution import axes_of_images, on_images, run_on_images, spec_of, symbolic
 
 Pool = Callable[[Any, Any, int], Any]  # of a program, a value (n, columns), and the axis it is of
@@ -44,11 +45,7 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
     """Arguments of a pooling with dependent defaults resolved."""
 
     def prepare(
-        inputs: Any,
-        pool_size: int | Sequence[int],
-        strides: int | Sequence[int],
-        padding: str,
-        data_format: str,
+        inputs: Any, pool_size: Ints, strides: Ints, padding: str, data_format: str
     ) -> tuple[Any, ...]:
         lower = padding.lower() if isinstance(padding, str) else padding
         padding = one_of(name, "padding", lower, ("valid", "same"))
@@ -57,13 +54,7 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
     return prepare
 
 
-def _window(
-    name: str,
-    inputs: ArrayLike,
-    pool_size: int | Sequence[int],
-    strides: int | Sequence[int],
-    padding: str,
-) -> Window:
+def _window(name: str, inputs: ArrayLike, pool_size: Ints, strides: Ints, padding: str) -> Window:
     """Window, with a number for each axis of the images."""
     axes = axes_of_images(name, inputs)
     size = per_axis(name, "pool_size", pool_size, axes)
@@ -73,11 +64,7 @@ def _window(
 
 def _shape(name: str) -> Callable[..., tuple[Any, ...]]:
     def shape(
-        inputs: Any,
-        size: int | Sequence[int],
-        strides: int | Sequence[int],
-        padding: str,
-        data_format: str,
+        inputs: Any, size: Ints, strides: Ints, padding: str, data_format: str
     ) -> tuple[Any, ...]:
         window = _window(name, inputs, size, strides, padding)
         return spec_of(name, inputs, data_format, window.map)
@@ -90,8 +77,8 @@ def _lowered(name: str, kind: str) -> Callable[..., Value]:
         program: Lowering,
         spec: KerasTensor,
         inputs: Any,
-        pool_size: int | Sequence[int],
-        strides: int | Sequence[int],
+        pool_size: Ints,
+        strides: Ints,
         padding: str,
         data_format: str,
     ) -> Value:
@@ -115,8 +102,8 @@ def _pooled(
     name: str,
     kind: str,
     inputs: ArrayLike,
-    size: int | Sequence[int],
-    strides: int | Sequence[int],
+    size: Ints,
+    strides: Ints,
     padding: str,
     data_format: Any,
 ) -> Any:
@@ -133,7 +120,7 @@ def _pooled(
 )
 def max_pool(
     inputs: ArrayLike,
-    pool_size: int | Sequence[int],
+    pool_size: Ints,
     strides: Any = None,
     padding: str = "valid",
     data_format: str | None = None,
@@ -158,7 +145,7 @@ def max_pool(
 )
 def average_pool(
     inputs: ArrayLike,
-    pool_size: int | Sequence[int],
+    pool_size: Ints,
     strides: Any = None,
     padding: str = "valid",
     data_format: str | None = None,
@@ -179,18 +166,18 @@ def average_pool(
 
 
 def _sized(name: str) -> Callable[..., tuple[Any, ...]]:
-    def prepare(inputs: Any, output_size: int | Sequence[int], data_format: str) -> tuple[Any, ...]:
+    def prepare(inputs: Any, output_size: Ints, data_format: str) -> tuple[Any, ...]:
         return inputs, output_size, standardize_data_format(data_format, name)
 
     return prepare
 
 
-def _sizes(name: str, inputs: ArrayLike, output_size: int | Sequence[int]) -> tuple[int, ...]:
+def _sizes(name: str, inputs: ArrayLike, output_size: Ints) -> tuple[int, ...]:
     return per_axis(name, "output_size", output_size, axes_of_images(name, inputs))
 
 
 def _sized_shape(name: str) -> Callable[..., tuple[Any, ...]]:
-    def shape(inputs: Any, output_size: int | Sequence[int], data_format: str) -> tuple[Any, ...]:
+    def shape(inputs: Any, output_size: Ints, data_format: str) -> tuple[Any, ...]:
         size = _sizes(name, inputs, output_size)
         return spec_of(name, inputs, data_format, lambda _: size)
 
@@ -199,11 +186,7 @@ def _sized_shape(name: str) -> Callable[..., tuple[Any, ...]]:
 
 def _lowered_to(name: str, kind: str) -> Callable[..., Value]:
     def lower(
-        program: Lowering,
-        spec: KerasTensor,
-        inputs: Any,
-        output_size: int | Sequence[int],
-        data_format: str,
+        program: Lowering, spec: KerasTensor, inputs: Any, output_size: Ints, data_format: str
     ) -> Value:
         size = _sizes(name, inputs, output_size)
 
@@ -220,9 +203,7 @@ def _lowered_to(name: str, kind: str) -> Callable[..., Value]:
     return lower
 
 
-def _pooled_to(
-    name: str, kind: str, inputs: ArrayLike, output_size: int | Sequence[int], data_format: Any
-) -> Any:
+def _pooled_to(name: str, kind: str, inputs: ArrayLike, output_size: Ints, data_format: Any) -> Any:
     shape = _sized_shape(name)(inputs, output_size, data_format)
     size = _sizes(name, inputs, output_size)
     return run_on_images(
@@ -236,9 +217,7 @@ def _pooled_to(
     untraced=_samples_first,
     shape=lambda inputs, *rest: symbolic(inputs, _sized_shape("adaptive_max_pool")(inputs, *rest)),
 )
-def adaptive_max_pool(
-    inputs: ArrayLike, output_size: int | Sequence[int], data_format: str | None = None
-) -> Any:
+def adaptive_max_pool(inputs: ArrayLike, output_size: Ints, data_format: str | None = None) -> Any:
     """Adaptive max pooling: windows divide the image into a given number of places.
 
     Args:
@@ -258,7 +237,7 @@ def adaptive_max_pool(
     ),
 )
 def adaptive_average_pool(
-    inputs: ArrayLike, output_size: int | Sequence[int], data_format: str | None = None
+    inputs: ArrayLike, output_size: Ints, data_format: str | None = None
 ) -> Any:
     """Adaptive average pooling: windows divide the image into a given number of places.
 

@@ -5,7 +5,6 @@ A shape whose first size is `cdl.ops.shape(x)[0]` is one for each sample.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.operation import operation, tensor_operation
 from cdl.config import floatx
 from cdl.ops.arrays import (
+    Ints,
     as_dtype,
     axes_of,
     samples_apart,
@@ -41,35 +41,31 @@ def _full_of(number: float) -> Any:
 
 
 @operation(_full_of(0.0), prepare=_shaped)
-def zeros(shape: int | Sequence[int], dtype: Any = None) -> Any:
+def zeros(shape: Ints, dtype: Any = None) -> Any:
     """An array of zeros, float32 unless another dtype is given."""
     return as_dtype(np.zeros(shape_arg(shape)), dtype or floatx())
 
 
 @operation(_full_of(1.0), prepare=_shaped)
-def ones(shape: int | Sequence[int], dtype: Any = None) -> Any:
+def ones(shape: Ints, dtype: Any = None) -> Any:
     """An array of ones, float32 unless another dtype is given."""
     return as_dtype(np.ones(shape_arg(shape)), dtype or floatx())
 
 
 @operation(_full_of(0.0), prepare=_shaped)
-def empty(shape: int | Sequence[int], dtype: Any = None) -> Any:
+def empty(shape: Ints, dtype: Any = None) -> Any:
     """New array; here one of zeros."""
     return as_dtype(np.zeros(shape_arg(shape)), dtype or floatx())
 
 
 def _full(
-    program: Lowering,
-    spec: KerasTensor,
-    shape: int | Sequence[int],
-    fill_value: Any,
-    dtype: DTypeLike,
+    program: Lowering, spec: KerasTensor, shape: Ints, fill_value: Any, dtype: DTypeLike
 ) -> Any:
     return broadcast(program, spec, fill_value)
 
 
 @operation(_full, prepare=_shaped)
-def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: Any = None) -> Any:
+def full(shape: Ints, fill_value: ArrayLike, dtype: Any = None) -> Any:
     """Array filled with one number.
 
     Args:
@@ -266,12 +262,7 @@ def _geomspace(
 
 @operation(_geomspace, untraced=_count_only)
 def geomspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    dtype: Any = None,
-    axis: int = 0,
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
 ) -> Any:
     """Geometrically spaced numbers, with a constant ratio; arguments as `linspace`."""
     return as_dtype(np.geomspace(start, stop, num, endpoint, axis=axis), dtype or floatx())

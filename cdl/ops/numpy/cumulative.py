@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from cdl._ir.lowering import Lowering
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, operation, tensor_operation
-from cdl.ops.arrays import as_dtype, axes_of, count_arg, samples_apart, shape_of
+from cdl.ops.arrays import Ints, as_dtype, axes_of, count_arg, samples_apart, shape_of
 from cdl.ops.exact_integers import bound_of_sums, exact, no_bound
 from cdl.ops.indexing_lowering import cumulated
 from cdl.ops.numpy.arithmetic import add, multiply, subtract
@@ -20,14 +19,12 @@ from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
 
 
-def _apart(x: ArrayLike, axis: int | Sequence[int], dtype: DTypeLike) -> str:
+def _apart(x: ArrayLike, axis: Ints, dtype: DTypeLike) -> str:
     return samples_apart(x, axis)
 
 
 def _running(kind: str) -> Any:
-    def lower(
-        program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int], dtype: DTypeLike
-    ) -> Any:
+    def lower(program: Lowering, spec: KerasTensor, x: Any, axis: Ints, dtype: DTypeLike) -> Any:
         return cumulated(program, spec, x, axis, kind)
 
     return lower

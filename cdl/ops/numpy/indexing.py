@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -15,7 +14,7 @@ from cdl._tracing.array_call import on_arrays
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation, tensor_operation
-from cdl.ops.arrays import along_samples, samples_apart, shape_of, whole
+from cdl.ops.arrays import Ints, along_samples, samples_apart, shape_of, whole
 from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
@@ -127,7 +126,7 @@ def get_item(x: Any, key: Any) -> Any:
 # --- take ---
 
 
-def _take_apart(x: ArrayLike, indices: ArrayLike, axis: int | Sequence[int]) -> str:
+def _take_apart(x: ArrayLike, indices: ArrayLike, axis: Ints) -> str:
     if along_samples(x, axis):
         return "samples cannot be chosen by their place"
     if not isinstance(indices, _SYMBOLIC):
@@ -174,7 +173,7 @@ def take(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
     raise IndexError(f"take: indices must be below {n}, got {places[outside].flat[0]}")
 
 
-def _along_apart(x: ArrayLike, indices: ArrayLike, axis: int | Sequence[int]) -> str:
+def _along_apart(x: ArrayLike, indices: ArrayLike, axis: Ints) -> str:
     return samples_apart(x, axis)
 
 
@@ -259,7 +258,7 @@ def unique(
 
 
 @operation(on_arrays(of_integers=True))
-def unravel_index(indices: ArrayLike, shape: int | Sequence[int]) -> Any:
+def unravel_index(indices: ArrayLike, shape: Ints) -> Any:
     """Flat indices converted to indices along each axis of that shape."""
     places = np.unravel_index(np.asarray(indices), shape)
     return tuple(np.asarray(each, np.int32) for each in places)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.data import brief
 from cdl.ops.arrays import (
+    Ints,
     along_samples,
     axes_of,
     axis_arg,
@@ -31,7 +31,7 @@ from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape, swapaxes
 
 
-def _checked_axis(name: str, axis: int | Sequence[int]) -> int:
+def _checked_axis(name: str, axis: Ints) -> int:
     """Axis of a function of several arrays, which are one argument."""
     if isinstance(axis, (int, np.integer)):
         return int(axis)
@@ -40,7 +40,7 @@ def _checked_axis(name: str, axis: int | Sequence[int]) -> int:
     )
 
 
-def _apart(xs: Any, axis: int | Sequence[int]) -> str:
+def _apart(xs: Any, axis: Ints) -> str:
     axis = _checked_axis("concatenate", axis)
     return next(filter(None, (samples_apart(x, axis) for x in xs)), "")
 
@@ -191,7 +191,7 @@ def _tile_apart(x: Any, repeats: Any) -> str:
     return "" if counts[len(counts) - ndim + x.batch_axis] == 1 else samples_apart(x, None)
 
 
-def _tile(program: Lowering, spec: KerasTensor, x: ArrayLike, repeats: int | Sequence[int]) -> Any:
+def _tile(program: Lowering, spec: KerasTensor, x: ArrayLike, repeats: Ints) -> Any:
     value, counts = value_of(program, x), list(shape_arg(repeats))
     counts = [1] * (len(spec.shape) - len(counts)) + counts
     if spec.rows_per_sample == 1 or (spec.rows_per_sample and value.shared):
@@ -207,7 +207,7 @@ def _tile(program: Lowering, spec: KerasTensor, x: ArrayLike, repeats: int | Seq
 @tensor_operation(
     _tile, untraced=_tile_apart, prepare=lambda x, repeats: (x, sizes_for(None, repeats))
 )
-def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Any:
+def tile(x: ArrayLike, repeats: Ints) -> Any:
     """Repeat x as a whole along each axis.
 
     Args:
@@ -227,9 +227,7 @@ def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
     return samples_apart(x, axis) if axis is None or x.rows_per_sample > 1 or x.batch_axis else ""
 
 
-def _repeat(
-    program: Lowering, spec: KerasTensor, x: Any, repeats: int | Sequence[int], axis: Any
-) -> Any:
+def _repeat(program: Lowering, spec: KerasTensor, x: Any, repeats: Ints, axis: Any) -> Any:
     if isinstance(repeats, SymbolicBatch):  # which a shared value is as it is
         return reshaped(program, value_of(program, x), spec.sample_shape)
     if np.size(repeats) > 1:
@@ -243,7 +241,7 @@ def _repeat(
 
 
 @tensor_operation(_repeat, untraced=_repeat_apart)
-def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: Any = None) -> Any:
+def repeat(x: ArrayLike, repeats: Ints, axis: Any = None) -> Any:
     """Repeat each element of x along an axis.
 
     Args:
@@ -258,7 +256,7 @@ def _flip_apart(x: ArrayLike, axis: Any = None) -> str:
     return samples_apart(x, axis)
 
 
-def _flip(program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
+def _flip(program: Lowering, spec: KerasTensor, x: Any, axis: Ints) -> Any:
     value = x.value
     several = axis_arg(axis)
     for each in several if isinstance(several, tuple) else (several,):
@@ -267,7 +265,7 @@ def _flip(program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int
 
 
 @tensor_operation(_flip, untraced=_flip_apart)
-def flip(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
+def flip(x: ArrayLike, axis: Ints | None = None) -> Any:
     """Reverse x along an axis, several, or all (None)."""
     return np.flip(x, axis_arg(axis))
 
@@ -284,13 +282,7 @@ def flipud(x: ArrayLike) -> Any:
     return flip(x, 0)
 
 
-def _roll(
-    program: Lowering,
-    spec: KerasTensor,
-    x: Any,
-    shift: int | Sequence[int],
-    axis: int | Sequence[int] | None,
-) -> Any:
+def _roll(program: Lowering, spec: KerasTensor, x: Any, shift: Ints, axis: Ints | None) -> Any:
     value = x.value
     if axis is None:
         x, axis = ravel(x), 0
@@ -306,7 +298,7 @@ def _roll(
 
 
 @tensor_operation(_roll, untraced=lambda x, shift, axis: samples_apart(x, axis))
-def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
+def roll(x: ArrayLike, shift: Ints, axis: Ints | None = None) -> Any:
     """Roll x along an axis: elements beyond the end reappear at the start.
 
     Args:

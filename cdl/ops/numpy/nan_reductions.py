@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod as prod_of
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import tensor_operation
-from cdl.ops.arrays import axes_of, axis_arg, real, samples_apart, shape_of
+from cdl.ops.arrays import Ints, axes_of, axis_arg, real, samples_apart, shape_of
 from cdl.ops.numpy.arithmetic import add, divide, maximum, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import isnan, logical_not, where
 from cdl.ops.numpy.indexing import take, take_along_axis
@@ -31,45 +30,45 @@ _INFINITY = float("inf")
 
 
 @tensor_operation()
-def nansum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def nansum(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Sum of the numbers that are not NaN."""
     return total(where(isnan(x), 0, x), axis, keepdims)
 
 
 @tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
-def nanprod(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def nanprod(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Product of the numbers that are not NaN."""
     return prod(where(isnan(x), 1, x), axis, keepdims)
 
 
 @tensor_operation()
-def nanmean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def nanmean(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Mean of the numbers that are not NaN; NaN if there is none."""
     count = total(logical_not(isnan(x)), axis, keepdims)
     return divide(nansum(x, axis, keepdims), count)
 
 
 @tensor_operation()
-def nanvar(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def nanvar(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Variance of the numbers that are not NaN; NaN if there is none."""
     return nanmean(square(subtract(x, nanmean(x, axis, True))), axis, keepdims)
 
 
 @tensor_operation()
-def nanstd(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def nanstd(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Standard deviation, the square root of `nanvar`."""
     return sqrt(nanvar(x, axis, keepdims))
 
 
 @tensor_operation()
-def nanmax(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def nanmax(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Maximum of the numbers that are not NaN; NaN if there is none."""
     found = largest(where(isnan(x), -_INFINITY, multiply(x, 1.0)), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
 
 
 @tensor_operation()
-def nanmin(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def nanmin(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Minimum of the numbers that are not NaN; NaN if there is none."""
     found = smallest(where(isnan(x), _INFINITY, multiply(x, 1.0)), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
@@ -119,11 +118,7 @@ def _nanquantiles(x: Any, q: Any, axis: Any, method: str, keepdims: bool) -> Any
     untraced=lambda x, q, axis, *_: samples_apart(x, axis),
 )
 def nanquantile(
-    x: ArrayLike,
-    q: Any,
-    axis: int | Sequence[int] | None = None,
-    method: Any = "linear",
-    keepdims: Any = False,
+    x: ArrayLike, q: Any, axis: Ints | None = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """Quantile as `quantile`, of the numbers that are not NaN."""
     check_method("nanquantile", method)
@@ -135,11 +130,7 @@ def nanquantile(
     untraced=lambda x, q, axis, *_: samples_apart(x, axis),
 )
 def nanpercentile(
-    x: ArrayLike,
-    q: Any,
-    axis: int | Sequence[int] | None = None,
-    method: Any = "linear",
-    keepdims: Any = False,
+    x: ArrayLike, q: Any, axis: Ints | None = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """Percentile as `percentile`, of the numbers that are not NaN."""
     check_method("nanpercentile", method)
@@ -150,6 +141,6 @@ def nanpercentile(
     lambda program, spec, x, axis, keepdims: _nanquantile(x, 0.5, axis, "linear", keepdims),
     untraced=lambda x, axis, keepdims: samples_apart(x, axis),
 )
-def nanmedian(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def nanmedian(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Median as `median`, of the numbers that are not NaN."""
     return np.nanmedian(real(x), axis_arg(axis), keepdims=keepdims)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -13,7 +12,7 @@ from cdl._ir import emit
 from cdl._ir.emit import reshape as reshaped
 from cdl._ir.lowering import Lowering
 from cdl._tracing.operation import pair_operation
-from cdl.ops.arrays import along_samples, axes_of, count_arg, shape_of
+from cdl.ops.arrays import Ints, along_samples, axes_of, count_arg, shape_of
 from cdl.ops.exact_integers import bound_of_product, exact
 from cdl.ops.indexing_lowering import product
 from cdl.ops.numpy.arithmetic import multiply, subtract
@@ -103,7 +102,7 @@ def outer(x1: ArrayLike, x2: ArrayLike) -> Any:
     return multiply(reshape(x1, (-1, 1)), reshape(x2, (1, -1)))
 
 
-def _summed(axes: int | Sequence[int], n: int, m: int) -> tuple[list[int], list[int]]:
+def _summed(axes: Ints, n: int, m: int) -> tuple[list[int], list[int]]:
     if isinstance(axes, (int, np.integer)):
         count = count_arg("tensordot", "axes", axes, most=min(n, m))
         return list(range(n - count, n)), list(range(count))
@@ -111,7 +110,7 @@ def _summed(axes: int | Sequence[int], n: int, m: int) -> tuple[list[int], list[
     return [axes_of(a, n)[0] for a in first], [axes_of(a, m)[0] for a in second]
 
 
-def _tensordot_apart(x1: ArrayLike, x2: ArrayLike, axes: int | Sequence[int]) -> str:
+def _tensordot_apart(x1: ArrayLike, x2: ArrayLike, axes: Ints) -> str:
     first, second = _summed(axes, len(shape_of(x1)), len(shape_of(x2)))
     if any(
         along_samples(x1, a) != along_samples(x2, b) for a, b in zip(first, second, strict=False)

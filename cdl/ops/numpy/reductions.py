@@ -6,7 +6,6 @@ axis of the samples a sum, a mean, a largest or a smallest is one of the whole b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from cdl._ir.elementwise import apply, argument
 from cdl._ir.lowering import Lowering
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, tensor_operation
-from cdl.ops.arrays import axis_arg, real, samples_apart, shape_of
+from cdl.ops.arrays import Ints, axis_arg, real, samples_apart, shape_of
 from cdl.ops.exact_integers import bound_of_sum, exact, no_bound
 from cdl.ops.lowering import reduction
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
@@ -31,7 +30,7 @@ def _counted(x: ArrayLike) -> Any:
 
 
 @tensor_operation(exact("sum", reduction("sum"), bound_of_sum, cancels=True))
-def sum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def sum(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Sum of x over axes.
 
     Args:
@@ -43,7 +42,7 @@ def sum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = 
 
 
 @tensor_operation(reduction("mean"))
-def mean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def mean(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Mean of x over axes.
 
     Args:
@@ -63,12 +62,7 @@ def _initial(reduce: Any, choose: Any) -> Any:
     """Lowering of max or min that starts with a number."""
 
     def lower(
-        program: Lowering,
-        spec: KerasTensor,
-        x: Any,
-        axis: int | Sequence[int],
-        keepdims: bool,
-        initial: Any,
+        program: Lowering, spec: KerasTensor, x: Any, axis: Ints, keepdims: bool, initial: Any
     ) -> Any:
         value = reduce(program, spec, x, axis, keepdims)
         if initial is None:
@@ -79,12 +73,7 @@ def _initial(reduce: Any, choose: Any) -> Any:
 
 
 @tensor_operation(_initial(reduction("max"), "maximum"))
-def max(
-    x: ArrayLike,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-) -> Any:
+def max(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False, initial: Any = None) -> Any:
     """Maximum of x over axes; equal ones share the gradient.
 
     Args:
@@ -98,12 +87,7 @@ def max(
 
 
 @tensor_operation(_initial(reduction("min"), "minimum"))
-def min(
-    x: ArrayLike,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-) -> Any:
+def min(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False, initial: Any = None) -> Any:
     """Minimum of x over axes; equal ones share the gradient.
 
     Args:
@@ -117,30 +101,25 @@ def min(
 
 
 @tensor_operation(reduction("max"))
-def amax(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def amax(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Maximum of x over axes, as `max`."""
     return np.max(x, axis_arg(axis), keepdims=keepdims)
 
 
 @tensor_operation(reduction("min"))
-def amin(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def amin(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Minimum of x over axes, as `min`."""
     return np.min(x, axis_arg(axis), keepdims=keepdims)
 
 
 @tensor_operation()
-def ptp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def ptp(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Range (maximum less minimum), over axes as in `sum`."""
     return subtract(amax(x, axis, keepdims), amin(x, axis, keepdims))
 
 
 def _prod(
-    program: Lowering,
-    spec: KerasTensor,
-    x: ArrayLike,
-    axis: int | Sequence[int],
-    keepdims: bool,
-    dtype: DTypeLike,
+    program: Lowering, spec: KerasTensor, x: ArrayLike, axis: Ints, keepdims: bool, dtype: DTypeLike
 ) -> Any:
     return reduction("prod")(program, spec, x, axis, keepdims)
 
@@ -148,12 +127,7 @@ def _prod(
 @tensor_operation(
     exact("prod", _prod, no_bound), untraced=lambda x, axis, *_: samples_apart(x, axis)
 )
-def prod(
-    x: ArrayLike,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    dtype: Any = None,
-) -> Any:
+def prod(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """Product of x over axes, but not that of the samples.
 
     Args:
@@ -167,31 +141,31 @@ def prod(
 
 
 @tensor_operation()
-def var(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def var(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Variance, the mean of (x - mean(x))^2, over axes as in `sum`."""
     return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)
 
 
 @tensor_operation()
-def std(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def std(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Standard deviation, the square root of `var`."""
     return sqrt(var(x, axis, keepdims))
 
 
 @tensor_operation(reduction("max", of_truths=True))
-def any(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def any(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Whether any element is true, over axes as in `sum`."""
     return np.any(x, axis_arg(axis), keepdims=keepdims)
 
 
 @tensor_operation(reduction("min", of_truths=True))
-def all(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def all(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Whether all elements are true, over axes as in `sum`."""
     return np.all(x, axis_arg(axis), keepdims=keepdims)
 
 
 @tensor_operation()
-def count_nonzero(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
+def count_nonzero(x: ArrayLike, axis: Ints | None = None) -> Any:
     """Number of nonzero elements, over axes as in `sum`."""
     return sum(not_equal(x, 0), axis)
 

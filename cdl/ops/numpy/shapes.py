@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from cdl._common.validation import expected
 from cdl._ir.lowering import Lowering
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.operation import is_symbolic, tensor_operation
-from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
+from cdl.ops.arrays import Ints, axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of
 
 
@@ -58,7 +57,7 @@ def _checked_sizes(newshape: Any) -> Any:
     prepare=lambda x, newshape: (x, sizes_for(x, _checked_sizes(newshape))),
     untraced=_keeps_order,
 )
-def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Any:
+def reshape(x: ArrayLike, newshape: Ints) -> Any:
     """Reshape x, with its numbers in order.
 
     Args:
@@ -79,7 +78,7 @@ def ravel(x: ArrayLike) -> Any:
 
 
 @tensor_operation(as_shape)
-def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Any:
+def expand_dims(x: ArrayLike, axis: Ints) -> Any:
     """Insert axes of size 1 into x.
 
     Args:
@@ -90,7 +89,7 @@ def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Any:
 
 
 @tensor_operation(as_shape)
-def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
+def squeeze(x: ArrayLike, axis: Ints | None = None) -> Any:
     """Remove axes of size 1 from x.
 
     Args:
@@ -109,7 +108,7 @@ def _transpose(program: Lowering, spec: KerasTensor, x: Any, axes: Any) -> Any:
 
 
 @tensor_operation(_transpose)
-def transpose(x: ArrayLike, axes: int | Sequence[int] | None = None) -> Any:
+def transpose(x: ArrayLike, axes: Ints | None = None) -> Any:
     """Permute the axes of x.
 
     Args:
@@ -149,14 +148,12 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     return np.moveaxis(np.asarray(x), source, destination)
 
 
-def _broadcast_to(
-    program: Lowering, spec: KerasTensor, x: ArrayLike, shape: int | Sequence[int]
-) -> Any:
+def _broadcast_to(program: Lowering, spec: KerasTensor, x: ArrayLike, shape: Ints) -> Any:
     return broadcast(program, spec, x)
 
 
 @tensor_operation(_broadcast_to, prepare=lambda x, shape: (x, sizes_for(x, shape)))
-def broadcast_to(x: ArrayLike, shape: int | Sequence[int]) -> Any:
+def broadcast_to(x: ArrayLike, shape: Ints) -> Any:
     """Broadcast x to a shape: repeated along axes of size 1, and along new ones in front.
 
     Args:

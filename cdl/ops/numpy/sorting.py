@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,16 @@ from cdl._ir.lowering import Lowering
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, operation, tensor_operation
-from cdl.ops.arrays import samples_apart
+from cdl.ops.arrays import Ints, samples_apart
 from cdl.ops.indexing_lowering import argued, sorted_along
 
 
-def _apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
+def _apart(x: ArrayLike, axis: Ints, *_: Any) -> str:
     return samples_apart(x, axis)
 
 
 def _arg(smallest: bool) -> Any:
-    def lower(
-        program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int], keepdims: bool
-    ) -> Any:
+    def lower(program: Lowering, spec: KerasTensor, x: Any, axis: Ints, keepdims: bool) -> Any:
         return argued(program, spec, x, axis, smallest)
 
     return lower
@@ -53,11 +50,11 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any
     return np.argmin(x, axis, keepdims=keepdims)
 
 
-def _sort(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: int | Sequence[int]) -> Any:
+def _sort(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: Ints) -> Any:
     return sorted_along(program, x, axis)[0]
 
 
-def _argsort(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: int | Sequence[int]) -> Any:
+def _argsort(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: Ints) -> Any:
     return sorted_along(program, x, axis)[1]
 
 

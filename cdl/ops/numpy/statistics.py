@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation, pair_operation, tensor_operation
-from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of, whole
+from cdl.ops.arrays import Ints, as_dtype, axes_of, axis_arg, real, samples_apart, shape_of, whole
 from cdl.ops.numpy.arithmetic import (
     absolute,
     add,
@@ -47,11 +46,11 @@ def check_method(owner: str, method: Any) -> None:
         raise ValueError(f"{owner}: method must be one of {_METHODS}, got {method!r}")
 
 
-def _line_apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
+def _line_apart(x: ArrayLike, axis: Ints, *_: Any) -> str:
     return samples_apart(x, axis)
 
 
-def _quantile_apart(x: ArrayLike, q: Any, axis: int | Sequence[int], *_: Any) -> str:
+def _quantile_apart(x: ArrayLike, q: Any, axis: Ints, *_: Any) -> str:
     return samples_apart(q, None) or samples_apart(x, axis)
 
 
@@ -106,16 +105,9 @@ def _quantile(x: ArrayLike, q: Any, axis: Any, method: str, keepdims: bool) -> A
     return expand_dims(y, axes) if keepdims else y
 
 
-@tensor_operation(
-    lambda program, spec, *args: _quantiles(*args),
-    untraced=_quantile_apart,
-)
+@tensor_operation(lambda program, spec, *args: _quantiles(*args), untraced=_quantile_apart)
 def quantile(
-    x: ArrayLike,
-    q: Any,
-    axis: int | Sequence[int] | None = None,
-    method: Any = "linear",
-    keepdims: Any = False,
+    x: ArrayLike, q: Any, axis: Ints | None = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """Quantile q of the numbers over some axes, from 0 to 1.
 
@@ -144,11 +136,7 @@ def quantile(
 
 @tensor_operation(untraced=_quantile_apart)
 def percentile(
-    x: ArrayLike,
-    q: Any,
-    axis: int | Sequence[int] | None = None,
-    method: Any = "linear",
-    keepdims: Any = False,
+    x: ArrayLike, q: Any, axis: Ints | None = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """Percentile: `quantile` with q from 0 to 100."""
     if isinstance(q, LoweredTensor):
@@ -157,7 +145,7 @@ def percentile(
 
 
 @tensor_operation(untraced=_line_apart)
-def median(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def median(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Median over some axes: the middle number, or the mean of the two.
 
     Args:
