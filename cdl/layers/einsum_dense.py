@@ -46,6 +46,7 @@ class EinsumDense(KernelLayer):
     """
 
     _quantizes = True
+    _not_in_config = ("output_shape",)
 
     kernel = weight_property("kernel", "Kernel; with LoRA the sum with A B, a new array.")
     activation = Activated()

@@ -17,7 +17,7 @@ from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import is_users, of_any_names, overrides
 from cdl._common.validation import expected, flag, not_recognized
-from cdl._configs.arguments import own_names, parameters
+from cdl._configs.arguments import own_arguments, parameters
 from cdl._configs.identifiers import Registry
 from cdl._ir.lowering import Lowering
 from cdl._tracing import graph
@@ -444,13 +444,17 @@ class Layer(Weighted, Building, Hinting):
         return found
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, for `from_config`."""
+        """Constructor arguments as a dict, for `from_config`.
+
+        Raises:
+            AttributeError: the attribute of an argument was deleted.
+        """
         dtype = dtype_policies.serialize(self.dtype_policy)
         config = {"name": self.name, "trainable": self._trainable, "dtype": dtype}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        own = [name for name in own_names(type(self), Layer) if hasattr(self, name)]
-        config |= {name: rules.serialized(name, getattr(self, name)) for name in own}
+        own = own_arguments(self, Layer)
+        config |= {name: rules.serialized(name, value) for name, value in own.items()}
         return {**config, **self._given_config(config), "dtype": dtype}
 
     def _given_config(self, config: dict[str, Any]) -> dict[str, Any]:

@@ -147,3 +147,25 @@ def test_config_of_what_cannot_be_written_is_refused(value):
 def test_config_of_arguments_without_names_is_refused():
     with pytest.raises(NotImplementedError, match="'rest' is given by its place alone"):
         Adding(1, 2).get_config()
+
+
+class Dropping(layers.SpatialDropout1D):
+    """Spatial dropout with arguments of its own."""
+
+    def __init__(self, rate, noise_shape=None, **kwargs):
+        super().__init__(rate, **kwargs)
+        self.noise_shape = noise_shape
+
+
+def test_a_custom_spatial_dropout_keeps_its_arguments():
+    again = Dropping.from_config(Dropping(0.5, (None, 1, 3)).get_config())
+    assert again.noise_shape == (None, 1, 3) and again.rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"), [(layers.MaxPooling1D(), "pool_size"), (layers.Dropout(0.5), "rate")]
+)
+def test_an_argument_whose_attribute_is_gone_is_an_error_that_names_it(layer, name):
+    delattr(layer, name)
+    with pytest.raises(AttributeError, match=name):
+        layer.get_config()

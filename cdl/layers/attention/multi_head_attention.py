@@ -64,6 +64,7 @@ class MultiHeadAttention(ProjectedAttention):
         "_output_dense",
     )  # fmt: skip
     _passes_scores = True
+    _not_in_config = ("output_shape", "sliding_window", "use_gate")
     _file_parts = ("query_dense", "key_dense", "value_dense", "output_dense", "_gate_dense")
 
     def __init__(

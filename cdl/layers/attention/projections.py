@@ -49,7 +49,10 @@ class ProjectedAttention(Layer):
     """
 
     _inner: tuple[str, ...] = ("holds",)
-    _not_in_config = ("penalty",)
+    _not_in_config = (
+        "penalty", "flash_attention", "kernel_initializer", "bias_initializer",
+        "kernel_regularizer", "bias_regularizer", "kernel_constraint", "bias_constraint",
+    )  # fmt: skip
     holds: tuple[str, ...]  # attributes with layers, in the order of their weights
     dropout: Any  # rate of dropout of the weights
     _window: int | None  # a key must be less than so many places away

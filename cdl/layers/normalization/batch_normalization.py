@@ -63,6 +63,7 @@ class BatchNormalization(Scaled):
     """
 
     takes_mask = True
+    _not_in_config = ("synchronized",)
     moving_mean: Variable
     moving_variance: Variable
     moving_stddev: Variable

@@ -52,6 +52,7 @@ class IndexLookup(VocabularyLayer):
     """
 
     vocabulary_dtype = "string"
+    _not_in_config = ("vocabulary",)
     _inner: tuple[str, ...] = (
         "encoded", "encoded_rows", "indices", "indices_by_row", "known", "learn_rows",
     )  # fmt: skip

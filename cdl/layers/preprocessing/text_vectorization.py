@@ -67,6 +67,10 @@ class TextVectorization(VocabularyLayer):
     """
 
     _file_parts = ("_lookup_layer",)  # which Keras keeps in files too
+    _not_in_config = (
+        "max_tokens", "standardize", "split", "ngrams", "output_sequence_length",
+        "pad_to_max_tokens", "vocabulary", "idf_weights", "sparse", "ragged", "encoding",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -44,6 +44,7 @@ class Bidirectional(Layer):
     """
 
     _masks_by_first = True
+    _not_in_config = ("layer",)
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class LayerOfCell(RNN):
     """
 
     _of_cell: tuple[str, ...] = ("seed",)  # arguments; names of attributes come by themselves
-    _not_in_config = ("cell", "arguments", "use_cudnn")
+    _not_in_config = ("cell", "arguments", "use_cudnn", "seed")
     _has_cudnn = False  # whether there is an argument `use_cudnn`
 
     activation = FromCell()

@@ -195,7 +195,7 @@ class _SpatialDropout(Dropout):
         config = {"rate": self.rate, "seed": self.seed, "name": self.name, "dtype": self.dtype}
         if self.ndim > 3:
             config["data_format"] = self.data_format
-        return config
+        return {**config, **self._given_config(config)}
 
 
 @registry.add()
