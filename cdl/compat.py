@@ -135,7 +135,7 @@ def predict_proba(model: Any, x: Any, batch_size: int | None = None, verbose: in
     return model.predict(x, batch_size=batch_size, verbose=verbose)
 
 
-def fit_generator(  # noqa: D417 - `model` is the method's self
+def fit_generator(
     model: Any,
     generator: Any,
     steps_per_epoch: int | None = None,
@@ -224,7 +224,7 @@ def predict_generator(
         return model.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
 
 
-def compiled_loss(  # noqa: D417 - `model` is the method's self
+def compiled_loss(
     model: Any,
     y: Any,
     y_pred: Any,

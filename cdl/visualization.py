@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl._common.optional_imports import needed
 from cdl._common.public_names import publish
+from cdl._common.shared_arguments import described_by
 from cdl.config import standardize_data_format
 from cdl.utils.bounding_boxes import convert_format
 
@@ -318,6 +319,7 @@ def plot_bounding_box_gallery(
     plot_image_gallery(images, **given)
 
 
+@described_by(draw_segmentation_masks, plot_bounding_box_gallery)
 def plot_segmentation_mask_gallery(
     images: Any,
     num_classes: int | None,
@@ -334,16 +336,8 @@ def plot_segmentation_mask_gallery(
     """Show a gallery of images with true and predicted segmentation masks.
 
     Args:
-        images: (n, height, width, channels).
-        num_classes: see `draw_segmentation_masks`.
-        value_range: what becomes black and what white.
         y_true: masks, or None.
         y_pred: predicted masks, or None.
-        color_mapping: see `draw_segmentation_masks`.
-        blend: see there.
-        alpha: see there.
-        ignore_index: see there.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
         kwargs: for `plot_image_gallery`.
 
     Raises:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from inspect import cleandoc, signature
 from types import FunctionType
 from typing import Any, TypeVar
 
 from cdl._common.errors import hinted
 
 Class = TypeVar("Class", bound=type)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _SENTENCE = re.compile(r"^The further arguments are those of ((?:.|\n)+?)\.(?:\n\n|\Z)", re.M)
 _SECTION = re.compile(r"^Args:\n((?:    .*(?:\n|\Z))+)", re.M)
@@ -71,17 +73,39 @@ def share_arguments(thing: Any) -> Any:
     return thing
 
 
+def described_by(*others: Any) -> Callable[[Function], Function]:
+    """Decorator that adds arguments which a function shares with others to its docstring.
+
+    Args:
+        others: functions and classes that describe them; the last one counts.
+    """
+
+    def describe(function: Function) -> Function:
+        if function.__doc__:  # there is none with python -OO
+            code = function.__code__  # type: ignore[attr-defined]
+            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            told = {name: line for each in others for name, line in _described(each).items()}
+            function.__doc__ = _with_arguments(cleandoc(function.__doc__), names, told)
+        return function
+
+    return describe
+
+
 @functools.cache
 def _completed(cls: type, docstring: str) -> str:
-    from inspect import cleandoc, signature
-
-    text = cleandoc(docstring)
-    own, told = _arguments(text), _described(cls)
+    text, told = cleandoc(docstring), _described(cls)
     if sentence := _SENTENCE.search(text):
         text = text.replace(sentence[0], "").rstrip()
         for name in re.findall(r"`(\w+)`", sentence[1]):
             told = {**_described(getattr(sys.modules[cls.__module__], name)), **told}
-    names = [name for name in signature(cls).parameters if name in told]
+    return _with_arguments(text, signature(cls).parameters, told)
+
+
+def _with_arguments(text: str, parameters: Iterable[str], told: dict[str, str]) -> str:
+    """Docstring with all parameters that it or `told` describes, in their order."""
+    own = _arguments(text)
+    told = {**told, **own}
+    names = [name for name in parameters if name in told]
     if not set(names) - set(own):
         return text
     section = "Args:\n" + "\n".join(dict.fromkeys(told[name] for name in (*names, *own))) + "\n"
@@ -93,8 +117,6 @@ def _completed(cls: type, docstring: str) -> str:
 
 def _described(thing: Any) -> dict[str, str]:
     """Lines that describe arguments of a function, or of a class and its bases, by name."""
-    from inspect import cleandoc
-
     if isinstance(thing, type):
         bases = [base for base in reversed(thing.__mro__) if base.__module__.startswith("cdl.")]
         texts = [vars(base)["__doc__"] for base in bases]

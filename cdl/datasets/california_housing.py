@@ -3,12 +3,15 @@
 from typing import Any
 
 from cdl._common.public_names import publish
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import one_of
+from cdl.datasets import boston_housing
 from cdl.datasets.reading import arrays, cached, check_split, shuffled_split
 
 __all__ = ["load_data"]
 
 
+@described_by(boston_housing.load_data)
 def load_data(
     version: str = "large",
     path: str = "california_housing.npz",
@@ -19,9 +22,6 @@ def load_data(
 
     Args:
         version: "large" for all, "small" for the first 600.
-        path: of the file, or its name in Keras's cache.
-        test_split: part of the rows that is held out.
-        seed: of their order.
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)``.

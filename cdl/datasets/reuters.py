@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from cdl._common.public_names import publish
-from cdl.datasets import reading
+from cdl._common.shared_arguments import described_by
+from cdl.datasets import imdb, reading
 from cdl.datasets.reading import cached
 
 __all__ = ["get_label_names", "get_word_index", "load_data"]
@@ -18,6 +19,7 @@ _TOPICS = """
 """
 
 
+@described_by(imdb.load_data)
 def load_data(
     path: str = "reuters.npz",
     num_words: int | None = None,
@@ -32,16 +34,7 @@ def load_data(
     """Load Reuters: newswires as lists of word indices, frequent words first.
 
     Args:
-        path: of the file, or its name in Keras's cache.
-        num_words: words of this number or a higher one count as unknown; None for the largest one
-            in the texts, which counts as unknown itself, as in Keras.
-        skip_top: so do words below this one.
-        maxlen: texts of as many words or more are left out.
         test_split: part of the texts that is held out.
-        seed: of the order of the texts.
-        start_char: the number with which each text begins; None for none.
-        oov_char: the number of unknown words; None leaves them out.
-        index_from: what is added to the number of each word.
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)``: arrays of lists, and of the numbers of topics.
@@ -61,11 +54,9 @@ def load_data(
     return (train, np.array(labels[:point])), (test, np.array(labels[point:]))
 
 
+@described_by(imdb.get_word_index)
 def get_word_index(path: str = "reuters_word_index.json") -> Any:
     """Load the index of each word, before `index_from` is added.
-
-    Args:
-        path: of the file, or its name in Keras's cache.
 
     Raises:
         FileNotFoundError: the file is not there.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cdl._common.dtypes import standardize_dtype
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import expected, not_yet
 from cdl._tracing.graph import KerasTensor, Node
 from cdl.layers.arguments import Lowering, Shape, Value
@@ -104,6 +105,7 @@ class InputLayer(Layer):
         }
 
 
+@described_by(InputLayer)
 def Input(  # noqa: N802 - Keras's name for a function
     shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
@@ -119,14 +121,8 @@ def Input(  # noqa: N802 - Keras's name for a function
 
     Args:
         shape: of one sample, such as `(4,)`.
-        batch_size: the size of the batch axis, None for any.
-        dtype: see `InputLayer`.
-        sparse: not supported.
-        ragged: not supported.
-        batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
         name: unique in a model; None makes one.
         tensor: a symbolic tensor that the input is to stand for.
-        optional: whether None may be handed in instead; layers that are called on it then see None.
 
     Raises:
         ValueError: no shape, or an invalid one.

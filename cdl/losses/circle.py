@@ -153,8 +153,6 @@ def circle(
         ref_labels: class numbers of the references; None for `y_true`.
         ref_embeddings: the references, (k, width); None for `y_pred`.
         remove_diagonal: whether sample i is no pair with reference i.
-        gamma: see `Circle`.
-        margin: see `Circle`.
 
     Returns:
         An array of n losses.

@@ -68,15 +68,7 @@ def binary_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """Binary crossentropy, ``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        from_logits: whether predictions are raw scores.
-        label_smoothing: from 0 to 1, see the class.
-        axis: the axis of the formula; the last one.
-    """
+    """Binary crossentropy, ``-mean(y log p + (1 - y) log(1 - p))`` over the last axis."""
     return BinaryCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
 
 
@@ -103,15 +95,7 @@ def categorical_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """Crossentropy with one-hot targets or distributions, ``-sum(y log p)`` over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        from_logits: whether predictions are raw scores.
-        label_smoothing: from 0 to 1, see the class.
-        axis: the axis of the formula; the last one.
-    """
+    """Crossentropy with one-hot targets or distributions, ``-sum(y log p)`` over the last axis."""
     return CategoricalCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
 
 
@@ -184,10 +168,6 @@ def sparse_categorical_crossentropy(
 
     Args:
         y_true: class numbers, of the predictions' shape without the last axis.
-        y_pred: predictions.
-        from_logits: whether predictions are raw scores.
-        ignore_class: a class number whose loss is 0, or None.
-        axis: the axis of the formula; the last one.
     """
     loss = SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
     return loss.call(y_true, y_pred)

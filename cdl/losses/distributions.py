@@ -55,13 +55,7 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
 def categorical_generalized_cross_entropy(
     y_true: ArrayLike, y_pred: ArrayLike, q: float
 ) -> NDArray[np.float32]:
-    """Generalized crossentropy of integer class labels y, ``(1 - p[y]^q) / q``.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        q: see the class.
-    """
+    """Generalized crossentropy of integer class labels y, ``(1 - p[y]^q) / q``."""
     return CategoricalGeneralizedCrossEntropy(q).call(y_true, y_pred)
 
 
@@ -128,18 +122,7 @@ def binary_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """Binary focal crossentropy: times ``(1 - p_t)^gamma``, the mean over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        apply_class_balancing: whether `alpha` weighs the classes.
-        alpha: see the class.
-        gamma: see the class.
-        from_logits: whether predictions are raw scores.
-        label_smoothing: from 0 to 1, see the class.
-        axis: the axis of the formula; the last one.
-    """
+    """Binary focal crossentropy: times ``(1 - p_t)^gamma``, the mean over the last axis."""
     loss = BinaryFocalCrossentropy(
         apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis
     )
@@ -213,17 +196,7 @@ def categorical_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """Focal crossentropy, ``-sum(alpha (1 - p)^gamma y log p)`` over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        alpha: see the class.
-        gamma: see the class.
-        from_logits: whether predictions are raw scores.
-        label_smoothing: from 0 to 1, see the class.
-        axis: the axis of the formula; the last one.
-    """
+    """Focal crossentropy, ``-sum(alpha (1 - p)^gamma y log p)`` over the last axis."""
     loss = CategoricalFocalCrossentropy(alpha, gamma, from_logits, label_smoothing, axis)
     values: NDArray[np.float32] = loss.call(y_true, y_pred)
     return values

@@ -17,6 +17,7 @@ from cdl import dtype_policies
 from cdl._common import dtypes
 from cdl._common.naming import unique
 from cdl._common.overriding import of_any_names
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import expected, one_of
 from cdl._configs.arguments import Configured, own_arguments
 from cdl._configs.identifiers import Registry
@@ -197,9 +198,13 @@ def _float_dtype(owner: str, dtype: Any) -> str:
     return name
 
 
-_ARGUMENTS = """Args:
-    y_true: targets, of the predictions' shape.
-    y_pred: predictions."""
+def _of_pairs(y_true: Any, y_pred: Any) -> None:
+    """Arguments of nearly all loss functions.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
 
 
 def function_of(
@@ -207,14 +212,13 @@ def function_of(
 ) -> Callable[[Function], Function]:
     """Decorator that registers the function form of a class under its name and `names`.
 
-    With `identifies` false the names stand for nothing (Keras has such functions). A docstring
-    without arguments gets those that nearly all such functions have.
+    With `identifies` false the names stand for nothing (Keras has such functions). Arguments that
+    the docstring leaves out are described as in the class.
     """
 
     def enter(function: Function) -> Function:
         _functions[function] = cls
-        if "Args:" not in (function.__doc__ or "Args:"):  # there is none with python -OO
-            function.__doc__ = f"{function.__doc__}\n\n{_ARGUMENTS}"
+        described_by(_of_pairs, cls)(function)
         return registry.add(*names)(function) if identifies else function
 
     return enter

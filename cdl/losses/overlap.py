@@ -67,13 +67,7 @@ class Dice(_Overlap):
 
 @function_of(Dice)
 def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
-    """Dice loss, ``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        axis: the axis of the formula; the last one.
-    """
+    """Dice loss, ``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`."""
     return _value(Dice(axis=axis), y_true, y_pred)
 
 
@@ -117,15 +111,7 @@ def tversky(
     beta: float = 0.5,
     axis: int | Sequence[int] | None = None,
 ) -> Any:
-    """Tversky loss, ``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        alpha: see the class.
-        beta: see the class.
-        axis: the axis of the formula; the last one.
-    """
+    """Tversky loss, ``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`."""
     return _value(Tversky(alpha, beta, axis=axis), y_true, y_pred)
 
 

@@ -106,6 +106,5 @@ def quantile(
     Args:
         y_true: targets, without the axis of the quantiles or with 1 there.
         y_pred: predictions, whose last axis has one number for each quantile.
-        quantiles: between 0 and 1.
     """
     return Quantile(quantiles).call(np.asarray(y_true, np.float32), np.asarray(y_pred, np.float32))

@@ -132,13 +132,7 @@ class Huber(CompiledLoss):
 
 @function_of(Huber)
 def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> NDArray[np.float32]:
-    """Huber loss: the mean of ``e^2 / 2`` up to delta, of ``delta |e| - delta^2 / 2`` beyond.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        delta: where the parabola ends.
-    """
+    """Huber loss: the mean of ``e^2 / 2`` up to delta, of ``delta |e| - delta^2 / 2`` beyond."""
     return Huber(delta).call(y_true, y_pred)
 
 
@@ -171,11 +165,5 @@ class CosineSimilarity(CompiledLoss):
 
 @function_of(CosineSimilarity)
 def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> NDArray[np.float32]:
-    """Negative cosine similarity, ``-sum(a b)`` of normalized targets and predictions.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-        axis: the axis of the formula; the last one.
-    """
+    """Negative cosine similarity, ``-sum(a b)`` of normalized targets and predictions."""
     return CosineSimilarity(axis).call(y_true, y_pred)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cdl.models.model import Model
 
 
-def quantize(  # noqa: D417 - `model` is the method's self
+def quantize(
     model: Model,
     mode: Any = None,
     config: Any = None,

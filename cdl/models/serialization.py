@@ -403,7 +403,7 @@ def load_weights(
     saving.load_weights(model, filepath, skip_mismatch, by_name, objects_to_skip)
 
 
-def export(  # noqa: D417 - `model` is the method's self
+def export(
     model: Model,
     filepath: FilePath,
     format: str | None = None,
@@ -431,9 +431,7 @@ def export(  # noqa: D417 - `model` is the method's self
     export_model(model, filepath, format, verbose, input_signature, **kwargs)
 
 
-def to_json(  # noqa: D417 - `model` is the method's self
-    model: Model, **kwargs: Any
-) -> str:
+def to_json(model: Model, **kwargs: Any) -> str:
     """Config of the model and its compilation as JSON, without weights.
 
     Args:

@@ -33,17 +33,7 @@ def print_summary(
     show_trainable: bool = False,
     layer_range: Sequence[str] | None = None,
 ) -> None:
-    """Print the layers of a model, their output shapes and numbers of weights.
-
-    Args:
-        model: what has `name`, `layers` and weights.
-        line_length: width of the table, by default that of the terminal, up to 88.
-        positions: where each column ends, in parts of the line or in characters.
-        print_fn: gets the whole text in one call; None prints it.
-        expand_nested: whether to show the layers of models within the model.
-        show_trainable: whether to add a column for that.
-        layer_range: names of the first and the last layer to show.
-    """
+    """Print the layers of a model, their output shapes and numbers of weights; see `summary`."""
     import shutil
 
     wired = model._graph_of_model.branches()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import not_yet, positive_int
 from cdl.utils.directory_files import from_directory
+from cdl.utils.text_files import text_dataset_from_directory
 
 if TYPE_CHECKING:
     from cdl.utils.directory_files import DirectoryFiles
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _OWNER = "audio_dataset_from_directory"
 
 
+@described_by(text_dataset_from_directory)
 def audio_dataset_from_directory(
     directory: str | os.PathLike[str],
     labels: str | Sequence[int] | None = "inferred",
@@ -37,22 +40,11 @@ def audio_dataset_from_directory(
     """Batches of the `.wav` files of a directory, labelled by their folders.
 
     Args:
-        directory: the folder; with inferred labels it has a folder for each class.
-        labels: "inferred", a number for each file in the order of their paths, or None.
-        label_mode: "int", int32 of shape (n,); "binary", 0.0 and 1.0 of shape (n, 1);
-            "categorical", vectors with a 1; None for no labels.
-        class_names: the folders that count, in the order of their numbers; None for all, sorted.
         batch_size: sounds in a batch; None for sounds one by one.
         sampling_rate: must be None, or that of every file: sounds are not resampled.
         output_sequence_length: samples that each sound is cut or filled up to with zeros; None for
             those of the longest one of the batch.
         ragged: must be False.
-        shuffle: whether to give the files in a new order each time.
-        seed: of that order; None for one drawn now.
-        validation_split: part of the files, the last ones of the first order, to hold out.
-        subset: "training", "validation", or "both" for a list of both, with `validation_split`.
-        follow_links: whether to look into folders that are links.
-        verbose: whether to print how many files there are.
 
     Returns:
         As `text_dataset_from_directory`, with sounds of float32 from -1 to 1, (n, samples,

@@ -10,15 +10,18 @@ import numpy as np
 
 from cdl import ops
 from cdl._common.optional_imports import needed
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import one_of, positive_int
 from cdl.config import standardize_data_format
 from cdl.preprocessing.image import MODES, as_mode, load_img, smart_resize
 from cdl.utils.directory_files import DirectoryFiles, from_directory
+from cdl.utils.text_files import text_dataset_from_directory
 
 _OWNER = "image_dataset_from_directory"
 _KINDS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
 
 
+@described_by(text_dataset_from_directory)
 def image_dataset_from_directory(
     directory: str | os.PathLike[str],
     labels: str | Sequence[int] | None = "inferred",
@@ -42,26 +45,14 @@ def image_dataset_from_directory(
     """Batches of the images of a directory, in one size, labelled by their folders.
 
     Args:
-        directory: the folder; with inferred labels it has a folder for each class.
-        labels: "inferred", a number for each file in the order of their paths, or None.
-        label_mode: "int", int32 of shape (n,); "binary", 0.0 and 1.0 of shape (n, 1);
-            "categorical", vectors with a 1; None for no labels.
-        class_names: the folders that count, in the order of their numbers; None for all, sorted.
         color_mode: "rgb", "rgba" or "grayscale".
         batch_size: images in a batch; None for images one by one.
         image_size: the height and width that all get, or one int for both.
-        shuffle: whether to give the files in a new order each time.
-        seed: of that order; None for one drawn now.
-        validation_split: part of the files, the last ones of the first order, to hold out.
-        subset: "training", "validation", or "both" for a list of both, with `validation_split`.
         interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5".
-        follow_links: whether to look into folders that are links.
         crop_to_aspect_ratio: whether the largest part in the middle that has the shape of
             `image_size` is taken, so that nothing is distorted.
         pad_to_aspect_ratio: whether zeros are put around for that.
         data_format: "channels_last" or "channels_first"; None is the configured one.
-        format: "tf" or "grain"; what comes is an iterable of NumPy arrays in either case.
-        verbose: whether to print how many files there are.
 
     Returns:
         As `text_dataset_from_directory`, with images of float32 from 0 to 255, of 16 bits

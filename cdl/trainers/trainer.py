@@ -448,7 +448,7 @@ class Trainer(CompiledState):
         """Predict with the arguments that editors show for `predict`."""
 
     @shown_as(_predict)
-    def predict(  # noqa: D417 - nobody is to give `misspelt`
+    def predict(
         self,
         x: Any,
         batch_size: int | None = None,

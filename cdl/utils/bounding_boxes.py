@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cdl._common.public_names import publish
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import one_of
 from cdl.config import epsilon
 
@@ -167,6 +168,7 @@ def crop(
     return np.stack([x[0], y[0], x[1], y[1]], axis=-1).astype(boxes.dtype)
 
 
+@described_by(crop)
 def pad(
     boxes: Any,
     top: Any,
@@ -178,12 +180,9 @@ def pad(
     """Bounding boxes in the coordinates of their image padded at the top and left.
 
     Args:
-        boxes: (..., 4).
         top: how many rows.
         left: how many columns.
         height: not looked at, as in Keras.
-        width: likewise.
-        bounding_box_format: must be "xyxy".
 
     Raises:
         NotImplementedError: another format.

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import per_axis, whole
 from cdl._tracing.operation import operation
 from cdl.config import standardize_data_format
@@ -247,6 +248,7 @@ def extract_patches(
     return _patches("extract_patches", images, size, strides, dilation_rate, padding, form)
 
 
+@described_by(extract_patches)
 def extract_patches_3d(
     volumes: Any,
     size: Ints,
@@ -260,10 +262,6 @@ def extract_patches_3d(
     Args:
         volumes: of shape (n, depth, height, width, channels), or one of them.
         size: depth, height and width of a patch, an int or three.
-        strides: how far apart patches are, likewise; None for `size`.
-        dilation_rate: how far apart the numbers of a patch are, likewise.
-        padding: "valid", or "same" with zeros around.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
 
     Raises:
         TypeError: another number of sizes.

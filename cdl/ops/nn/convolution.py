@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import taps, windows
 from cdl._ir.lowering import Lowering
@@ -309,6 +310,7 @@ def _conv_transpose(
 
 
 @_convolution("conv_transpose", _conv_transpose)
+@described_by(conv)
 def conv_transpose(
     inputs: ArrayLike,
     kernel: ArrayLike,
@@ -321,13 +323,9 @@ def conv_transpose(
     """Transposed convolution, as of `layers.Conv2DTranspose` without bias and activation.
 
     Args:
-        inputs: as of `conv`.
         kernel: of shape (window..., filters, channels).
         strides: how far apart the windows of neighbouring numbers are.
-        padding: as of `conv`.
         output_padding: how much is added to each size; None for the sizes of the layer.
-        data_format: as of `conv`.
-        dilation_rate: as of `conv`.
     """
     rest = (strides, padding, output_padding, str(data_format), dilation_rate)
     return _on_arrays(inputs, kernel, _conv_transpose(inputs, kernel, *rest))
@@ -353,6 +351,7 @@ def _depthwise_conv(
 
 
 @_convolution("depthwise_conv", _depthwise_conv)
+@described_by(conv)
 def depthwise_conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
@@ -364,18 +363,14 @@ def depthwise_conv(
     """Depthwise convolution of each channel by itself, as of `layers.DepthwiseConv2D`.
 
     Args:
-        inputs: as of `conv`.
         kernel: of shape (window..., channels, multiplier).
-        strides: as of `conv`.
-        padding: as of `conv`.
-        data_format: as of `conv`.
-        dilation_rate: as of `conv`.
     """
     kind = _depthwise_conv(inputs, kernel, strides, padding, str(data_format), dilation_rate)
     return _on_arrays(inputs, kernel, kind)
 
 
 @operation()
+@described_by(conv)
 def separable_conv(
     inputs: ArrayLike,
     depthwise_kernel: Any,
@@ -388,12 +383,9 @@ def separable_conv(
     """Depthwise separable convolution: `depthwise_conv`, then `conv` with a window of one place.
 
     Args:
-        inputs: as of `conv`.
         depthwise_kernel: of shape (window..., channels, multiplier).
         pointwise_kernel: of shape (1..., channels * multiplier, filters).
         strides: as of `conv`, of the first.
-        padding: as of `conv`.
-        data_format: as of `conv`.
         dilation_rate: as of `conv`, of the first.
     """
     y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import per_axis, whole
 from cdl._tracing.operation import tensor_operation
 from cdl.config import standardize_data_format
@@ -75,6 +76,7 @@ def unfold(
 
 
 @tensor_operation()
+@described_by(unfold)
 def fold(
     x: ArrayLike,
     output_size: Any,
@@ -88,10 +90,6 @@ def fold(
     Args:
         x: of shape (n, channels * height * width of a patch, patches).
         output_size: height and width of the images, an int or two.
-        kernel_size: as of `unfold`.
-        dilation: as of `unfold`.
-        padding: as of `unfold`.
-        stride: as of `unfold`.
 
     Returns:
         An array of shape (n, channels, height, width).

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import windows
 from cdl._ir.emit import reshape
@@ -143,6 +144,7 @@ def max_pool(
     untraced=_samples_first,
     shape=lambda inputs, *rest: symbolic(inputs, _shape("average_pool")(inputs, *rest)),
 )
+@described_by(max_pool)
 def average_pool(
     inputs: ArrayLike,
     pool_size: Ints,
@@ -150,15 +152,7 @@ def average_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """Average pooling of each channel over windows, of places within the image.
-
-    Args:
-        inputs: as of `max_pool`.
-        pool_size: as of `max_pool`.
-        strides: as of `max_pool`.
-        padding: as of `max_pool`.
-        data_format: as of `max_pool`.
-    """
+    """Average pooling of each channel over windows, of places within the image."""
     return _pooled("average_pool", "mean", inputs, pool_size, strides, padding, data_format)
 
 
@@ -217,13 +211,12 @@ def _pooled_to(name: str, kind: str, inputs: ArrayLike, output_size: Ints, data_
     untraced=_samples_first,
     shape=lambda inputs, *rest: symbolic(inputs, _sized_shape("adaptive_max_pool")(inputs, *rest)),
 )
+@described_by(max_pool)
 def adaptive_max_pool(inputs: ArrayLike, output_size: Ints, data_format: str | None = None) -> Any:
     """Adaptive max pooling: windows divide the image into a given number of places.
 
     Args:
-        inputs: as of `max_pool`.
         output_size: how many windows there are along an axis, an int or one for each axis.
-        data_format: as of `max_pool`.
     """
     return _pooled_to("adaptive_max_pool", "max", inputs, output_size, data_format)
 
@@ -236,14 +229,9 @@ def adaptive_max_pool(inputs: ArrayLike, output_size: Ints, data_format: str | N
         inputs, _sized_shape("adaptive_average_pool")(inputs, *rest)
     ),
 )
+@described_by(max_pool, adaptive_max_pool)
 def adaptive_average_pool(
     inputs: ArrayLike, output_size: Ints, data_format: str | None = None
 ) -> Any:
-    """Adaptive average pooling: windows divide the image into a given number of places.
-
-    Args:
-        inputs: as of `max_pool`.
-        output_size: as of `adaptive_max_pool`.
-        data_format: as of `max_pool`.
-    """
+    """Adaptive average pooling: windows divide the image into a given number of places."""
     return _pooled_to("adaptive_average_pool", "mean", inputs, output_size, data_format)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from cdl._common.shared_arguments import described_by
 from cdl._ir.elementwise import apply, argument
 from cdl._ir.lowering import Lowering
 from cdl._tracing.keras_tensor import KerasTensor
@@ -42,14 +43,9 @@ def sum(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
 
 
 @tensor_operation(reduction("mean"))
+@described_by(sum)
 def mean(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
-    """Mean of x over axes.
-
-    Args:
-        x: numbers.
-        axis: an axis, several, or None for all.
-        keepdims: whether the axes stay, with size 1.
-    """
+    """Mean of x over axes."""
     numbers = real(x)
     if numbers.dtype.kind == "c":
         return np.mean(numbers, axis_arg(axis), keepdims=keepdims)
@@ -73,13 +69,11 @@ def _initial(reduce: Any, choose: Any) -> Any:
 
 
 @tensor_operation(_initial(reduction("max"), "maximum"))
+@described_by(sum)
 def max(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False, initial: Any = None) -> Any:
     """Maximum of x over axes; equal ones share the gradient.
 
     Args:
-        x: numbers.
-        axis: an axis, several, or None for all.
-        keepdims: whether the axes stay, with size 1.
         initial: a number that the result is at least; None for none.
     """
     start = {} if initial is None else {"initial": initial}
@@ -87,13 +81,11 @@ def max(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False, initial:
 
 
 @tensor_operation(_initial(reduction("min"), "minimum"))
+@described_by(sum)
 def min(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False, initial: Any = None) -> Any:
     """Minimum of x over axes; equal ones share the gradient.
 
     Args:
-        x: numbers.
-        axis: an axis, several, or None for all.
-        keepdims: whether the axes stay, with size 1.
         initial: a number that the result is at most; None for none.
     """
     start = {} if initial is None else {"initial": initial}
@@ -127,13 +119,11 @@ def _prod(
 @tensor_operation(
     exact("prod", _prod, no_bound), untraced=lambda x, axis, *_: samples_apart(x, axis)
 )
+@described_by(sum)
 def prod(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """Product of x over axes, but not that of the samples.
 
     Args:
-        x: numbers.
-        axis: an axis, several, or None for all.
-        keepdims: whether the axes stay, with size 1.
         dtype: of the result; None for that of x.
     """
     result = np.prod(_counted(x), axis_arg(axis), keepdims=keepdims)

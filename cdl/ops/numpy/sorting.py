@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import described_by
 from cdl._ir.lowering import Lowering
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.keras_tensor import KerasTensor
@@ -39,14 +40,9 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 @tensor_operation(_arg(True), untraced=_apart)
+@described_by(argmax)
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Index of the smallest number along an axis, the first of equal ones.
-
-    Args:
-        x: numbers.
-        axis: along which; None flattens x.
-        keepdims: whether the axis stays, with size 1.
-    """
+    """Index of the smallest number along an axis, the first of equal ones."""
     return np.argmin(x, axis, keepdims=keepdims)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import described_by
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation, pair_operation, tensor_operation
@@ -145,14 +146,9 @@ def percentile(
 
 
 @tensor_operation(untraced=_line_apart)
+@described_by(quantile)
 def median(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
-    """Median over some axes: the middle number, or the mean of the two.
-
-    Args:
-        x: numbers.
-        axis: an axis, several, or None for all.
-        keepdims: whether the axes stay, with size 1.
-    """
+    """Median over some axes: the middle number, or the mean of the two."""
     return quantile(x, 0.5, axis, "linear", keepdims)
 
 

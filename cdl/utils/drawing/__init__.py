@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cdl._common.shared_arguments import described_by
 from cdl.utils.drawing.contents import Arrow, Block, contents, layers_with_parents
 from cdl.utils.drawing.graphviz import source_of
 
@@ -163,6 +164,7 @@ def model_to_dot(
     return Drawing(model.name, blocks, arrows, rankdir, splines, dpi)
 
 
+@described_by(model_to_dot)
 def plot_model(
     model: Model,
     to_file: str | os.PathLike[str] = "model.png",
@@ -180,18 +182,7 @@ def plot_model(
     """Plot the graph of a model's layers to a file, by Graphviz or else by matplotlib.
 
     Args:
-        model: a built model.
         to_file: the file; its suffix says in which format: png, svg, pdf; dot for the text.
-        show_shapes: see `model_to_dot`.
-        show_dtype: likewise.
-        show_layer_names: likewise.
-        rankdir: likewise.
-        expand_nested: likewise.
-        dpi: likewise.
-        show_layer_activations: likewise.
-        show_trainable: likewise.
-        splines: likewise.
-        kwargs: none.
 
     Returns:
         The image, in a notebook; else None.
