@@ -45,11 +45,7 @@ _SHORT |= {name.upper(): function for name, function in _SHORT.items() if len(na
 
 
 def short_names(module: str) -> Callable[[str], Any]:
-    """Create the `__getattr__` of `losses` and `metrics` for their short names in Keras 2.
-
-    Args:
-        module: the module's name.
-    """
+    """Create the `__getattr__` of `losses` and `metrics` for their short names in Keras 2."""
 
     def find(name: str) -> Any:
         if name not in _SHORT:

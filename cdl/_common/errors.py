@@ -129,11 +129,7 @@ def name_plainly(mixin: type) -> None:
 
 
 def shown_as(shown: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P, R]]:
-    """A decorator: editors, type checkers and `help` show the parameters of another function.
-
-    Args:
-        shown: that function.
-    """
+    """A decorator: editors, type checkers and `help` show the parameters of another function."""
 
     def decorate(function: Callable[..., Any]) -> Callable[P, R]:
         import inspect

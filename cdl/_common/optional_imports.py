@@ -10,7 +10,6 @@ def needed(module: str, extra: str, what: str) -> Any:
     """A module of a package that need not be there.
 
     Args:
-        module: its name.
         extra: the extra of cdl's that brings it.
         what: what needs it, for the error.
 

@@ -61,11 +61,7 @@ class _Docstring(str):
 
 
 def share_arguments(thing: Any) -> Any:
-    """Return a public name; if it is a class of cdl, its docstring shows its bases' arguments.
-
-    Args:
-        thing: a public name.
-    """
+    """Return a public name; if it is a class of cdl, its docstring shows its bases' arguments."""
     if isinstance(thing, type) and thing.__module__.startswith("cdl."):
         text = vars(thing)["__doc__"]
         if type(text) is str:
@@ -82,7 +78,7 @@ def described_by(*others: Any) -> Callable[[Function], Function]:
 
     def describe(function: Function) -> Function:
         if function.__doc__:  # there is none with python -OO
-            code = function.__code__  # type: ignore[attr-defined]
+            code = function.__code__
             names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
             told = {name: line for each in others for name, line in _described(each).items()}
             function.__doc__ = _with_arguments(cleandoc(function.__doc__), names, told)

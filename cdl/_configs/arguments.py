@@ -27,7 +27,6 @@ def own_arguments(thing: Any, base: type) -> dict[str, Any]:
     """Arguments of a constructor that the one of `base` does not have, as attributes have them.
 
     Args:
-        thing: an object.
         base: the class of its family.
 
     Raises:

@@ -34,7 +34,6 @@ def projector_config(model: Any, metadata: str | Mapping[str, str] | None) -> st
     """Config file of TensorBoard's projector for the embeddings of a model.
 
     Args:
-        model: the model.
         metadata: the file with the names of the rows, or a dict of such by the names of layers.
 
     Raises:

@@ -42,7 +42,6 @@ def fit_input(x: NDArray[Any], expected: tuple[int | None, ...], name: str) -> N
     """`x` with rows of the `expected` shape, an axis of length 1 at the end added or dropped.
 
     Args:
-        x: the array.
         expected: None for an axis that may have any size.
         name: how errors call the array.
     """

@@ -51,7 +51,6 @@ def of_classes(class_weight: Any, y: NDArray[Any], name: str) -> NDArray[np.floa
 
     Args:
         class_weight: a dict {class number: weight}.
-        y: the targets.
         name: how errors call `class_weight`, such as "fit: class_weight".
     """
     if not isinstance(class_weight, Mapping):

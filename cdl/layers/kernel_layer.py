@@ -67,7 +67,7 @@ class KernelLayer(Layer):
     _form_of_weight = MatrixForm()
     _scheme_without_lora: PlainWeight | None = None  # None: plain
     _quantizes = False  # whether a class, not its subclasses, may have integers
-    _not_in_config = ("lora_rank", "lora_alpha", "quantization_config")
+    _not_in_config: tuple[str, ...] = ("lora_rank", "lora_alpha", "quantization_config")
 
     def _hold_scheme(self, scheme: PlainWeight) -> None:
         """Store the scheme of the main weight, and its variable by Keras's name."""

@@ -86,8 +86,6 @@ class LoraWeight(PlainWeight):
         """Append the layer's product with the sum, and the bias.
 
         Args:
-            program: to which it is appended.
-            x: the input.
             linear: the product with a weight.
             bias: added to it, or None.
             by_both: appends the input times A, times B, where that is not by lines.

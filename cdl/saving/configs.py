@@ -133,7 +133,6 @@ def parsed(text: bytes | str, size: int) -> dict[str, Any]:
     """Config of an object in JSON.
 
     Args:
-        text: the JSON.
         size: bytes of the file that it came in.
 
     Raises:

@@ -34,7 +34,6 @@ def written(file: IO[bytes], suffix: str, call: str) -> Iterator[Path]:
     """Path of a file that is copied to the open one at the end; not if the body fails.
 
     Args:
-        file: it.
         suffix: of the path.
         call: how errors call it.
 

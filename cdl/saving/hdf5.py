@@ -38,7 +38,6 @@ def opened(file: Path | IO[bytes], name: str) -> Iterator[Any]:
     """Root group of an open file, or of one by its path.
 
     Args:
-        file: the file.
         name: how errors call it.
 
     Raises:

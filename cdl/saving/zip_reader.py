@@ -229,7 +229,6 @@ def members_of(path: Path, kind: str) -> Iterator[Members]:
     """Members of a zip file.
 
     Args:
-        path: the file.
         kind: what it should be, for errors: ".keras".
 
     Raises:

@@ -134,7 +134,6 @@ def batch_of_states(
     """Batch size, also if layers that keep states or an optimizer on whole batches fix it.
 
     Args:
-        model: the model.
         batch_size: as the user gave it.
         samples: how many there are.
         call: for errors.

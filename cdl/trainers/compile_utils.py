@@ -183,7 +183,6 @@ class Compiled:
         """Loss and metrics for these shapes; a kept result of the first call is final.
 
         Args:
-            outputs: of the model.
             y_shapes: of the targets for each of them, batch axis included.
             nest: their names, nested as the model puts out.
         """

@@ -234,10 +234,8 @@ def training_data(
     """Checked x, y and weights for training or evaluation; builds the model if needed.
 
     Args:
-        model: the model.
         compiled: what it was compiled with; loss and metrics are settled here.
         x: samples.
-        y: targets.
         sample_weight: a weight for each row or each of its losses, or None.
         class_weight: {class: weight}, or None.
         call: how errors call the place, such as "fit".

@@ -36,7 +36,6 @@ class Gradients:
         The second weight of a path `a` is `a_1`. Threads wait for one another.
 
         Args:
-            arrays: the batch.
             step: of the optimizer; it chooses what dropout drops.
         """
         with self._executor.lock:

@@ -179,7 +179,6 @@ def lower_inference(
     """Program of `predict`: x in, the outputs out; with dropout if `training`.
 
     Args:
-        model: the model, built.
         training: whether dropout and the like are part of it.
         rows: the shape of a sample of each input; None for the model's own.
         merged: gets the weights of LoRA that the program reads as one; None: it reads each.
@@ -217,7 +216,6 @@ def lower_training(
     """Program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
     Args:
-        model: the model, built.
         resolved: its losses and metrics; those written in Python are left to the Engine, which
             finds their targets among the inputs.
         form: of the data.

@@ -47,10 +47,7 @@ def tell(
     """Warn of a loss that is not finite, with its cause.
 
     Args:
-        model: the model.
-        compiled: what it was compiled with.
         arrays: the data, or those of the last batch.
-        loss: the value.
         call: the place, such as "fit".
         in_batches: whether there were other batches, of which nothing is left.
 
@@ -93,7 +90,6 @@ def look_before(model: TrainableModel, again: bool = True) -> None:
     """Record which weights are not finite before a run of training.
 
     Args:
-        model: the model.
         again: whether to look at weights that have changed since a run left them.
     """
     compiled = model._compiled
@@ -137,7 +133,6 @@ def _looked_at(model: TrainableModel, training: bool) -> list[tuple[str, Any]]:
     """Kind and variable of weights and optimizer slots.
 
     Args:
-        model: the model.
         training: whether the optimizer counts.
     """
     trained = set(map(id, model._trained()))

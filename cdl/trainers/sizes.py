@@ -73,7 +73,6 @@ def form_of(
     """Form of given data.
 
     Args:
-        arrays: the data.
         resolved: what reads them: the core only counts the elements of a row of y, unless somebody
             sees its shape.
         custom_loss: whether a `compute_loss` of the model's own sees all of them.

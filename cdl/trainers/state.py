@@ -377,7 +377,6 @@ class CompiledState(PartOfModel):
         """Model that takes the user's inputs, and these: a Model may delegate to another.
 
         Args:
-            x: the inputs.
             call: how errors call it.
         """
         del call

@@ -114,7 +114,6 @@ class GradientExecutor:
         """Outputs of a batch, and its gradients by the weights, in their order.
 
         Args:
-            arrays: the batch.
             step: as in `train`.
             outputs: numbers of those that are wanted.
         """
@@ -197,7 +196,6 @@ class Vjp:
         """Output, and the derivative by each input, of the input's shape.
 
         Args:
-            arrays: the inputs.
             factor: of each element of the output; None for 1.
         """
         results, gradients = self.of_all(arrays, factor)
@@ -209,7 +207,6 @@ class Vjp:
         """All results, and the derivative by each input.
 
         Args:
-            arrays: the inputs.
             factor: as in `of`.
             step: what is drawn at random depends on it.
         """
@@ -220,7 +217,6 @@ class Vjp:
         """All results, and the derivative by each weight of `learning`; inputs are one batch.
 
         Args:
-            arrays: the inputs.
             step: what is drawn at random depends on it.
         """
         return self.gradients.once(arrays, step, self.results)
@@ -229,7 +225,6 @@ class Vjp:
         """Output of the layer, and the derivative by it.
 
         Args:
-            arrays: the inputs.
             factor: as in `of`.
 
         Raises:
@@ -292,7 +287,6 @@ def of_model(
     """Vjp of one output of a model, which keeps it.
 
     Args:
-        model: a built model.
         rows: the shape of a sample of each input.
         output: its number or name; None if there is one.
         layer: one of the model's, for `of_layer`.

@@ -49,7 +49,7 @@ class ProjectedAttention(Layer):
     """
 
     _inner: tuple[str, ...] = ("holds",)
-    _not_in_config = (
+    _not_in_config: tuple[str, ...] = (
         "penalty", "flash_attention", "kernel_initializer", "bias_initializer",
         "kernel_regularizer", "bias_regularizer", "kernel_constraint", "bias_constraint",
     )  # fmt: skip

@@ -26,7 +26,6 @@ def arrays_of(layer: RNN, given: Any) -> list[Any] | None:
     """Arrays of a call that may be compiled, since all of it is cdl's own; None if it may not.
 
     Args:
-        layer: the layer.
         given: sequences, states and mask of the call.
     """
     if graphs.current_scope() is not None or not layer.built:

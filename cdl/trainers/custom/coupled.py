@@ -42,7 +42,6 @@ def plan_of(
     """Plan of a training or evaluation step, for batches of `rows` if its code couples samples.
 
     Args:
-        model: the model, built.
         resolved: its losses and metrics.
         form: of the data.
         training: whether dropout and the like are part of it.
@@ -128,7 +127,6 @@ def batch_of(model: TrainableModel | None, default: int) -> int:
     """Number of samples that the inputs of a model were given, or a default.
 
     Args:
-        model: the model, built.
         default: for one whose batches may have any size.
     """
     assert model is not None
@@ -143,7 +141,6 @@ def in_batches(
 
     Args:
         run: from inputs of whole batches, or from those of the last one, to the outputs.
-        x: the inputs.
         batch: rows of a batch.
         one_by_one: whether each batch is run by itself, as for outputs without a batch axis: they
             come one behind the other, as in Keras.

@@ -85,7 +85,6 @@ def lower_custom_loss(
     """Append the custom loss to a program; it, and whether it includes the layers' losses.
 
     Args:
-        model: the model.
         program: to which its layers are appended already.
         batch: x, y, the outputs and the sample weights: values of the program, nested as
             `compute_loss` is to see them, or None.
@@ -221,7 +220,6 @@ class BatchLoss:
         """Gradient of a batch's loss by its predictions; None if it cannot be traced.
 
         Args:
-            y: targets.
             p: predictions.
             weight: a factor for each value, or None.
         """
