@@ -5,7 +5,7 @@ import pytest
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 import cdl
-from cdl import random
+from cdl import _core, random
 from cdl.utils import set_random_seed
 
 N = (20_000,)
@@ -90,6 +90,19 @@ def test_the_order_of_rows_is_numpys_and_as_much_is_drawn(bits):
             assert np.random.random() == legacy.random_sample()
     finally:
         set_bit_generator(kept)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
+def test_orders_of_a_seed_are_numpys(seed):
+    for n in (0, 1, 2, 9, 160, 1000):
+        for discarded in (0, n):
+            legacy = np.random.RandomState(seed)
+            legacy.permutation(discarded)
+            expected = np.array([legacy.permutation(n) for _ in range(7)])
+            orders, found = _core.Orders(seed, discarded), np.full((7, n), -1)
+            orders.fill(found[:3])
+            orders.fill(found[3:])
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_a_thread_with_a_seed_of_its_own_leaves_the_global_generator_alone():

@@ -217,6 +217,26 @@ def permutations(int64_t[:, ::1] orders, bits):
             cdl_shuffle(orders.shape[1], &orders[i, 0], drawn)
 
 
+cdef class Orders:
+    """The permutations that `np.random.RandomState(seed)` draws, one after the other.
+
+    discarded: rows of a first one, which is drawn and not used; 0 for none.
+    """
+
+    cdef cdl_twister twister
+
+    def __cinit__(self, uint32_t seed, Py_ssize_t discarded=0):
+        cdl_twister_seed(&self.twister, seed)
+        if discarded:
+            self.fill(np.empty((1, discarded), np.int64))
+
+    def fill(self, int64_t[:, ::1] orders):
+        """Fill each row with the next one."""
+        cdef Py_ssize_t i
+        for i in range(orders.shape[0]):
+            cdl_twister_shuffle(orders.shape[1], &orders[i, 0], &self.twister)
+
+
 cdef float *_floats(array, Py_ssize_t n, bint writable, Py_buffer *view) except NULL:
     """The memory of a contiguous float32 array of n elements."""
     PyObject_GetBuffer(array, view,

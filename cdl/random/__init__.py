@@ -19,7 +19,6 @@ from cdl.random.draws import (
     uniform,
 )
 from cdl.random.sources import Kept as Kept
-from cdl.random.sources import Orders as Orders
 from cdl.random.sources import checked_seed as checked_seed
 from cdl.random.sources import core_seed as core_seed
 from cdl.random.sources import draw_from as draw_from

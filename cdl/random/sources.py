@@ -89,32 +89,6 @@ def permutations(orders: np.ndarray[Any, np.dtype[np.int64]]) -> None:
     _core.permutations(orders, _thread.bits or _mtrand().get_bit_generator())
 
 
-class Orders:
-    """Permutations of a seed's generator, drawn some at a time.
-
-    Args:
-        seed: where the generator starts.
-        discarded: rows of a first permutation, which is drawn and not used; 0 for none.
-    """
-
-    def __init__(self, seed: int, discarded: int = 0) -> None:
-        self._seed, self._discarded = seed, discarded
-        self._state: Any = None
-
-    def fill(self, orders: np.ndarray[Any, np.dtype[np.int64]], more: bool) -> None:
-        """Fill each row of a matrix with the next permutation; `more`: whether others follow."""
-        with seeded(self._seed):
-            bits = _thread.bits
-            assert bits is not None
-            if self._state is not None:
-                bits.state = self._state
-            elif self._discarded:
-                permutation(self._discarded)
-            permutations(orders)
-            if more:  # which takes as long as a hundred short permutations
-                self._state = bits.state
-
-
 def numpys() -> np.random.RandomState:
     """NumPy's global generator, or the thread's own."""
     from numpy.random import mtrand

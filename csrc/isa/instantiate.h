@@ -74,6 +74,7 @@ extern const struct cdl_kernels CDL_TABLE(CDL_ISA);
 const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
     .isa = CDL_STRING(CDL_ISA),
     .tile_rows = CDL_GEMM_ROWS(CDL_GEMM_NV),
+    .line_registers = CDL_LINE / CDL_VLEN,
     .blocking = &blocking,
 #include "kernels/kernels.def"
     .activation = {CDL_ACTIVATIONS(ACTIVATION)},

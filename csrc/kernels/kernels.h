@@ -217,8 +217,9 @@ typedef void cdl_convert_int_fn(size_t n, const char *from, ptrdiff_t step, int3
 
 struct cdl_kernels {
     const char *isa;
-    size_t tile_rows; /* of the widest tile */
-    bool tiles;       /* gemm_bf16 is faster than products of floats */
+    size_t tile_rows;      /* of the widest tile */
+    size_t line_registers; /* that hold CDL_LINE floats */
+    bool tiles;            /* gemm_bf16 is faster than products of floats */
     struct cdl_blocking *blocking;
 #define KERNEL(NAME, ARGS) void(*NAME) ARGS;
 #include "kernels/kernels.def"

@@ -34,8 +34,7 @@ static bool knows(const struct cdl_host_params *host, const float *w) {
  * columns, and waits for L2: a step of 16-32-1 took 1.07 of the time on AVX2, and 0.9 on AVX-512,
  * one of 8-16-1 0.7 and 0.6. */
 static size_t most_numbers(const struct cdl_kernels *kernels) {
-    const bool is_wide = !strcmp(kernels->isa, "avx512") || !strcmp(kernels->isa, "amx");
-    return is_wide ? SIZE_MAX : 256;
+    return kernels->line_registers == 1 ? SIZE_MAX : 256;
 }
 
 /* Does a parameter learn element by element, from what one instruction hands over? */

@@ -11,7 +11,6 @@ import numpy as np
 
 from cdl import _core
 from cdl._common.errors import standing_in
-from cdl.random import Orders
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
@@ -142,7 +141,7 @@ class StackedRun:
                 count = min(each, epochs - first)
                 drawn = np.empty((len(numbers), count, rows), np.int64)
                 for own, k in zip(drawn, numbers, strict=True):
-                    orders[k](own, first + count < epochs)
+                    orders[k](own)
                 drawn += starts[:, None, None]
                 members = self._members(host, function, numbers, arrays, drawn, min(batch, rows))
                 kept = []
@@ -245,12 +244,12 @@ class StackedRun:
                 self._stacks[rate][numbers[i]] = self._begin[rate][numbers[i]]
 
 
-def _orders_of(draws: Draws, rows: int) -> Callable[[NDArray[np.int64], bool], None]:
+def _orders_of(draws: Draws, rows: int) -> Callable[[NDArray[np.int64]], None]:
     """Function that fills a matrix with the next orders of a member."""
     if draws.shuffles:
-        return Orders(draws.orders, rows if draws.discards else 0).fill
+        return _core.Orders(draws.orders, rows if draws.discards else 0).fill
 
-    def in_turn(orders: NDArray[np.int64], more: bool) -> None:
+    def in_turn(orders: NDArray[np.int64]) -> None:
         orders[:] = np.arange(rows)
 
     return in_turn

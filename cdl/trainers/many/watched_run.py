@@ -13,7 +13,6 @@ import numpy as np
 from cdl import _core
 from cdl._common.errors import StandsInError, standing_in
 from cdl.callbacks import CallbackList, History
-from cdl.random import Orders
 from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
@@ -222,7 +221,7 @@ class _Group:
     def train(self, halt: threading.Event) -> None:
         """Train them, until each has ended."""
         rows = len(self._training.rows)
-        orders = [Orders(one.seed, rows if one.discards else 0) for one in self.members]
+        orders = [_core.Orders(one.seed, rows if one.discards else 0) for one in self.members]
         self._begin(-(-rows // self._training.batch))
         first, some = 0, max(1, _ORDERED // rows)
         while self._going and first < self._epochs and not halt.is_set():
@@ -231,7 +230,7 @@ class _Group:
             drawn = np.empty((len(numbers), some, rows), np.int64)
             for k, own in zip(numbers, drawn, strict=True):
                 if self.members[k].shuffles:
-                    orders[k].fill(own, first + some < self._epochs)
+                    orders[k].fill(own)
                 else:
                     own[:] = np.arange(rows)
             self._training.begin(self, numbers, drawn)
