@@ -240,6 +240,7 @@ def plot_image_gallery(
     plt.close(figure)
 
 
+@described_by(plot_image_gallery)
 def plot_bounding_box_gallery(
     images: Any,
     bounding_box_format: str,
@@ -264,11 +265,9 @@ def plot_bounding_box_gallery(
     """Show a gallery of images with true and predicted bounding boxes.
 
     Args:
-        images: (n, height, width, channels).
         bounding_box_format: of the boxes.
         y_true: as `draw_bounding_boxes` takes them, or None.
         y_pred: likewise.
-        value_range: what becomes black and what white.
         true_color: of the boxes.
         pred_color: of predicted ones.
         line_thickness: in pixels.
@@ -281,7 +280,6 @@ def plot_bounding_box_gallery(
         legend_handles: of Matplotlib's legend, instead.
         rows: of the picture.
         cols: of the picture.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
         kwargs: for `plot_image_gallery`.
 
     Raises:

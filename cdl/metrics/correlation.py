@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from cdl._common.shared_arguments import with_defaults
+from cdl._common.shared_arguments import described_by, with_defaults
 from cdl._common.validation import axes
 from cdl.losses import rowwise
 from cdl.losses.loss import as_array
@@ -84,14 +84,9 @@ def pearson_correlation(
     return PearsonCorrelation(axis=axis).call(y_true, y_pred)
 
 
+@described_by(pearson_correlation)
 def concordance_correlation(
     y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1
 ) -> NDArray[np.float32]:
-    """Lin's concordance correlation coefficient of each line along an axis.
-
-    Args:
-        y_true: targets.
-        y_pred: predictions.
-        axis: the axis of the formula; the last one.
-    """
+    """Lin's concordance correlation coefficient of each line along an axis."""
     return ConcordanceCorrelation(axis=axis).call(y_true, y_pred)

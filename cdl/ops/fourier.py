@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import tree
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import expected, one_of, positive_int
 from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import Saved, operation
@@ -256,6 +257,7 @@ def stft(
     untraced=_apart((-2, -1)),
     saved=Saved("ISTFT", submodule="math"),
 )
+@described_by(stft)
 def istft(
     x: Any,
     sequence_length: int,
@@ -269,11 +271,8 @@ def istft(
 
     Args:
         x: real and imaginary parts.
-        sequence_length: of a window.
-        sequence_stride: from a window to the next.
         fft_length: of a transform.
         length: how many numbers; None for all that windows tell.
-        window: "hann", "hamming", `sequence_length` numbers, or None.
         center: whether what was mirrored is cut off.
     """
     _check_sizes("istft", sequence_length, sequence_stride, fft_length)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import random
+from cdl._common.shared_arguments import described_by
 from cdl._common.validation import expected, number, one_of
 from cdl._ir import resizing
 from cdl._ir.lowering import Lowering
@@ -257,6 +258,7 @@ def homography(start_points: Any, end_points: Any) -> Any:
     untraced=lambda images, *points, **_: _apart(images, *points[:2]),
     saved=Saved(statics=("fill_value",)),
 )
+@described_by(affine_transform)
 def perspective_transform(
     images: ArrayLike,
     start_points: Any,
@@ -268,13 +270,10 @@ def perspective_transform(
     """Perspective transformation of images that takes start points to end points.
 
     Args:
-        images: of shape (n, height, width, channels), or one of them.
         start_points: (x, y) at the top left, top right, bottom left, bottom right: (4, 2), or
             (n, 4, 2).
         end_points: likewise.
-        interpolation: "bilinear", or "nearest".
         fill_value: what stands beyond the borders.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
 
     Raises:
         ValueError: other shapes or names.
@@ -317,6 +316,7 @@ def _all_given(*args: Any) -> tuple[Any, ...]:
 @operation(
     prepare=_all_given, untraced=_apart, saved=Saved(statics=("fill_value",)), shape=_elastic_shape
 )
+@described_by(affine_transform)
 def elastic_transform(
     images: Any,
     alpha: float = 20.0,
@@ -333,11 +333,8 @@ def elastic_transform(
         images: floats of shape (n, height, width, channels), or one of them.
         alpha: how far.
         sigma: how smooth: the width of the Gaussian that normal noise, times sigma, is blurred by.
-        interpolation: "bilinear", or "nearest".
-        fill_mode: as of `affine_transform`.
         fill_value: what stands beyond the borders with "constant".
         seed: an int, a `SeedGenerator` or None.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
     """
     name = "elastic_transform"
     alpha, sigma = number(name, "alpha", alpha), number(name, "sigma", sigma, above=0.0)

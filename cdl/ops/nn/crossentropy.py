@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from cdl._common.shared_arguments import described_by
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import operation, tensor_operation
 from cdl.config import epsilon, floatx
@@ -60,6 +61,7 @@ def one_hot(
 
 
 @operation(prepare=_prepared("multi_hot"))
+@described_by(one_hot)
 def multi_hot(
     inputs: ArrayLike,
     num_classes: Any = None,
@@ -71,10 +73,7 @@ def multi_hot(
 
     Args:
         inputs: class numbers from 0, a vector or lines of them.
-        num_classes: how many there are.
         axis: where the new axis is before the lines become one.
-        dtype: float32 unless given.
-        sparse: not supported.
     """
     return largest(
         one_hot(inputs, num_classes, axis, dtype, sparse), 1 if len(shape_of(inputs)) > 1 else 0

@@ -66,13 +66,9 @@ def sort(x: ArrayLike, axis: int | None = -1) -> Any:
 
 
 @tensor_operation(_argsort, untraced=_apart)
+@described_by(sort)
 def argsort(x: ArrayLike, axis: int | None = -1) -> Any:
-    """Indices that sort x along an axis, in ascending order; equal ones stay in order.
-
-    Args:
-        x: numbers.
-        axis: along which; None flattens x.
-    """
+    """Indices that sort x along an axis, in ascending order; equal ones stay in order."""
     return np.argsort(x, axis, kind="stable")
 
 
