@@ -7,10 +7,10 @@ incoming weights of each unit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.public_names import publish
 from cdl._common.validation import axes, number
@@ -21,10 +21,7 @@ from cdl._tracing.untraced import attempt
 from cdl._tracing.variable import RULES
 from cdl.config import epsilon
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 __all__ = [
     "Constraint",

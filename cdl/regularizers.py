@@ -6,10 +6,10 @@ Calling one gives its value in NumPy; in training the core adds it and its gradi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.central_differences import by_element, steps
 from cdl._common.public_names import publish
@@ -21,10 +21,7 @@ from cdl._tracing.untraced import attempt
 from cdl._tracing.variable import RULES, in_traced_code
 from cdl.config import epsilon
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 __all__ = [
     "L1",

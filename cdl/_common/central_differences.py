@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 # The step that balances the error of the difference, h^2, with that of rounding, eps / h.
 _STEP = {"float64": float(np.cbrt(np.finfo(np.float64).eps)), "float32": 0.005}

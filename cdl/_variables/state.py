@@ -7,17 +7,15 @@ of it.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from cdl._common import html
 from cdl._common.dtypes import numpy_dtype
 from cdl._variables.array_like import Operators
 from cdl._variables.stepping import recorded, shown, touched
-
-if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
 
 
 class _Scopes(threading.local):

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,15 +20,13 @@ from cdl._ir import emit
 from cdl._tracing.graph import KerasTensor, tensors_in, tensors_of
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
+from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Self, Shape, Unpack, Value
 from cdl.layers.call_arguments import takes
 from cdl.layers.calling import trace_any
 from cdl.layers.layer import Layer, registry
 from cdl.layers.running import in_dtype
 
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Self, Shape, Unpack, Value
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 
 @registry.add()

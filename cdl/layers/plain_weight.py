@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from cdl._tracing.symbolic import operator_of
+from cdl.layers.arguments import Lowering, Value, Variable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cdl.layers.arguments import Lowering, Value, Variable
-
-    Linear = Callable[[Lowering, Value, Variable, Variable | None], Value]
+Linear = Callable[[Lowering, Value, Variable, Variable | None], Value]
 
 
 class PlainWeight:

@@ -5,18 +5,15 @@ Every sample's loss reads all the others, so training takes its gradients from h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.validation import flag, number
 from cdl.losses.loss import Loss, as_array, function_of, registry
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 
 class _Pairs(NamedTuple):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl import dtype_policies
 from cdl._common import dtypes
@@ -22,16 +22,12 @@ from cdl._common.validation import expected, one_of
 from cdl._configs.arguments import Configured, own_arguments
 from cdl._configs.identifiers import Registry
 from cdl._tracing import graph
+from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import in_traced_code
 from cdl.data import as_numeric
 from cdl.losses import symbolic
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._tracing.untraced import Untraced
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

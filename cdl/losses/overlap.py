@@ -6,19 +6,16 @@ They are no sum over samples, so training takes their gradients from here, once 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import number
 from cdl.losses.loss import Loss, function_of, registry
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 TINY = 1e-7
 

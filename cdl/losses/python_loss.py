@@ -7,10 +7,10 @@ no formula for it: it is measured by central differences.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.central_differences import by_element, by_sample, keeps_samples_apart, steps
 from cdl._common.naming import snake_case
@@ -20,12 +20,7 @@ from cdl.data.arrays import REAL_KINDS, brief
 from cdl.losses.core_loss import overrides_none
 from cdl.losses.loss import Loss, class_of, registry
 
-if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 _SMALL = 1e-3  # the size of a prediction below which the step of differences does not shrink
 

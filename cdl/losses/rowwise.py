@@ -6,19 +6,17 @@ A line is what a loss or metric takes at a time: the last axis. The formulas are
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl import _core
 from cdl._ir.lowering import Lowering
 from cdl._tracing.eager import Runner
 from cdl.losses.loss import same_rank
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 
 def values_of(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import flag, number, whole
 from cdl.metrics.core_metric import CompiledMetric, ElementMetric
 from cdl.metrics.metric import registry
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @registry.add()

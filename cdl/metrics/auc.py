@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.validation import expected, flag, positive_int, several
 from cdl._configs import allocation_limit
@@ -15,10 +15,7 @@ from cdl.metrics.confusion import FN, FP, TN, TP, Confusion, are_even
 from cdl.metrics.core_metric import divided
 from cdl.metrics.metric import registry
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 _CURVES = ("ROC", "PR", "PRGAIN")
 _SUMMATIONS = ("interpolation", "majoring", "minoring")

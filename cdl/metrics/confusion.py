@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.validation import expected, positive_int, whole
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
+from cdl._variables.state import State
 from cdl.metrics.call_metrics import score
 from cdl.metrics.core_metric import Tally, divided
 from cdl.metrics.metric import registry
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._variables.state import State
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 TP, FP, TN, FN = "true_positives", "false_positives", "true_negatives", "false_negatives"
 NO_THRESHOLD = -1e10  # what all predictions exceed but those outside the top k

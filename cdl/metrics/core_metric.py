@@ -6,33 +6,27 @@ epoch; `update_state` has the same row computed by a small program. `result` mak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl import _core
 from cdl._common.locks import new_rlock
 from cdl._common.overriding import overrides
 from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
 from cdl._tracing import eager
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.losses import rowwise
 from cdl.losses.loss import as_array, same_rank
 from cdl.metrics.call_metrics import score
 from cdl.metrics.metric import Mean, Metric
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.program import Instruction, Value
-    from cdl._tracing.variable import Variable
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 _TABLES: dict[str, Mapping[str, _core.LossRow]] = {
     "metric": _core.METRICS,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import described_by, with_defaults
 from cdl._common.validation import axes
@@ -12,10 +13,6 @@ from cdl.losses import rowwise
 from cdl.losses.loss import as_array
 from cdl.metrics.core_metric import CompiledMetric
 from cdl.metrics.metric import registry
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class AlongAxis(CompiledMetric):

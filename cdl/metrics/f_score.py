@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.validation import expected, one_of
 from cdl.config import epsilon
 from cdl.metrics.core_metric import Tally
 from cdl.metrics.metric import registry
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 _STATES = ("true_positives", "false_positives", "false_negatives", "intermediate_weights")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.errors import warn
 from cdl._common.validation import (
@@ -19,18 +19,14 @@ from cdl._common.validation import (
     whole,
 )
 from cdl._configs import allocation_limit
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
 from cdl.config import epsilon
 from cdl.losses.loss import as_array
 from cdl.metrics.core_metric import Tally
 from cdl.metrics.metric import registry
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Instruction, Value
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 _CAST = (
     "{owner}: each weight that is a float becomes an int by casting, which cuts it off; give the "

@@ -7,10 +7,10 @@ makes a metric of a function. The metrics of the core are in core_metric.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl import initializers
 from cdl._common.dtypes import floatx
@@ -20,6 +20,7 @@ from cdl._configs import allocation_limit
 from cdl._configs.arguments import Configured, own_arguments
 from cdl._configs.identifiers import Registry, serialize
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.dtype_policies import DTypePolicy
@@ -27,14 +28,7 @@ from cdl.losses.loss import Loss, as_array, same_rank
 from cdl.losses.loss import registry as losses
 from cdl.metrics.call_metrics import observe
 
-if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from cdl._tracing.untraced import Untraced
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 registry = Registry(
     "metric", "keras.metrics", "a name, a config, a Metric or a function of (y_true, y_pred)"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from cdl._common.validation import number, positive_int, whole
 from cdl._configs import allocation_limit
@@ -13,10 +13,7 @@ from cdl.metrics.confusion import FN, FP, TN, TP, Confusion
 from cdl.metrics.core_metric import divided
 from cdl.metrics.metric import registry
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 
 class _TradeOff(Confusion):

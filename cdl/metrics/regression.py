@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.errors import warn
 from cdl._common.shared_arguments import with_defaults
@@ -15,10 +15,7 @@ from cdl._common.validation import expected, one_of, whole
 from cdl.metrics.core_metric import CompiledMetric, ElementMetric, Tally
 from cdl.metrics.metric import Mean, registry
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 
 @registry.add("mse", "MSE")

@@ -7,7 +7,7 @@ import io
 import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -22,10 +22,7 @@ from cdl.trainers.many.member_data import MemberData, of_members, option
 from cdl.trainers.many.members_fit import MembersFit
 from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, variables_of
 
-if TYPE_CHECKING:
-    from typing import Self
-
-    Array = np.ndarray[Any, np.dtype[Any]]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 _SEEDS = 2**32
 _MODEL = "model.keras"  # in a file: the architecture; then stacked arrays by number and path

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl import _core
 from cdl._common import html
@@ -32,17 +33,11 @@ from cdl.optimizers import rate_factors, schedules
 from cdl.optimizers.apply import ForeignWeights, Steps, apply, stateless_apply
 from cdl.optimizers.learning_rate import LearningRate
 from cdl.optimizers.python_optimizer import OwnOptimizer, PythonSteps
+from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import UNLISTED, Settings
 from cdl.optimizers.slots import Slots
 
-if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from cdl.optimizers.schedules.schedule import LearningRateSchedule
-
-    Groups = list[tuple[str, Mapping[str, float], Mapping[Variable, Sequence[_core.Parameter]]]]
+Groups = list[tuple[str, Mapping[str, float], Mapping[Variable, Sequence[_core.Parameter]]]]
 
 
 def from_older_name(cls: type, learning_rate: Any, kwargs: dict[str, Any]) -> Any:

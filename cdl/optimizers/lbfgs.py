@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import positive_int
+from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers.base_optimizer import Optimizer, registry
 from cdl.optimizers.line_search import wolfe_step
+from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import SHARED, hyper
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._tracing.variable import Variable
-    from cdl.optimizers.schedules.schedule import LearningRateSchedule
-
-    Vector = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 _NEUTRAL = {"ema_momentum": 0.99, "decay": 0.0}  # of arguments that are not None where not given
 

@@ -6,17 +6,13 @@ the core divides what reaches a weight by the same number before it learns from 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cdl import _core
 from cdl._ir.elementwise import argument
 from cdl._ir.emit import broadcast, stop
 from cdl._ir.instruction import Instruction
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Program, Value
-    from cdl._tracing.variable import Variable
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Program, Value
+from cdl._tracing.variable import Variable
 
 
 def has_float16(program: Program) -> bool:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import given, whole
+from cdl._tracing.variable import Variable
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import hyper
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from cdl._tracing.variable import Variable
-    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 @registry.add()

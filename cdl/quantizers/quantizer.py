@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.validation import expected
 from cdl._configs.arguments import Configured
 from cdl._configs.identifiers import Registry
 from cdl.config import epsilon as smallest
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
-    Array = NDArray[Any]
-    Axis = int | Sequence[int]
+Array = NDArray[Any]
+Axis = int | Sequence[int]
 
 family = Registry("quantizer", "keras.quantizers")
 

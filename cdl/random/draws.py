@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.errors import Listed
@@ -27,10 +27,7 @@ from cdl._variables.state import State
 from cdl._variables.stepping import recorded
 from cdl.random.sources import draw_seed
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,6 @@ from cdl._common.errors import Hinting
 from cdl._common.validation import expected, flag, is_int
 from cdl.serving.model_holder import ModelHolder
 from cdl.trainers import not_finite
-
-if TYPE_CHECKING:
-    from typing import Self
 
 Array = NDArray[Any]
 

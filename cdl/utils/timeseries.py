@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import count, expected, positive_int
 from cdl.data.arrays import as_numeric
 from cdl.data.frames import names_of
 from cdl.random import generator_within, numpys
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 
 class Windows:

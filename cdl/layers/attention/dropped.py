@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._ir import emit
 from cdl._tracing import graph as graphs
 from cdl._tracing.keras_tensor import KerasTensor
+from cdl.layers.arguments import Lowering, Value
+from cdl.layers.regularization.dropout import Dropout
 from cdl.ops.nn.attention import as_bias
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Lowering, Value
-    from cdl.layers.regularization.dropout import Dropout
 
 
 def attend(

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from cdl import constraints, initializers, regularizers
 from cdl._common.overriding import overrides
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl.config import is_flash_attention_enabled
 from cdl.initializers.random import RandomInitializer
+from cdl.layers.activations.softmax import Softmax
+from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack
 from cdl.layers.attention import visible
 from cdl.layers.attention.dropped import attend
 from cdl.layers.einsum_dense import EinsumDense
 from cdl.layers.layer import Layer
-from cdl.layers.regularization.dropout import checked_rate
+from cdl.layers.regularization.dropout import Dropout, checked_rate
 from cdl.ops.nn.attention import dot_product_attention
 from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.contractions import einsum
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cdl.layers.activations.softmax import Softmax
-    from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack
-    from cdl.layers.regularization.dropout import Dropout
 
 
 class ProjectedAttention(Layer):

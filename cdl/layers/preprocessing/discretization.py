@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import expected, not_yet, number, one_of, whole
 from cdl._tracing.variable import Variable
 from cdl.layers import rules
+from cdl.layers.arguments import Lowering, NDArray, Self, Shape, Value
 from cdl.layers.layer import Layer, registry
 from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
 from cdl.layers.preprocessing.missing import Missing
 
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Lowering, NDArray, Self, Shape, Value
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 
 @registry.add()

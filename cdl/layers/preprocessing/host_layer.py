@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +15,12 @@ from cdl._variables.stepping import touched
 from cdl.data import brief
 from cdl.data.arrays import NoArrayError
 from cdl.data.texts import array_of, decoded
+from cdl.layers.arguments import Lowering, NDArray, Shape, Value
 from cdl.layers.call_arguments import shapes_of
 from cdl.layers.layer import Layer
 from cdl.layers.preprocessing.vocabulary_files import EXACT, LINES
 
-if TYPE_CHECKING:
-    from cdl.layers.arguments import Lowering, NDArray, Shape, Value
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 
 class HostLayer(Layer):

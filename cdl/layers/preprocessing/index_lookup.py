@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import count, expected, flag, not_recognized, not_yet, one_of
+from cdl.layers.arguments import NDArray, Self, Shape
 from cdl.layers.preprocessing.host_layer import (
     VocabularyLayer,
     as_integers,
@@ -32,10 +33,7 @@ from cdl.layers.preprocessing.vocabulary import (
 )
 from cdl.layers.preprocessing.vocabulary_files import EXACT, LINES, exact_tokens, files_of, lines_of
 
-if TYPE_CHECKING:
-    from cdl.layers.arguments import NDArray, Self, Shape
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 

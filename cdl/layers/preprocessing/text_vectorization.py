@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.validation import expected, not_yet
 from cdl._configs.serialization import deserialize, serialize
 from cdl.data.texts import as_texts, decoded, encoded, known_encoding
+from cdl.layers.arguments import NDArray, Self, Shape
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
 from cdl.layers.preprocessing.ngrams import joined
 from cdl.layers.preprocessing.string_lookup import StringLookup
 from cdl.layers.preprocessing.vocabulary import Tokens, learn, refuse_path
 
-if TYPE_CHECKING:
-    from cdl.layers.arguments import NDArray, Self, Shape
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 _PUNCTUATION = string.punctuation.encode()
 _LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())

@@ -10,18 +10,16 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import expected, whole
 from cdl.data import PyDataset
 from cdl.layers.preprocessing.ngrams import RunCounts, RunIndices, joined
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 OUT, ENDS = -1, -2  # indices that are none: of other tokens, and of what ends a row
 

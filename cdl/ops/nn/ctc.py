@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.validation import expected, one_of, positive_int
 from cdl._tracing.array_call import on_arrays
@@ -20,10 +20,7 @@ from cdl.ops.numpy.joining import concatenate
 from cdl.ops.numpy.reductions import sum as summed
 from cdl.ops.numpy.shapes import expand_dims, transpose
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 _NEVER = -1e5  # the logarithm of a probability of about 0
 

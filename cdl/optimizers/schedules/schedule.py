@@ -7,10 +7,10 @@ a whole epoch are one call.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.validation import expected, number
 from cdl._configs.arguments import Configured, own_arguments
@@ -18,10 +18,7 @@ from cdl._configs.identifiers import Registry
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+Array = NDArray[Any]
 
 registry = Registry("schedule", "keras.optimizers.schedules", snake=False)
 
