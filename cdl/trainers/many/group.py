@@ -1,11 +1,12 @@
 """Groups of alike jobs, which train with one program.
 
-A copy of the first model of a group lowers and builds the program. For each job the core copies
-weights, and what the optimizer keeps, into its memory and, after the last epoch, back; only data,
-orders, seeds and rates are the job's own. A job that meets anything out of the ordinary, such as a
-label that is no class or a loss that is not finite, trains by `fit` instead, from the start: what
-that says and leaves is what the job alone would. Where there is validation or a callback an epoch
-of all is a call (watched_run.py), or the copy stands in for the model in a whole `fit`.
+A copy of the first model of a group lowers and builds the program. Weights of jobs, and what their
+optimizers keep, are rows of stacks meanwhile (stacked_jobs.py); where they cannot be, the core
+copies those of one job after the other. Only data, orders, seeds and rates are the job's own. A job
+that meets anything out of the ordinary, such as a label that is no class or a loss that is not
+finite, trains by `fit` instead, from the start: what that says and leaves is what the job alone
+would. Where there is validation or a callback an epoch of all is a call (watched_run.py), or the
+copy stands in for the model in a whole `fit`.
 """
 
 from __future__ import annotations
