@@ -15,8 +15,10 @@ from cdl import tree
 
 COMPUTING = (
     "numpy", "_operator", "cdl._variables.stepping", "cdl._variables.array_like",
-    "cdl._tracing.shape_inference",
+    "cdl._tracing.shape_inference", "cdl.losses.core_loss", "cdl.losses.loss",
 )  # fmt: skip
+_OF_COMPILE = "cdl.trainers.custom.compile_metrics"  # metrics of `compile` as one
+ORDINARY = "_default_step"  # the step of cdl.Model, whose logs are numbers of Python
 OF_TAPES, _OF_LOSSES = "cdl.taping.recorded", "cdl.trainers.derivatives"
 _OF_SHAPES = frozenset(("iscomplexobj", "isrealobj", "ndim", "result_type", "shape", "size"))
 BRANCH = "what comes next depends on a number: ops.where takes one value or the other"
@@ -39,11 +41,19 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
     if any(a.tobytes() != b for a, b in zip(arrays, before, strict=True)):
         return result, "an array is written to"
     is_loss = type(getattr(function, "__self__", None)).__module__ == _OF_LOSSES
+    if gives_numbers(function):
+        return result, ""
     if not (is_loss or _name(function, given, is_taped) in _OF_SHAPES or _is_of_arrays(result)):
         return result, BRANCH
     if computes and any(_differs(function, given, result, i) for i in (0, 1)):
         return result, "a shape depends on numbers: weights of 0 leave samples out too"
     return result, ""
+
+
+def gives_numbers(function: Callable[..., Any]) -> bool:
+    """Whether a function gives numbers of Python that depend on arrays: logs."""
+    is_of_compile = getattr(function, "__module__", "") == _OF_COMPILE
+    return getattr(function, "__name__", "") == ORDINARY or is_of_compile
 
 
 def _name(function: Any, given: Arguments, is_taped: bool) -> Any:

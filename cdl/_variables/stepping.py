@@ -20,7 +20,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from cdl import tree
 from cdl._common.errors import is_cdls
-from cdl._variables.step_forms import BRANCH, result_and_reason
+from cdl._common.overriding import is_users
+from cdl._variables.step_forms import BRANCH, gives_numbers, result_and_reason
 
 _METHODS = frozenset((
     "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum",
@@ -59,6 +60,9 @@ class Call(NamedTuple):
     first: int
     size: int
     kinds: tuple[Any, ...]
+
+
+_PLAIN = (np.ndarray, np.generic, int, float, complex, str, bytes, type(None))
 
 
 class _State(threading.local):
@@ -101,6 +105,31 @@ def shown(method: F) -> F:
             return recording.call(method, args, {})
         recording.refuse("a variable is read or assigned")
         return method(*args)
+
+    return cast(F, call)
+
+
+def whole(method: F) -> F:
+    """Decorator of a method that is recorded as one call, whatever it calls."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if state.recording is None:
+            return method(*args, **kwargs)
+        return state.recording.call(method, args, kwargs)
+
+    return cast(F, call)
+
+
+def whole_if_own(method: F) -> F:
+    """Decorator like `whole` for objects of cdl's classes; code of users is looked into."""
+    as_whole = whole(method)
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if state.recording is None or is_users(type(self)):
+            return method(self, *args, **kwargs)
+        return as_whole(self, *args, **kwargs)
 
     return cast(F, call)
 
@@ -186,7 +215,12 @@ class Recording:
                 result = step(*given)
         finally:
             state.recording = before
-        return tree.map_structure(plain, result), tree.map_structure(self._ref, result)
+        if not all(map(_is_shown, tree.flatten(result))):
+            self.refuse("it returns an object that is no array, number or text")
+        shown = tree.map_structure(self._ref, result)
+        if any(isinstance(leaf, np.ndarray) for leaf in tree.flatten(shown)):
+            self.refuse("it returns an array that is always the same")
+        return tree.map_structure(plain, result), shown
 
     def refuse(self, what: str) -> None:
         """Note why there is no replay, and where; the first reason stays."""
@@ -212,12 +246,14 @@ class Recording:
             state.recording = self
         if reason:
             self.refuse(reason)
-        first, wrapped = self._count, self._wrapped(result)
+        first = self._count
+        wrapped = self._wrapped(result, gives_numbers(function))
         kinds = tuple([(e.shape, e.dtype) if isinstance(e, np.ndarray) else None for e in given[0]])
         self.calls.append(Call(function, refs[0], refs[1], first, self._count - first, kinds))
         return wrapped
 
-    def _wrapped(self, structure: Any) -> Any:
+    def _wrapped(self, structure: Any, has_floats: bool = False) -> Any:
+        kinds = (np.ndarray, np.generic, float) if has_floats else (np.ndarray, np.generic)
         leaves = tree.flatten(structure)
         first, self._count = self._count, self._count + len(leaves)
         for n, leaf in enumerate(leaves, first):
@@ -228,7 +264,7 @@ class Recording:
         return tree.pack_sequence_as(
             structure,
             [
-                StepArray(leaf, n, self) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
+                StepArray(leaf, n, self) if isinstance(leaf, kinds) else leaf
                 for n, leaf in enumerate(leaves, first)
             ],
         )
@@ -257,6 +293,11 @@ class Recording:
         if isinstance(leaf, (np.ndarray, np.generic)) and not _is_uniform(leaf):
             self.refuse("an array that is not of the batch is used: let it be part of the data")
         return leaf
+
+
+def _is_shown(leaf: Any) -> bool:
+    """Whether a leaf of a result holds no stand-ins that one would not see."""
+    return isinstance(leaf, (StepArray, *_PLAIN)) or not is_users(type(leaf))
 
 
 def _place(array: Any) -> Any:
@@ -419,6 +460,13 @@ def _method(name: str, array: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _computed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Result of a call with stand-ins; once the step is over, that of their arrays."""
+    if state.recording is not None and any(
+        type(plain(each)) is float and each is not plain(each)
+        for each in tree.flatten((args, kwargs))
+    ):  # in NumPy's arithmetic it is weaker than any array
+        state.recording.refuse(
+            "a log is computed with that is a number of Python: return it as it is"
+        )
     if state.recording is None:
         args, kwargs = tree.map_structure(plain, (args, kwargs))
     return recorded(function, *args, **kwargs)

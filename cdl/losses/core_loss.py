@@ -15,6 +15,7 @@ from cdl._common.overriding import is_users, overrides
 from cdl._ir.emit import permute
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
+from cdl._variables.stepping import whole_if_own
 from cdl.losses import rowwise, symbolic
 from cdl.losses.loss import MEANS, Loss, as_array
 
@@ -69,12 +70,14 @@ class CompiledLoss(Loss):
         """The targets of a batch as the row takes them; `lower_target` is the same in a program."""
         return y
 
+    @whole_if_own
     def __call__(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Any:
         """Loss of a batch: `call`, weighted and reduced."""
         return self.in_dtype(self.reduce(self.call(y_true, y_pred), sample_weight))
 
+    @whole_if_own
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32] | Any:
         """The loss of each sample: the formula over the last axis, an array of one axis less."""
         y_true, y_pred = in_traced_code((y_true, y_pred))

@@ -24,6 +24,7 @@ from cdl._configs.identifiers import Registry
 from cdl._tracing import graph
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import in_traced_code
+from cdl._variables.stepping import whole_if_own
 from cdl.data import as_numeric
 from cdl.losses import symbolic
 
@@ -90,6 +91,7 @@ class Loss(Configured):
         """
         raise NotImplementedError(f"{type(self).__name__} must override call(y_true, y_pred)")
 
+    @whole_if_own
     def __call__(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Any:

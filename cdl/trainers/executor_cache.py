@@ -2,6 +2,8 @@
 
 import functools
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cdl._common.errors import warn
@@ -25,6 +27,23 @@ from cdl.trainers.train_function import TrainFunction
 _KEPT = 8
 
 
+class Sums:
+    """Sums of a train function's batches at one time, from which another one can go on.
+
+    Args:
+        of: the train function.
+    """
+
+    key = (None,) * 4  # that of no train function
+
+    def __init__(self, of: Any) -> None:
+        self.resolved, self.parts, self._sums = of.resolved, of.parts, of.sums()
+
+    def sums(self) -> Any:
+        """Sums as the train function has given them."""
+        return self._sums
+
+
 class ExecutorCache:
     """Cache of train functions by kind of run, rows per batch, and form of the data.
 
@@ -36,7 +55,7 @@ class ExecutorCache:
         self._compiled = compiled
         self._idle: dict[Any, TrainFunction] = {}
         self._agreed_at = -1  # `changes()` when the weights were last compared
-        self._stepping: dict[str, TrainFunction] = {}  # of steps that add up, by kind
+        self._stepping: dict[str, Any] = {}  # of steps that add up, by kind
         self._gradients: tuple[Any, Gradients] | None = None
         self._token = object()  # in every key: tells train functions of an earlier `compile`
         register_cache(self)
@@ -127,7 +146,7 @@ class ExecutorCache:
             resolved = resolved._replace(metrics=())
         form = self._form(model, arrays, resolved)
         last = self._stepping.get(kind)
-        train_function: TrainFunction | None = last
+        train_function: Any = last
         # Metrics need the outputs of all rows.
         shared = ranks.current() if with_metrics else None
         shared_key = (form.key, shared, *ranks.key()[1:])
@@ -144,7 +163,26 @@ class ExecutorCache:
                 train_function.go_on_from(last)
                 self.give_back(last)
             self._stepping[kind] = train_function
-        return train_function
+        made: TrainFunction = train_function
+        return made
+
+    def sums(self) -> dict[str, Sums]:
+        """Sums of `stepping`'s batches, by kind."""
+        return {kind: Sums(each) for kind, each in self._stepping.items()}
+
+    @contextmanager
+    def apart(self, sums: dict[str, Sums]) -> Iterator[None]:
+        """Context in which `stepping` goes on from given sums; after it, those from before hold."""
+        before, self._stepping = self._stepping, dict(sums)
+        try:
+            yield
+        finally:
+            self._stepping = before
+
+    def steps_in_core(self, kind: str) -> bool:
+        """Whether `stepping`'s batches of a kind run without Python code of users."""
+        found = self._stepping.get(kind)
+        return found is not None and found.is_compiled
 
     def reset_steps(self) -> None:
         """Reset the sums of `stepping`'s batches."""

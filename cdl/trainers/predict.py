@@ -30,6 +30,7 @@ from cdl.layers.kept import KeptPrograms, Watch
 from cdl.layers.lora import Merged, MergingExecutor
 from cdl.random import core_seed
 from cdl.trainers import arguments
+from cdl.trainers.chains.predict_steps import PredictSteps
 from cdl.trainers.custom.coupled import batch_of, in_batches, mixes_samples, of_rows
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.steps import nested, steps_itself
@@ -458,7 +459,7 @@ def _watched(
     watchers = CallbackList(
         callbacks, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=1, steps=target
     )
-    hooked = watchers.wants_batches("predict")
+    hooked, step = watchers.wants_batches("predict"), PredictSteps(model)
     outputs: list[Any] = []
     try:
         model.stop_predicting = False
@@ -467,7 +468,7 @@ def _watched(
             if hooked:
                 watchers.on_predict_batch_begin(each * i)
             if custom:
-                outputs.append(model.predict_step(x))
+                outputs.append(step(x))
             else:
                 graph = model._graph_of_model
                 predictors = model._predictors(rows_of(graph, x))

@@ -176,11 +176,10 @@ class TrainFunction:
             return True
         return form == form_of(arrays, self.resolved, self._custom_loss, takes_sizes).key
 
-    def go_on_from(self, other: "TrainFunction") -> None:
+    def go_on_from(self, other: Any) -> None:
         """Take over the sums of another train function, of other input sizes, in a pass."""
         self.executor.reset()
-        self._earlier, self._earlier_penalty = other._states(), other._penalties()
-        self._python_penalty = other._python_penalty
+        self._earlier, self._earlier_penalty, self._python_penalty = other.sums()
         self.parts.totals = other.parts.totals
 
     def release(self) -> None:
@@ -440,6 +439,10 @@ class TrainFunction:
         if not self.training:  # the weights have been the same all the time
             total += rows * self._weight_rules.penalty()
         return _mean(total, rows)
+
+    def sums(self) -> tuple[list[tuple[float, ...]], tuple[float, float], float]:
+        """States of the reports, and penalties with the number of rows, since `reset`."""
+        return self._states(), self._penalties(), self._python_penalty
 
     def _penalties(self) -> tuple[float, float]:
         """Sum of the penalties in the core, and the number of rows."""

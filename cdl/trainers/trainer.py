@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cdl._common.errors import hint, hinted, shown_as, warn
 from cdl._common.overriding import overrides
 from cdl._ir.program import Program
+from cdl._variables.stepping import whole
 from cdl.callbacks import History
 from cdl.compat import renamed
 from cdl.distribution import ranks
@@ -128,10 +129,10 @@ class Trainer(CompiledState):
             loss_and_metrics.metrics.update_state(y, y_pred, sample_weight)
         return results_of(self._python_metrics())
 
+    @whole
     def _default_step(self, kind: str, data: Any) -> dict[str, Any]:
         """Run one batch in the core, as `train_on_batch` does, without resetting metrics."""
-        call = f"{kind}_step"
-        x, y, weight = unpack_x_y_sample_weight(data)
+        call, (x, y, weight) = f"{kind}_step", unpack_x_y_sample_weight(data)
         compiled = self._compiled_for(call, trains=kind == "train")
         arrays = training_data(self, compiled, x, y, weight, None, call)
         counts = overrides(type(self), "compute_metrics")

@@ -6,6 +6,7 @@ that of `fit`. A step of links alone that read the batch as it comes runs within
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from cdl import _core, tree
+from cdl._common.overriding import overrides
 from cdl._variables.program_caches import register_cache
-from cdl._variables.step_forms import COMPUTING, OF_TAPES
+from cdl._variables.step_forms import COMPUTING, OF_TAPES, ORDINARY
 from cdl._variables.stepping import Call, Ref
 from cdl.layers import Layer
 from cdl.optimizers import Optimizer
@@ -41,11 +43,15 @@ def _of_values(structure: Any) -> Callable[[Values], Any]:
         return lambda values: structure
     if isinstance(structure, dict):
         named = {key: _of_values(each) for key, each in structure.items()}
-        return lambda values: {key: each(values) for key, each in named.items()}
+        if type(structure) is dict:
+            return lambda values: {key: each(values) for key, each in named.items()}
+        made = copy.copy(structure)  # such as an OrderedDict
+        return lambda values: made | {key: each(values) for key, each in named.items()}
     parts = [_of_values(each) for each in structure]
     if isinstance(structure, list):
         return lambda values: [each(values) for each in parts]
-    return lambda values: tuple([each(values) for each in parts])
+    make = getattr(structure, "_make", tuple)
+    return lambda values: make([each(values) for each in parts])
 
 
 def _refs(structure: Any) -> list[int]:
@@ -313,7 +319,14 @@ def _is_plain(optimizer: Any, variables: Sequence[Any]) -> bool:
 def changed(calls: Sequence[Call]) -> list[Any]:
     """Optimizers that make steps in some calls, and metrics that are updated."""
     found = [each.args[0] if _is_step(each) else updates(each) for each in calls]
+    trained = [e.args[0] for e in calls if is_ordinary(e) and e.args[1] == "train"]
+    found += [each.optimizer for each in trained]
     return [each for each in found if each is not None]
+
+
+def is_ordinary(call: Call) -> bool:
+    """Whether a call is the whole step of cdl.Model."""
+    return getattr(call.function, "__name__", "") == ORDINARY
 
 
 def _is_step(call: Call) -> bool:
@@ -325,6 +338,10 @@ def _is_step(call: Call) -> bool:
 def can_repeat(call: Call) -> bool:
     """Whether a call does nothing but learn, assign, draw and compute from what it is given."""
     function = call.function
+    if is_ordinary(call):
+        model, kind, _ = call.args
+        counts = overrides(type(model), "compute_metrics")
+        return bool(model._executors.steps_in_core(kind)) and not counts
     if changed([call]) or isinstance(getattr(function, "__self__", None), np.ufunc):
         return True
     compiled = compiled_of(function, call.kinds)
@@ -348,7 +365,7 @@ def assigned(call: Call) -> Any:
 
 def has_effect(call: Call) -> bool:
     """Whether a call does more than to give its results."""
-    if changed([call]) or assigned(call) is not None:
+    if is_ordinary(call) or changed([call]) or assigned(call) is not None:
         return True
     compiled, layer = compiled_of(call.function, call.kinds), _layer_of(call)
     if compiled is not None:  # which may count what it draws

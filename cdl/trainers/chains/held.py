@@ -17,25 +17,28 @@ class Held:
     Args:
         model: whose method the step is, or None.
         reads: of the step.
+        learns: whether it is to learn.
 
     Attributes:
         things: all of them.
         optimizers: that have begun.
         begins: whether there are others alone, as in the first step of a model that is not built.
+        learns: as given.
         metrics: that a recording shows.
         has_calls_of_users: whether code of users is in an optimizer or in a metric.
     """
 
-    def __init__(self, model: Any, reads: StepReads) -> None:
+    def __init__(self, model: Any, reads: StepReads, learns: bool = True) -> None:
         things = list(reads.found)
         if model is not None:
-            things += [model, model.optimizer, *model.metrics]
+            things += [model, getattr(model, "optimizer", None), *model.metrics]
             things += tree.flatten(list(vars(model).values()))
         found = {id(each): each for each in things}
         self.things = list(found.values())
         optimizers = [e for e in found.values() if isinstance(e, Optimizer)]
         self.optimizers = [each for each in optimizers if each.built]
-        self.begins = bool(optimizers) and not self.optimizers
+        self.begins = learns and bool(optimizers) and not self.optimizers
+        self.learns = learns
         self.metrics = metrics_of(found.values())
         changing = [e for e in found.values() if isinstance(e, (Metric, Optimizer))]
         self.has_calls_of_users = any(map(has_calls_of_users, changing))

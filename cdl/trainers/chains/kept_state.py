@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class KeptState:
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Any, Any]] = {}
         self._calls: dict[int, tuple[Layer, int]] = {}
+        self._sums: dict[int, tuple[Any, Any]] = {}  # of the steps of cdl.Model
         self._seeds = pythons().getstate()
 
     def keep(self, things: Iterable[Any]) -> None:
@@ -34,6 +36,9 @@ class KeptState:
         """
         for each in things:
             if isinstance(each, Layer):
+                cache = getattr(each, "_executors", None)
+                if cache is not None:
+                    self._sums.setdefault(id(cache), (cache, cache.sums()))
                 layers = each._flatten_layers()
                 self._calls.update(
                     (id(e), (e, e._calls)) for e in layers if id(e) not in self._calls
@@ -48,6 +53,14 @@ class KeptState:
         now.keep([thing for thing, _ in (*self._kept.values(), *self._calls.values())])
         return now
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Context in which steps of cdl.Model add to the sums as they were, and not to theirs."""
+        with ExitStack() as stack:
+            for cache, sums in self._sums.values():
+                stack.enter_context(cache.apart(sums))
+            yield
+
     def _changed(self) -> list[tuple[Any, Any]]:
         pairs = self._kept.values()
         return [(v, value) for v, value in pairs if _numbers(v).tobytes() != value.tobytes()]
@@ -55,6 +68,8 @@ class KeptState:
     def is_now(self) -> bool:
         """Whether all is as it was."""
         if any(layer._calls != count for layer, count in self._calls.values()):
+            return False
+        if any(_differ(cache.sums(), sums) for cache, sums in self._sums.values()):
             return False
         return self._seeds == pythons().getstate() and not self._changed()
 
@@ -68,6 +83,12 @@ class KeptState:
                 variable.storage.set(value)
             else:
                 variable.assign(value)
+
+
+def _differ(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether some sums of steps are others, or another number of them."""
+    of_now, of_before = ({k: repr(v.sums()) for k, v in each.items()} for each in (now, before))
+    return of_now != of_before
 
 
 def _variables_of(thing: Any) -> Sequence[Any]:
@@ -113,9 +134,9 @@ class Trial:
         after = self._before.again()
         try:
             self._before.restore()
-            with repeating(self._noted):
+            with self._before.apart(), repeating(self._noted):
                 again = chain.once(arrays)
-            is_right = after.is_now() and _bits(logs) == _bits(again)
+                is_right = after.is_now() and _bits(logs) == _bits(again)
         except Exception as error:  # of calls that need more than the record has
             return f"done again, its calls raise {type(error).__name__}: {error}"
         finally:

@@ -20,7 +20,7 @@ from cdl._variables.stepping import Recording, noting
 from cdl.trainers.chains.chain import Chain, assigned, can_repeat, changed, has_effect
 from cdl.trainers.chains.held import Held
 from cdl.trainers.chains.kept_state import KeptState, Trial, numpys_state
-from cdl.trainers.chains.step_reads import ORDINARY, StepReads, has_calls_of_users
+from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -29,6 +29,7 @@ _KEPT = 8  # forms
 _UNUSED = 4  # chains of one form that held for no batch, after which none is made
 _REFUSALS = 4  # of a step, after which no other form of it is recorded
 _TOLD = 1000  # batches of `fit` in Python, after which a warning says why
+_READING = ("test_step", "predict_step")  # steps that need no effect
 _NEW, _TRIED, _TAKEN, _REFUSED = "new", "tried", "taken", "refused"
 
 
@@ -49,7 +50,17 @@ class StepChains:
         self._tried: dict[Any, Chain] = {}  # that are to be compared on another batch
         self.differentiated: dict[Any, Any] = {}
         self._refusals, self._in_python = 0, 0
+        self._is_ordinary = False  # whether the step of cdl.Model is in them, compiled anyway
         self.reasons: dict[str, str] = {}
+
+    @staticmethod
+    def of(compiled: Any) -> StepChains:
+        """Chains that are kept with what a model is compiled with; new ones for None."""
+        if compiled is None:
+            return StepChains()
+        compiled.chains = compiled.chains or StepChains()
+        found: StepChains = compiled.chains
+        return found
 
     def take(self, key: Any) -> Chain | None:
         """The chain for batches of a form, to be given back; None if there is none now."""
@@ -94,7 +105,7 @@ class StepChains:
         if model is not None and not isinstance(step, types.MethodType):
             return step(*args)
         reads = StepReads(step)
-        held = Held(model, reads)
+        held = Held(model, reads, getattr(step, "__name__", "") not in _READING)
         if reads.is_known and held.begins:
             return step(*args)
         self._states[key] = _REFUSED
@@ -102,8 +113,10 @@ class StepChains:
             return step(*args)
         if not reads.is_known:
             self._refuse(step, reads.reason)
+            self._is_ordinary |= reads.is_ordinary
             return step(*args)
         logs, found = _recorded(held, step, args, reads)
+        self._is_ordinary |= reads.is_ordinary
         self._settle(key, step, found)
         if isinstance(found, Chain) and found.changes_more:
             self._states[key], self._tried[key] = _TRIED, found
@@ -142,7 +155,7 @@ class StepChains:
             name: of its step.
             batches: that ran since the last call.
         """
-        if self.reasons.get(name, ORDINARY).endswith(ORDINARY) or self._in_python > _TOLD:
+        if name not in self.reasons or self._is_ordinary or self._in_python > _TOLD:
             return
         self._in_python += batches
         if self._in_python > _TOLD:
@@ -180,7 +193,7 @@ def _recorded(
     known = set(map(id, (*held.optimizers, *held.metrics)))
     if not known.issuperset(map(id, changed(calls))):
         return logs, "an optimizer or a metric of it is no attribute of the model"
-    if not any(map(has_effect, calls)):
+    if held.learns and not any(map(has_effect, calls)):
         return logs, "nothing learns or is assigned"
     try:
         chain = Chain(calls, shown, len(arrays), reads)

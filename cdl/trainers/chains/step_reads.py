@@ -23,7 +23,7 @@ _CALLS = frozenset((
     "compiled_metrics", "compute_loss", "gradient",
     "metrics", "numpy", "optimizer", "result", "stop_recording", "update_state", "watch",
 ))  # fmt: skip
-ORDINARY = "the step of cdl.Model is called"  # which is compiled anyway
+_STEPS = frozenset(("predict_step", "test_step", "train_step"))
 _OF_TAPES = "cdl.taping.gradient_tape"
 _ADDING = frozenset(("add", "append", "appendleft", "extend", "insert", "setdefault", "update"))
 
@@ -37,6 +37,7 @@ class StepReads(Reads):
     Attributes:
         found: layers, weights, optimizers and metrics that it reads.
         reason: why it is unknown, with the line; or "".
+        is_ordinary: whether it may call the step of cdl.Model, which is compiled anyway.
     """
 
     _storing: Any = ()
@@ -44,10 +45,12 @@ class StepReads(Reads):
     def __init__(self, step: Any) -> None:
         owner = getattr(step, "__self__", None)
         self._model: Any = owner if isinstance(owner, Layer) else None
-        self._code = getattr(step, "__code__", None)
+        self.is_ordinary = False
         self.found: list[Any] = []
         super().__init__(step, is_strict=False)
         self.reason = ""
+        if self.is_ordinary and any(map(self._has_steps, self.found)):
+            self.is_known, self.why = False, "a step of another model is called"
         if not self.is_known:
             self.reason = f"{self.place}: {self.why or 'what this reads or does cannot be seen'}"
 
@@ -65,10 +68,10 @@ class StepReads(Reads):
         ):
             super()._look_at(value)
 
-    def _look_at_code(self, code: types.CodeType, *within: Any) -> None:
-        before, self._code = self._code, code
-        super()._look_at_code(code, *within)
-        self._code = before
+    def _has_steps(self, thing: Any) -> bool:
+        """Whether another model than that of the step has code of users for its steps."""
+        parts = thing._flatten_layers() if isinstance(thing, Layer) else ()
+        return any(e is not self._model and _definitions(type(e), _STEPS) for e in parts)
 
     def _look_at_global(
         self, namespace: dict[str, Any], name: str, attributes: Sequence[str]
@@ -83,13 +86,13 @@ class StepReads(Reads):
         super()._follow(value, attributes)
 
     def _check_attributes(self, names: Sequence[str]) -> None:
-        # A method reaches that of cdl by super(); one of a class between is not walked through.
-        if {"test_step", "train_step"}.intersection(names):
-            raise _UnknownError(ORDINARY)
-        own = _definitions(type(self._model), _CALLS.intersection(names))
-        if any(getattr(each, "__code__", None) is not self._code for each in own):
-            raise _UnknownError
-        super()._check_attributes([name for name in names if name not in _CALLS])
+        self.is_ordinary |= not _STEPS.isdisjoint(names)
+        known = _CALLS | _STEPS
+        for each in _definitions(type(self._model), known.intersection(names)):
+            if not isinstance(each, types.FunctionType):
+                raise _UnknownError
+            self._look_at_function(each, self._model)  # which super() may reach
+        super()._check_attributes([name for name in names if name not in known])
 
     def leave_out(self, variables: Sequence[Any]) -> None:
         """Compare some variables no longer, since the step assigns them."""
@@ -99,7 +102,7 @@ class StepReads(Reads):
     def note_optimizer(self) -> None:
         """Compare the optimizer that the model is compiled with, too."""
         model = self._model
-        if model is None:
+        if model is None or getattr(model, "_compiled", None) is None:
             return
         self._note(model._compiled, "optimizer", model._compiled.optimizer)
         self._note(model, "_compiled", model._compiled)

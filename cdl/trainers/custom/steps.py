@@ -171,7 +171,7 @@ class CustomSteps:
         self._form: Any = None  # of the data, if steps of them may be recorded
         self._key: Any = None  # of the chain for the current batches
         self._chain: Chain | None = None
-        self._chains = self._chains_of(model._compiled)
+        self._chains = StepChains.of(model._compiled)
         self._is_fed = False  # whether the chain has the data
         self._is_alone = False  # whether it runs one batch
         self._is_shown = True  # whether the result of a batch is wanted
@@ -194,7 +194,7 @@ class CustomSteps:
             model._heed_changes()
             model._watch_layers()  # so that `trainable_variables` is found once
         self._arrays, self._batch, self._order, self._next = arrays, batch, order, 0
-        self._form = arrays.form() if self._name == "train_step" else None
+        self._form = arrays.form()
         self._is_fed = False
 
     def run(self, steps: int, seconds: float) -> int:
@@ -240,7 +240,7 @@ class CustomSteps:
         """Take the chain for batches of so many rows, if there is one."""
         model = self._model()
         compiled = None if model is None else model._compiled
-        self._chains = self._chains_of(compiled)
+        self._chains = StepChains.of(compiled)
         if self._form is None or compiled is None or compiled.given["run_eagerly"]:
             return
         key = self._name, self._form, rows
@@ -248,14 +248,6 @@ class CustomSteps:
             return
         self._give_back()
         self._key, self._chain, self._is_fed = key, self._chains.take(key), False
-
-    @staticmethod
-    def _chains_of(compiled: Any) -> StepChains:
-        if compiled is None:
-            return StepChains()
-        compiled.chains = compiled.chains or StepChains()
-        found: StepChains = compiled.chains
-        return found
 
     def _give_back(self) -> None:
         if self._chain is not None:

@@ -1,0 +1,41 @@
+"""`predict_step` of users, recorded as their training steps are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl import tree
+from cdl.trainers.chains.step_chains import StepChains, is_plain
+from cdl.trainers.derivatives import kept_in
+
+_NAME = "predict_step"
+
+
+class PredictSteps:
+    """Calls of a model's `predict_step`, without its Python code once it is recorded.
+
+    Args:
+        model: whose step it is.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model, compiled = model, model._compiled
+        self._is_eager = compiled is not None and bool(compiled.given["run_eagerly"])
+        self._chains = StepChains.of(compiled)
+
+    def __call__(self, batch: Any) -> Any:
+        """Predictions for one batch, given as the step takes it."""
+        leaves = tree.flatten(batch)
+        step = self._model.predict_step
+        if self._is_eager or not leaves or not all(map(is_plain, leaves)):
+            return step(batch)
+        form = [(each.shape, each.dtype) for each in leaves]
+        key = _NAME, repr(tree.map_structure(lambda leaf: 0, batch)), *form
+        chain = self._chains.take(key)
+        if chain is None:
+            with kept_in(self._chains.differentiated):
+                return self._chains.run(key, self._model, step, (batch,))
+        try:
+            return chain.once(leaves)
+        finally:
+            self._chains.give_back(key, chain)
