@@ -12,6 +12,7 @@ from cdl import _core
 from cdl._common import dtypes
 from cdl._ir.program import Program
 from cdl._tracing.variable import Array, in_calls
+from cdl._variables.draw_counts import drew
 from cdl._variables.low_array import low
 
 _MOST_BYTES = 2**23  # of an executor that is kept: a larger one takes longer to run than to make
@@ -43,6 +44,7 @@ class Runner:
 
     def __init__(self, program: Program, training: bool = False) -> None:
         self.program = program
+        self._draws = any("seed" in each.attributes for each in program.flat(True).instructions)
         self._training = training
         self._is_low = any(name in dtypes.LOW for name in program.output_dtypes)
         self._free: dict[int, _core.Executor] = {}
@@ -76,6 +78,8 @@ class Runner:
         executor.reset()
         executor.begin(list(arrays), rows)
         executor.forward(self._training, iteration, seed)
+        if self._draws:
+            drew()
         outputs = [executor.output(i, rows) for i in range(len(self.program.outputs))]
         if self._is_low:
             outputs = in_dtypes(outputs, self.program.output_dtypes)

@@ -11,8 +11,7 @@ import functools
 import operator
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from cdl import tree
 from cdl._common.errors import is_cdls
 from cdl._common.overriding import is_users
+from cdl._variables.draw_counts import draws, noting
 from cdl._variables.step_forms import BRANCH, gives_numbers, result_and_reason
 
 _METHODS = frozenset((
@@ -28,6 +28,8 @@ _METHODS = frozenset((
     "diagonal", "dot", "flatten", "max", "mean", "min", "prod", "ravel", "repeat", "reshape",
     "round", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var",
 ))  # fmt: skip
+_OF_SHAPES = ("get_shape", "is_immutable", "set_shape")
+ARRAYS: list[type] = [np.ndarray]  # classes of the arrays of a batch
 F = TypeVar("F", bound=Callable[..., Any])
 _NUMPYS = str(np.__path__[0])
 _WRITTEN = "an array is written to: ops.where and ops.scatter_update give new ones"
@@ -52,6 +54,8 @@ class Call(NamedTuple):
         first: number of the first leaf of its result.
         size: how many leaves that has.
         kinds: shape and dtype of each positional argument, None for one that is no array.
+        counts: how many counts of draws it has taken.
+        draws: whether it has drawn what no variable counts.
     """
 
     function: Callable[..., Any]
@@ -60,6 +64,8 @@ class Call(NamedTuple):
     first: int
     size: int
     kinds: tuple[Any, ...]
+    counts: int
+    draws: bool
 
 
 _PLAIN = (np.ndarray, np.generic, int, float, complex, str, bytes, type(None))
@@ -70,13 +76,9 @@ class _State(threading.local):
 
     Attributes:
         recording: that one; None within a call that it records.
-        noted: counts of draws that the step has made; None outside of one that is recorded.
-        again: counts of draws for a run that repeats that step, to compare.
     """
 
     recording: Recording | None = None
-    noted: list[int] | None = None
-    again: list[int] | None = None
 
 
 state = _State()
@@ -132,40 +134,6 @@ def whole_if_own(method: F) -> F:
         return as_whole(self, *args, **kwargs)
 
     return cast(F, call)
-
-
-def counted(count: Callable[[], int]) -> int:
-    """Number of a draw; where a step is repeated to compare, that which it had before.
-
-    Args:
-        count: gives the next one.
-    """
-    if state.again:
-        return state.again.pop(0)
-    number = count()
-    if state.noted is not None:
-        state.noted.append(number)
-    return number
-
-
-@contextmanager
-def noting() -> Iterator[list[int]]:
-    """Context that gives a list, to which counts of draws are appended."""
-    before, state.noted = state.noted, []
-    try:
-        yield state.noted
-    finally:
-        state.noted = before
-
-
-@contextmanager
-def repeating(noted: Sequence[int]) -> Iterator[None]:
-    """Context in which draws have the counts of a step that was noted."""
-    before, state.again = state.again, list(noted)
-    try:
-        yield
-    finally:
-        state.again = before
 
 
 def constant(leaf: Any) -> Any:
@@ -239,7 +207,7 @@ class Recording:
         refs = tree.map_structure(self._ref, (args, kwargs))
         inner = getattr(function, "func", function)
         self._keep([getattr(inner, "__self__", None), *tree.flatten(given)])
-        state.recording = None
+        state.recording, counts, drawn = None, len(self.noted), draws.drawn
         try:
             result, reason = result_and_reason(function, given)
         finally:
@@ -249,7 +217,9 @@ class Recording:
         first = self._count
         wrapped = self._wrapped(result, gives_numbers(function))
         kinds = tuple([(e.shape, e.dtype) if isinstance(e, np.ndarray) else None for e in given[0]])
-        self.calls.append(Call(function, refs[0], refs[1], first, self._count - first, kinds))
+        counts, has_drawn = len(self.noted) - counts, draws.drawn > drawn
+        size = self._count - first
+        self.calls.append(Call(function, refs[0], refs[1], first, size, kinds, counts, has_drawn))
         return wrapped
 
     def _wrapped(self, structure: Any, has_floats: bool = False) -> Any:
@@ -290,7 +260,8 @@ class Recording:
             return Ref(number)
         if isinstance(leaf, np.ndarray) and _place(leaf) in self._places:
             return Ref(self._places[_place(leaf)])
-        if isinstance(leaf, (np.ndarray, np.generic)) and not _is_uniform(leaf):
+        is_array = isinstance(leaf, (np.ndarray, np.generic))
+        if is_array and not (_is_uniform(leaf) or getattr(leaf, "is_of_shapes", False)):
             self.refuse("an array that is not of the batch is used: let it be part of the data")
         return leaf
 
@@ -335,9 +306,9 @@ class StepArray(NDArrayOperatorsMixin):
         return type(self.array) if _is_of_step(sys._getframe(1)) else StepArray
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Any:
         """Sizes of the axes, in order."""
-        return tuple(self.array.shape)
+        return self.array.shape
 
     @property
     def dtype(self) -> Any:
@@ -369,7 +340,9 @@ class StepArray(NDArrayOperatorsMixin):
         return (self[i] for i in range(len(self.array)))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if isinstance(plain(inputs[0]), np.generic) and kwargs.get("out", (None,))[0] is inputs[0]:
+        first = plain(inputs[0])
+        is_new = isinstance(first, np.generic) or getattr(first, "is_immutable", False)
+        if is_new and kwargs.get("out", (None,))[0] is inputs[0]:
             del kwargs["out"]  # `loss += 1.0` gives another number
         if "out" in kwargs or method == "at":
             return self._numbers(_WRITTEN, getattr(ufunc, method), inputs, kwargs)
@@ -380,6 +353,10 @@ class StepArray(NDArrayOperatorsMixin):
             return self._numbers(_WRITTEN, function, args, kwargs)
         return _computed(function, *args, **kwargs)
 
+    def seen_as(self, array: Any) -> StepArray:
+        """Stand-in for the same numbers in an array of another class."""
+        return StepArray(array, self.number, self.recording)
+
     def _numbers(self, what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Result of a call that is not recorded; the recording is refused."""
         self.recording.refuse(what)
@@ -388,6 +365,8 @@ class StepArray(NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.array, name)
+        if name in _OF_SHAPES:
+            return method
         if name not in _METHODS:
             self.recording.refuse(f"{name} of an array is used")
             return method
@@ -445,6 +424,21 @@ class StepArray(NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return str(self._one(repr))
+
+
+def _by_operator(name: str, is_reflected: bool) -> Callable[..., Any]:
+    function = getattr(operator, name)
+
+    def call(self: StepArray, other: Any) -> Any:
+        args = (other, self) if is_reflected else (self, other)
+        return _computed(function, *args)
+
+    return call
+
+
+for _name in ("pow", "mod", "floordiv"):  # `x ** 2` of an array is its square, and no np.power
+    setattr(StepArray, f"__{_name}__", _by_operator(_name, False))
+    setattr(StepArray, f"__r{_name}__", _by_operator(_name, True))
 
 
 def _is_of_step(frame: Any) -> bool:

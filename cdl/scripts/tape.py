@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdl import Variable, taping
+from cdl._variables.stepping import plain
 from cdl.scripts.tensor import Tensor, tensors
 from cdl.taping.recorded import CLASS, Taped
 
@@ -28,6 +29,13 @@ class GradientTape(taping.GradientTape):
         persistent: whether `gradient` can be called more than once.
         watch_accessed_variables: whether variables that the calls read are sources.
     """
+
+    def _watch(self, each: Any) -> Any:
+        if isinstance(each, Variable):
+            return super()._watch(each)
+        array = self._recording(plain(each))
+        self._watched[id(array)] = array
+        return each
 
     @staticmethod
     def _recording(each: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
+
+from cdl._variables.stepping import ARRAYS, StepArray
 
 
 class TensorShape(tuple[int | None, ...]):
@@ -85,7 +88,15 @@ class Text(str):
 
 
 class Tensor(np.ndarray[Any, np.dtype[Any]]):
-    """A NumPy array with the methods of `tf.Tensor` that scripts call most."""
+    """A NumPy array with the methods of `tf.Tensor` that scripts call most.
+
+    Attributes:
+        is_immutable: True, since `x += y` gives another tensor.
+        is_of_shapes: whether its numbers depend on nothing but the shapes of others.
+    """
+
+    is_immutable = True
+    is_of_shapes = False
 
     def numpy(self) -> Any:
         """The values as a plain array, or as a scalar."""
@@ -128,8 +139,42 @@ class Tensor(np.ndarray[Any, np.dtype[Any]]):
         return np.asarray(array).view(type(self))
 
 
+class Sizes(Tensor):
+    """`tf.shape`'s tensor, and what is computed from such ones and Python numbers alone."""
+
+    is_of_shapes = True
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(isinstance(each, StepArray) for each in inputs):
+            return NotImplemented
+        given = [each.view(Tensor) if isinstance(each, Sizes) else each for each in inputs]
+        found = getattr(ufunc, method)(*given, **kwargs)
+        is_known = all(isinstance(each, (Sizes, int, float)) for each in inputs)
+        return found.view(Sizes) if is_known and isinstance(found, Tensor) else found
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key).view(Sizes)
+
+
+def _operator(name: str) -> Any:
+    def in_place(self: Any, other: Any) -> Any:
+        return getattr(operator, name)(self, other)
+
+    return in_place
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
+    setattr(Tensor, f"__i{_name}__", _operator(_name))
+for _name in ("and_", "or_", "xor"):
+    setattr(Tensor, f"__i{_name.strip('_')}__", _operator(_name))
+ARRAYS.append(Tensor)
+
+
 def tensors(result: Any) -> Any:
     """Convert the arrays and NumPy scalars of a nested result to tensors."""
+    if isinstance(result, StepArray):
+        made = tensors(result.array)
+        return result if made is result.array else result.seen_as(made)
     if isinstance(result, (np.ndarray, np.generic)) and not isinstance(result, Tensor):
         return np.asarray(result).view(Tensor)
     if type(result) in (list, tuple):

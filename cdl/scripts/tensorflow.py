@@ -7,7 +7,6 @@ compiled. A missing module (`tf.lite`, `tf.distribute`) raises an error that nam
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import sys
 from collections.abc import Callable
@@ -16,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from cdl import Variable, config, initializers, random, tree
-from cdl.scripts import tf_arranging, tf_functions, tf_io, tf_nn
+from cdl.scripts import tf_arranging, tf_functions, tf_io, tf_nn, tf_random
 from cdl.scripts.imports import TENSORFLOW
 from cdl.scripts.tape import GradientTape
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_elements import TensorSpec
-from cdl.scripts.tf_functions import function, seed_of
+from cdl.scripts.tf_functions import function
 from cdl.scripts.tf_image import IMAGE
 from cdl.scripts.tf_sources import DATA, EXPERIMENTAL
 from cdl.scripts.tf_strings import STRINGS, Ragged
@@ -42,65 +41,6 @@ def _set_seed(seed: int | None) -> None:
     """`tf.random.set_seed`: set the seed of cdl's generators; None changes nothing."""
     if seed is not None:
         random.set_random_seed(int(seed))
-
-
-# --- random numbers ---
-
-
-def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a random function to take TensorFlow's arguments and return a tensor."""
-
-    @functools.wraps(draw)
-    def call(shape: Any, *args: Any, **kwargs: Any) -> Any:
-        kwargs.pop("name", None)
-        if "seed" in kwargs:
-            kwargs["seed"] = seed_of(kwargs["seed"])
-        sizes = (
-            shape if isinstance(shape, (list, tuple, np.ndarray)) and np.shape(shape) else [shape]
-        )
-        known = (int, np.integer, np.ndarray)
-        sizes = tuple(int(n) if isinstance(n, known) else n for n in sizes)
-        return tensors(draw(sizes, *args, **kwargs))
-
-    return call
-
-
-@_drawn
-def _uniform(
-    shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = "float32", seed: Any = None
-) -> Any:
-    """`tf.random.uniform`: uniform floats, or integers below `maxval`."""
-    if "int" in str(dtype):
-        return random.randint(shape, minval, maxval, str(dtype), seed)
-    return random.uniform(shape, minval, 1.0 if maxval is None else maxval, str(dtype), seed)
-
-
-@_drawn
-def _normal(
-    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = "float32", seed: Any = None
-) -> Any:
-    """`tf.random.normal`: normally distributed floats."""
-    return random.normal(shape, mean, stddev, str(dtype), seed)
-
-
-@_drawn
-def _gamma(
-    shape: Any, alpha: Any, beta: Any = None, dtype: Any = "float32", seed: Any = None
-) -> Any:
-    """`tf.random.gamma`: gamma distributed floats with shape alpha and rate beta."""
-    return random.gamma(shape, alpha, str(dtype), seed) / (1.0 if beta is None else beta)
-
-
-def _shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:
-    """`tf.random.shuffle`: a random permutation of the rows."""
-    return tensors(random.shuffle(np.asarray(value), 0, seed))
-
-
-def _categorical(
-    logits: Any, num_samples: int, dtype: Any = None, seed: Any = None, name: Any = None
-) -> Any:
-    """`tf.random.categorical`: class indices drawn by the logits of each row."""
-    return tensors(random.categorical(logits, num_samples, str(dtype or "int64"), seed))
 
 
 # --- variables, dtypes and the rest ---
@@ -284,14 +224,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "tensorflow.python": {},
     "tensorflow.random": {
         "set_seed": _set_seed,
-        "normal": _normal,
-        "uniform": _uniform,
-        "truncated_normal": _drawn(random.truncated_normal),
-        "stateless_normal": _normal,
-        "stateless_uniform": _uniform,
-        "categorical": _categorical,
-        "gamma": _gamma,
-        "shuffle": _shuffle,
+        **tf_random.RANDOM,
     },
     "tensorflow.config": {
         "list_physical_devices": _devices,

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from cdl import ops
+from cdl._variables.stepping import plain
 from cdl.data.texts import holds_texts
-from cdl.scripts.tensor import Tensor, TensorShape, tensors
+from cdl.scripts.tensor import Sizes, Tensor, TensorShape, tensors
 
 # Entries are TensorFlow's name of a function, and after a slash that of `cdl.ops` if it differs.
 # Values, here or where the table is used, are TensorFlow's names of the first arguments.
@@ -156,7 +157,7 @@ def _shape(input: Any, out_type: Any = "int32", name: Any = None) -> Any:
     """`tf.shape`: a tensor, or a tuple for a symbolic tensor with unknown sizes."""
     sizes = ops.shape(input) if not holds_texts(input) else np.shape(input)
     known = all(isinstance(each, (int, np.integer)) for each in sizes)
-    return tensors(np.array(sizes, str(out_type))) if known else sizes
+    return np.array(sizes, str(out_type)).view(Sizes) if known else sizes
 
 
 def _range(*args: Any, name: Any = None, dtype: Any = None, **kwargs: Any) -> Any:
@@ -290,7 +291,7 @@ def is_tensor(x: Any) -> bool:
     """`tf.is_tensor`: True for tensors, variables and symbolic tensors, not for NumPy arrays."""
     from cdl import KerasTensor, Variable
 
-    return isinstance(x, (Tensor, Variable, KerasTensor))
+    return isinstance(plain(x), (Tensor, Variable, KerasTensor))
 
 
 # Names in both `tf` and `tf.math`.

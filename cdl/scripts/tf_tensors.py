@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cdl import KerasTensor
+from cdl._variables.stepping import StepArray, touched
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_data import Dataset, as_dataset
 from cdl.scripts.tf_elements import element_of
@@ -144,6 +145,7 @@ def have_tensors() -> None:
     from cdl.metrics import Metric
     from cdl.models import Model
     from cdl.taping import hooks
+    from cdl.trainers.chains.predict_steps import PredictSteps
     from cdl.trainers.custom.steps import CustomSteps
     from cdl.trainers.trainer import Trainer
 
@@ -152,7 +154,11 @@ def have_tensors() -> None:
     symbolic.shape = _Shape()
     symbolic.get_shape = lambda self: self.shape
     symbolic.set_shape = lambda self, shape: None
-    of_users: tuple[tuple[Any, str], ...] = ((LossFunctionWrapper, "call"), (CustomSteps, "step"))
+    of_users: tuple[tuple[Any, str], ...] = (
+        (LossFunctionWrapper, "call"),
+        (CustomSteps, "step"),
+        (PredictSteps, "__call__"),
+    )
     for cls, name in of_users:
         setattr(cls, name, _given_tensors(getattr(cls, name)))
     hooks.install()
@@ -207,6 +213,9 @@ def _giving_slices(get: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(get)
     def call(self: Any, key: Any) -> Any:
         found = get(self, key)
+        if isinstance(found, StepArray):
+            touched("a slice of a variable is read, which can be assigned to")
+            found = found.array
         if isinstance(found, Taped):
             return found
         if not isinstance(found, (np.ndarray, np.generic)):

@@ -14,6 +14,7 @@ from cdl._common.locks import new_rlock
 from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
+from cdl._variables.draw_counts import uncounted
 from cdl.models import Model
 from cdl.taping.recorded import Node, Taped, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
@@ -413,7 +414,8 @@ class _GradientCall:
         numbers: Any = self._numbers
         if self._derivative is None:
             self._derivative = derivative_of(self._run, numbers, is_fixed=True)
-        found = self._derivative(*[np.atleast_1d(plain(each)) for each in inputs])[1]
+        with uncounted():
+            found = self._derivative(*[np.atleast_1d(plain(each)) for each in inputs])[1]
         shapes = [np.shape(inputs[number]) for number in numbers]
         return [np.reshape(each, shape) for each, shape in zip(found, shapes, strict=True)]
 

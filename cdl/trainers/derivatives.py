@@ -20,8 +20,9 @@ from cdl._common.locks import new_rlock
 from cdl._tracing import graph as graphs
 from cdl._tracing.derivatives import are_traced, value_and_gradients
 from cdl._tracing.variable import Variable
+from cdl._variables.draw_counts import counted
 from cdl._variables.program_caches import register_cache
-from cdl._variables.stepping import counted, recorded
+from cdl._variables.stepping import recorded
 from cdl.data import brief
 from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.custom.structures import FunctionOfLeaves, is_nested, leaves_and_form

@@ -22,8 +22,8 @@ from cdl._common.validation import check_batches
 from cdl._core import Executor
 from cdl._tracing.eager import Runner, in_dtypes
 from cdl._tracing.keras_tensor import knowing_samples
+from cdl._variables.draw_counts import counted, next_draw
 from cdl._variables.program_caches import register_cache
-from cdl._variables.stepping import counted
 from cdl.callbacks import CallbackList
 from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms, Watch
@@ -117,7 +117,7 @@ class Predictors:
         self._kept = KeptPrograms()  # of forward passes in training mode
         self._trains_coupled = False  # whether samples are in these
         self._steps = itertools.count()  # forward passes of training, each with its dropout
-        self._calls = 0  # predictions, each with random numbers of its own
+        self._calls = itertools.count(1)  # predictions, each with random numbers of its own
         for each in self.program.hosted:
             each.tell()
         self.watch = Watch(model)  # type: ignore[arg-type] # a model is a layer
@@ -214,9 +214,8 @@ class Predictors:
             rows = FEW
         if rows > MANY:  # no more than there are, and not a number of its own for each x
             rows = min(rows, -(-n // MANY) * MANY)
-        if self._draws:
-            self._calls += 1
-        outputs = self.of(rows).predict(x, core_seed(), self._calls)
+        call = next_draw(self._calls.__next__) if self._draws else 0
+        outputs = self.of(rows).predict(x, core_seed(), call)
         outputs = outputs if len(self.program.outputs) > 1 else [outputs]
         return in_dtypes(outputs, self.program.output_dtypes) if self._is_low else outputs
 
@@ -227,9 +226,9 @@ class Predictors:
         )  # that a program of any size runs at once
 
         def run(part: list[Array]) -> list[Array]:
-            self._calls += self._draws
+            call = next_draw(self._calls.__next__) if self._draws else 0
             executor = self.of(min(batch, len(part[0])) if self._is_sized else rows)
-            found = executor.predict(part, core_seed(), self._calls)
+            found = executor.predict(part, core_seed(), call)
             return found if len(self.program.outputs) > 1 else [found]
 
         has_shared = any(each.shared for each in self.program.outputs)
@@ -288,10 +287,9 @@ class Predictors:
         """Outputs batch by batch; user layers see each batch."""
         parts = []
         for at in range(0, len(x[0]), rows):
-            self._calls += 1
             batch = [each[at : at + rows] for each in x]
             few = len(batch[0]) if self.coupled else rows
-            found = self.of(few).predict(batch, core_seed(), self._calls)
+            found = self.of(few).predict(batch, core_seed(), next_draw(self._calls.__next__))
             watching.run(found.__getitem__)
             own = self.program.output_dtypes[: self._own]
             parts.append(in_dtypes(found[: self._own], own))

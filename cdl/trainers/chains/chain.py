@@ -15,6 +15,7 @@ import numpy as np
 
 from cdl import _core, tree
 from cdl._common.overriding import overrides
+from cdl._variables.draw_counts import repeating
 from cdl._variables.program_caches import register_cache
 from cdl._variables.step_forms import COMPUTING, OF_TAPES, ORDINARY
 from cdl._variables.stepping import Call, Ref
@@ -175,6 +176,7 @@ class Chain:
         needed, always = (_needed(calls, linked, each) for each in (_refs(logs), ()))
         self._unshown: list[_Repeated | _Link] = []  # parts for a batch whose result is not wanted
         parts: list[_Repeated | _Link] = []
+        self._by_call: list[tuple[Call, _Repeated | _Link | None]] = []
         others: list[Call] = []
         following = {i: _followers(calls, i + 2, _refs(logs)) for i in linked}
         within = {k for i in linked for k in range(i + 1, i + 2 + following[i].n)}
@@ -185,7 +187,9 @@ class Chain:
                 part = _Repeated(call)
                 others.append(call)
             else:
+                self._by_call.append((call, None))
                 continue
+            self._by_call.append((call, part))
             parts.append(part)
             if i in always:
                 self._unshown.append(part)
@@ -218,8 +222,24 @@ class Chain:
             link.heed()
         for part in self._parts if is_shown else self._unshown:
             part.run(values)
-        logs = self._logs(values) if is_shown else None
-        values[:] = [None] * len(values)
+        return self._finished(is_shown)
+
+    def again(self, arrays: Sequence[Any], noted: Sequence[int]) -> Any:
+        """Result as of `once`, with the counts of draws that the step had; to compare them."""
+        self._values[: len(arrays)] = arrays
+        for link in self._links:
+            link.heed()
+        left = list(noted)
+        for call, part in self._by_call:
+            own, left = left[: call.counts], left[call.counts :]
+            if part is not None:
+                with repeating(own):
+                    part.run(self._values)
+        return self._finished(True)
+
+    def _finished(self, is_shown: bool) -> Any:
+        logs = self._logs(self._values) if is_shown else None
+        self._values[:] = [None] * len(self._values)
         return logs
 
     def begin(self, arrays: Sequence[Any], order: Any) -> None:
@@ -370,6 +390,8 @@ def has_effect(call: Call) -> bool:
     compiled, layer = compiled_of(call.function, call.kinds), _layer_of(call)
     if compiled is not None:  # which may count what it draws
         return compiled.draws
+    if call.draws:
+        return True
     if layer is None:
         return str(getattr(call.function, "__module__", "")) in (_OF_DRAWS, _OF_PROGRAMS)
     draws = ("seed", "seed_generator")

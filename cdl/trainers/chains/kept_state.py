@@ -11,7 +11,6 @@ import numpy as np
 from cdl import tree
 from cdl._tracing.variable import Variable
 from cdl._variables.array_like import Operators
-from cdl._variables.stepping import repeating
 from cdl.layers import Layer
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
@@ -134,8 +133,8 @@ class Trial:
         after = self._before.again()
         try:
             self._before.restore()
-            with self._before.apart(), repeating(self._noted):
-                again = chain.once(arrays)
+            with self._before.apart():
+                again = chain.again(arrays, self._noted)
                 is_right = after.is_now() and _bits(logs) == _bits(again)
         except Exception as error:  # of calls that need more than the record has
             return f"done again, its calls raise {type(error).__name__}: {error}"

@@ -12,11 +12,10 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cdl import tree
 from cdl._common.errors import warn
-from cdl._variables.stepping import Recording, noting
+from cdl._variables.draw_counts import noting
+from cdl._variables.stepping import ARRAYS, Recording
 from cdl.trainers.chains.chain import Chain, assigned, can_repeat, changed, has_effect
 from cdl.trainers.chains.held import Held
 from cdl.trainers.chains.kept_state import KeptState, Trial, numpys_state
@@ -206,4 +205,4 @@ def _recorded(
 
 def is_plain(leaf: Any) -> bool:
     """Whether something in a batch is an array of numbers, as records and the core take them."""
-    return type(leaf) is np.ndarray and leaf.dtype.kind in "biuf"
+    return type(leaf) in ARRAYS and leaf.dtype.kind in "biuf"

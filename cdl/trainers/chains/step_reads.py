@@ -21,10 +21,14 @@ from cdl.trainers.custom.reads import Reads, _UnknownError
 _CALLS = frozenset((
     "apply", "apply_gradients", "assign", "assign_add", "assign_sub", "compiled_loss",
     "compiled_metrics", "compute_loss", "gradient",
-    "metrics", "numpy", "optimizer", "result", "stop_recording", "update_state", "watch",
+    "as_list", "get_shape", "metrics", "num_elements", "numpy", "optimizer", "rank", "result",
+    "set_shape", "stop_recording", "update_state", "watch",
 ))  # fmt: skip
 _STEPS = frozenset(("predict_step", "test_step", "train_step"))
-_OF_TAPES = "cdl.taping.gradient_tape"
+_OF_TAPES = ("cdl.taping.gradient_tape", "cdl.scripts.tape")
+# Functions, dtypes and shapes that scripts for TensorFlow name.
+_OF_SCRIPTS = tuple(f"cdl.scripts.tf_{n}" for n in ("arranging", "functions", "nn", "random"))
+_CONSTANTS = ("DType", "TensorShape")
 _ADDING = frozenset(("add", "append", "appendleft", "extend", "insert", "setdefault", "update"))
 
 
@@ -59,7 +63,11 @@ class StepReads(Reads):
             raise _UnknownError
         if isinstance(value, (Layer, Metric, Optimizer, Operators, SeedGenerator)):
             self.found.append(value)
-        is_tape = isinstance(value, type) and value.__module__ == _OF_TAPES
+        if _is_of_scripts(value):
+            return
+        if getattr(value, "__module__", "") == "cdl.scripts.tensorflow" and callable(value):
+            raise _UnknownError(f"tf.{value.__name__.strip('_')}() is called")
+        is_tape = isinstance(value, type) and value.__module__ in _OF_TAPES
         if not (
             is_tape
             or isinstance(value, (Metric, Optimizer))
@@ -106,6 +114,16 @@ class StepReads(Reads):
             return
         self._note(model._compiled, "optimizer", model._compiled.optimizer)
         self._note(model, "_compiled", model._compiled)
+
+
+def _is_of_scripts(value: Any) -> bool:
+    """Whether a value is a function or a constant that stands for one of TensorFlow."""
+    kind = type(value)
+    if kind is types.FunctionType:
+        return value.__module__ in _OF_SCRIPTS
+    if isinstance(value, type):
+        return value.__module__ == "cdl.scripts.tensor"
+    return kind.__module__.startswith("cdl.scripts.") and kind.__name__ in _CONSTANTS
 
 
 def _definitions(kind: type, names: Collection[str]) -> list[Any]:

@@ -1,0 +1,81 @@
+"""`tf.random`: draws by cdl's generators, with TensorFlow's arguments."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cdl import random
+from cdl.scripts.tensor import tensors
+from cdl.scripts.tf_functions import seed_of
+
+
+def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a random function to take TensorFlow's arguments and return a tensor."""
+
+    @functools.wraps(draw)
+    def call(shape: Any, *args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("name", None)
+        if "seed" in kwargs:
+            kwargs["seed"] = seed_of(kwargs["seed"])
+        sizes = (
+            shape if isinstance(shape, (list, tuple, np.ndarray)) and np.shape(shape) else [shape]
+        )
+        known = (int, np.integer, np.ndarray)
+        sizes = tuple(int(n) if isinstance(n, known) else n for n in sizes)
+        return tensors(draw(sizes, *args, **kwargs))
+
+    return call
+
+
+@_drawn
+def _uniform(
+    shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = "float32", seed: Any = None
+) -> Any:
+    """`tf.random.uniform`: uniform floats, or integers below `maxval`."""
+    if "int" in str(dtype):
+        return random.randint(shape, minval, maxval, str(dtype), seed)
+    return random.uniform(shape, minval, 1.0 if maxval is None else maxval, str(dtype), seed)
+
+
+@_drawn
+def _normal(
+    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = "float32", seed: Any = None
+) -> Any:
+    """`tf.random.normal`: normally distributed floats."""
+    return random.normal(shape, mean, stddev, str(dtype), seed)
+
+
+@_drawn
+def _gamma(
+    shape: Any, alpha: Any, beta: Any = None, dtype: Any = "float32", seed: Any = None
+) -> Any:
+    """`tf.random.gamma`: gamma distributed floats with shape alpha and rate beta."""
+    return random.gamma(shape, alpha, str(dtype), seed) / (1.0 if beta is None else beta)
+
+
+def _shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:
+    """`tf.random.shuffle`: a random permutation of the rows."""
+    return tensors(random.shuffle(value, 0, seed))
+
+
+def _categorical(
+    logits: Any, num_samples: int, dtype: Any = None, seed: Any = None, name: Any = None
+) -> Any:
+    """`tf.random.categorical`: class indices drawn by the logits of each row."""
+    return tensors(random.categorical(logits, num_samples, str(dtype or "int64"), seed))
+
+
+RANDOM: dict[str, Any] = {
+    "normal": _normal,
+    "uniform": _uniform,
+    "truncated_normal": _drawn(random.truncated_normal),
+    "stateless_normal": _normal,
+    "stateless_uniform": _uniform,
+    "categorical": _categorical,
+    "gamma": _gamma,
+    "shuffle": _shuffle,
+}
