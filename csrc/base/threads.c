@@ -219,6 +219,8 @@ static void note_crowd(double now) {
     crowded_until = now + belief;
 }
 
+bool cdl_is_crowded(void) { return cdl_now() < crowded_until; }
+
 static bool has_changed(const atomic_uint *word, unsigned value) {
     return atomic_load_explicit(word, memory_order_acquire) != value;
 }

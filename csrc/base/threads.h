@@ -54,6 +54,9 @@ void cdl_region_enter(void);
  * beside busy processes less. Who is told no had better sleep. */
 bool cdl_changes_soon(const atomic_uint *word, unsigned value);
 
+/* Has the calling thread met other processes on its core of late? */
+bool cdl_is_crowded(void);
+
 /* Waits for all threads of the team: spins some microseconds, then yields, then sleeps; beside busy
  * processes it sleeps sooner. */
 void cdl_barrier_wait(struct cdl_team *team, int thread);

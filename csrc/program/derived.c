@@ -233,5 +233,5 @@ static void make_all(void *program, struct cdl_team *team, int thread) {
 void cdl_derive(struct cdl_program *program, bool training) {
     enum { WORTH = 1 << 20 }; /* least floats worth waking threads for */
     const size_t floats = cdl_find_stale(program, training);
-    if (floats) cdl_region(floats < WORTH ? 1 : cdl_team_size(program), make_all, program);
+    if (floats) cdl_run_region(program, floats < WORTH, make_all, program);
 }

@@ -11,6 +11,7 @@
 
 #include "learn/learn.h"
 #include "program/lockstep.h"
+#include "program/steps.h"
 
 /* Cost of a barrier for each thread of the team, in the unit of cdl_program_work (some 150 in a
  * nanosecond): 0.3 us for two, each of which adds to the counter of arrivals. */
@@ -115,4 +116,19 @@ struct cdl_balance cdl_program_balance(const struct cdl_program *program) {
     if (passes > 0.0) balance.passes = largest_passes / passes;
     if (passes > 0.0) balance.step = (largest_passes + largest[UPDATE]) / (passes + all[UPDATE]);
     return balance;
+}
+
+void cdl_run_region(struct cdl_program *program, bool alone,
+                    void (*work)(void *, struct cdl_team *, int), void *arg) {
+    struct cdl_turns *turns = &program->turns;
+    const int most = alone ? 1 : program->threads;
+    const int threads = program->forced ? most : cdl_threads_now(most);
+    if (threads == 1 || program->forced) {
+        cdl_region(threads, work, arg);
+        return;
+    }
+    const double begin = cdl_now();
+    cdl_region(turns->alone ? 1 : threads, work, arg);
+    turns->now.seconds += cdl_now() - begin;
+    if (cdl_turn_ends(turns)) cdl_next_turn(turns, cdl_is_crowded());
 }

@@ -177,5 +177,6 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
     /* One thread does a few rows sooner than a region of sleeping threads starts (some 35 us). */
     const double flops = program->row_flops * (double)rows;
     const bool alone = !program->forced && flops < CDL_REGION_FLOPS;
-    cdl_region(alone ? 1 : cdl_team_size(program), predict_work, &job);
+    if (!alone) program->turns.now.rows += rows;
+    cdl_run_region(program, alone, predict_work, &job);
 }

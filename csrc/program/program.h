@@ -3,6 +3,7 @@
 #define CDL_PROGRAM_PROGRAM_H
 
 #include "base/threads.h"
+#include "base/turns.h"
 #include "base/watch.h"
 #include "ops/op.h"
 #include "program/definition.h"
@@ -29,7 +30,8 @@ struct cdl_program {
     size_t batch; /* capacity of outputs, where values have memory for a micro-batch only */
     bool training;
     int threads;
-    bool forced;      /* the caller chose the number of threads */
+    bool forced; /* the caller chose the number of threads */
+    struct cdl_turns turns;
     bool lockstep;    /* all threads share each node (lockstep.h) */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;

@@ -131,6 +131,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         if (thread == 0) {
             if (program->settles) cdl_settle(program, &ctx);
             if (!in_parts) cdl_count_reports(program, &ctx);
+            program->turns.now.rows += ctx.rows;
             loop->epoch->next = epoch.next;
             loop->epoch->iteration = epoch.iteration;
             loop->epoch->skipped = epoch.skipped;
@@ -149,7 +150,7 @@ static void work_through(struct loop *loop) {
     program->ranks.ended = false;
     cdl_prepare(program, loop->training);
     if (loop->training) cdl_bump_versions(program);
-    cdl_region(cdl_team_size(program), loop_work, loop);
+    cdl_run_region(program, false, loop_work, loop);
     if (cdl_is_void(program))
         cdl_bump_versions(program);
     else if (!program->derives[loop->training])
@@ -268,10 +269,11 @@ static void forward_half(void *arg, struct cdl_team *team, int thread) {
 size_t cdl_forward(struct cdl_program *program, struct cdl_epoch *epoch, bool training) {
     struct half half = {program, epoch, cdl_context_of(program, epoch, training, 0, 1)};
     if (half.ctx.rows == 0) return 0;
+    program->turns.now.rows += half.ctx.rows;
     cdl_prepare(program, training);
     cdl_watch_begin(&program->watch);
     if (training) cdl_save_params(program, false);
-    cdl_region(cdl_team_size(program), forward_half, &half);
+    cdl_run_region(program, false, forward_half, &half);
     if (training) cdl_bump_versions(program);
     if (cdl_is_void(program)) {
         if (training) cdl_save_params(program, true);
@@ -315,7 +317,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_epoch *epoch,
     struct half half = {program, epoch, cdl_context_of(program, epoch, true, 0, 1), gradients};
     cdl_prepare_step(program, epoch, 0, &half.ctx.optimizer);
     cdl_watch_begin(&program->watch);
-    cdl_region(cdl_team_size(program), backward_half, &half);
+    cdl_run_region(program, false, backward_half, &half);
     const bool is_void = cdl_is_void(program);
     if (is_void)
         cdl_save_params(program, true);

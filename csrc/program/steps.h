@@ -8,11 +8,6 @@
 #include "base/red_zones.h"
 #include "program/program.h"
 
-/* Threads of a run that begins now: as planned, or fewer if the runtime allows fewer now. */
-static inline int cdl_team_size(const struct cdl_program *program) {
-    return program->forced ? program->threads : cdl_threads_now(program->threads);
-}
-
 /* A thread's scratch, for numbers that no other node reads. */
 static inline float *cdl_scratch_of(const struct cdl_program *program, int thread) {
     return program->thread_scratch + (size_t)thread * program->thread_floats;
@@ -33,6 +28,11 @@ static inline void cdl_guard_scratch(const struct cdl_context *ctx, const struct
 static inline size_t cdl_row_step(const struct cdl_context *ctx) {
     return ctx->micro ? ctx->micro : CDL_ROW_BLOCK;
 }
+
+/* Region of a run that begins now (gate.c): of the threads that the program is worth, of fewer if
+ * the runtime allows fewer now, of one if that is asked or where teams have lost time of late. */
+void cdl_run_region(struct cdl_program *program, bool alone,
+                    void (*work)(void *, struct cdl_team *, int), void *arg);
 
 /* Once a run, by one thread, before the region. */
 void cdl_prepare(struct cdl_program *program, bool training);

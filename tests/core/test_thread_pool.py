@@ -38,6 +38,11 @@ def test_a_region_wakes_those_who_work_in_it_and_no_others(root, tmp_path):
 
 
 @pytest.mark.builds
+def test_the_faster_of_a_team_and_one_thread_runs_on_a_crowded_core(root, tmp_path):
+    assert run(root, tmp_path, "turns", "turns.c") == (0, "")
+
+
+@pytest.mark.builds
 @pytest.mark.skipif(sys.platform != "linux", reason="threads sleep in a barrier on Linux")
 def test_nobody_passes_a_barrier_early_and_who_waits_long_sleeps(root, tmp_path):
     sources = ["threads.c", "thread_pool.c", "watch.c"]
