@@ -8,7 +8,7 @@ anew for the samples that it is for. A batch of a given size is an axis like oth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PARTED = 120, 240  # which have halves and thirds, for calls that cut the samples in parts
 _OTHERS = 89  # samples for which a call is tried beside `SAMPLES`
+_FEW = 2  # samples, fewer than most slices ask for
 
 
 def between_inputs() -> bool:
@@ -97,7 +98,11 @@ def is_other(
 
 
 def record_coupled(
-    operation: Any, make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    operation: Any,
+    make: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    cuts: bool = False,
 ) -> Any:
     """Record a call between Inputs that couples their samples; its outputs.
 
@@ -108,12 +113,24 @@ def record_coupled(
         make: the call.
         args: its arguments.
         kwargs: likewise.
+        cuts: whether a result may end where the samples do, as that of a slice.
 
     Raises:
         TypeError, ValueError: what `make` raises.
     """
     outputs = coupled_outputs(make, args, kwargs)
+    tensors = graph.tensors_of(args, kwargs)
+    if cuts and not any(tensor.tried or is_fixed(tensor) for tensor in tensors):
+        with suppress(TypeError, ValueError):
+            _open_ends(outputs, _result_for(0, _FEW, make, args, kwargs))
     return graph.record(operation, args, kwargs, outputs, couples=True)
+
+
+def _open_ends(outputs: KerasTensor, few: KerasTensor) -> None:
+    """Sizes of which a batch of few samples has less are not known."""
+    if outputs.ndim == few.ndim and not outputs.rows_per_sample:
+        pairs = zip(outputs.shape, few.shape, strict=True)
+        outputs.shape = tuple(size if size == other else None for size, other in pairs)
 
 
 def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

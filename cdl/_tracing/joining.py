@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from cdl import tree
+from cdl._common import dtypes
 from cdl._ir import emit
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, knowing_samples, known_samples
@@ -308,3 +309,43 @@ def rejoined(program: Lowering, value: Value, found: KerasTensor, spec: KerasTen
         whole = whole_spec(spec).shape
         return as_parted(program, value, spec) if found.shape == whole else value
     return value
+
+
+def is_float(spec: Any) -> bool:
+    """Whether a result is a tensor of floats.
+
+    Args:
+        spec: its symbolic tensor, or a plain result.
+    """
+    return not isinstance(spec, KerasTensor) or "float" in spec.dtype
+
+
+def finished(program: Lowering, name: str, spec: Any, result: Any) -> Any:
+    """Result as a term: constants become values, repeated per sample if needed.
+
+    Args:
+        program: to which it has been appended.
+        name: of the operation.
+        spec: its symbolic tensor.
+        result: a term, a value or an array.
+    """
+    if not isinstance(spec, KerasTensor):
+        return result
+    if isinstance(result, (np.ndarray, np.generic, int, float)):
+        value = program.constant(np.broadcast_to(np.asarray(result, np.float32), spec.sample_shape))
+    else:
+        value = result.value if isinstance(result, LoweredTensor) else result
+    if known_samples() is not None and isinstance(result, LoweredTensor):
+        value = rejoined(program, value, result.spec, spec)
+    if value.shared and spec.rows_per_sample:
+        value = program.broadcast_batch(value)
+    if spec.dtype in dtypes.LOW or value.dtype in dtypes.LOW:
+        value = program.cast(value, spec.dtype if is_float(spec) else "float32")
+    if not is_float(spec):
+        value.is_whole, value.most = True, 1 if spec.dtype == "bool" else value.most
+    if value.shape != spec.sample_shape or value.shared == bool(spec.rows_per_sample):
+        raise RuntimeError(
+            f"{name}: the result must have the shape of {spec!r}, got {value.shape} in the "
+            "program; this is a fault of cdl"
+        )
+    return LoweredTensor(value, spec)

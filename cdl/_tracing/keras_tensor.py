@@ -331,6 +331,7 @@ class SymbolicBatch:
     """
 
     __slots__ = ("times",)
+    shape = ()
 
     def __init__(self, times: int = 1) -> None:
         self.times = times

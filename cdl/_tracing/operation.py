@@ -33,10 +33,7 @@ from typing import (
     overload,
 )
 
-import numpy as np
-
 from cdl import tree
-from cdl._common import dtypes
 from cdl._common.errors import step_aside
 from cdl._common.naming import snake_case, unique
 from cdl._tracing import graph, joining
@@ -48,7 +45,7 @@ from cdl._tracing.between_inputs import (
     record_coupled,
     suppressed,
 )
-from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.known_sizes import keep_sizes
 from cdl._tracing.lowered_tensor import (
     LoweredTensor,
@@ -58,6 +55,7 @@ from cdl._tracing.lowered_tensor import (
     refuse_inexact_constants,
 )
 from cdl._tracing.shape_inference import (
+    CUT_OFF,
     bound_arguments,
     computed,
     infer,
@@ -65,6 +63,7 @@ from cdl._tracing.shape_inference import (
     map_kwargs,
     refuse_untraced,
     signature_of,
+    why_untraced,
 )
 from cdl._tracing.variable import Variable
 
@@ -116,6 +115,9 @@ class OpDef:
             `eager` is tried.
         known_as: Keras's class of the operation.
         saturates: whether the largest float16 stands for results that it cannot hold.
+        outline: from all arguments to the symbolic results of a call that cannot be traced, such
+            as one whose sizes depend on the data: it has a shape between Inputs, and is refused
+            when a program is made of it.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class OpDef:
         saved: Saved | None = None,
         shape: Callable[..., KerasTensor] | None = None,
         saturates: bool = False,
+        outline: Callable[..., Any] | None = None,
     ) -> None:
         self.name = name
         self.saturates = saturates
@@ -144,6 +147,7 @@ class OpDef:
         here = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.SUBMODULE
         self.submodule = self.saved.submodule or here
         self.shape = shape
+        self.outline = outline
         self.known_as = self.saved.known_as or "".join(map(str.capitalize, name.split("_")))
 
     def __reduce__(self) -> tuple[Callable[[str, str], OpDef], tuple[str, str]]:
@@ -217,6 +221,8 @@ class Operation:
         def term(spec: KerasTensor, leaf: Any) -> Any:
             return LoweredTensor(leaf, spec) if isinstance(spec, KerasTensor) else leaf
 
+        if self.row.outline is not None:
+            refuse_untraced(self.row, node.args, node.kwargs)
         args = tuple(map(functools.partial(tree.map_structure, term), node.args, args))
         kwargs = {k: tree.map_structure(term, node.kwargs[k], v) for k, v in kwargs.items()}
         result = appended(program, self.row, args, kwargs, node.outputs)
@@ -235,6 +241,7 @@ def operation(
     saved: Saved | None = None,
     shape: Callable[..., KerasTensor] | None = None,
     saturates: bool = False,
+    outline: Callable[..., Any] | None = None,
 ) -> Callable[[F], F]:
     """Decorator that makes a function of `cdl.ops` of one in NumPy, or of other such functions.
 
@@ -246,12 +253,14 @@ def operation(
         saved: how Keras writes it down, if that does not follow from its name and arguments.
         shape: how the shape of the result is known without trying it; see `OpDef`.
         saturates: see `OpDef`.
+        outline: see `OpDef`.
     """
 
     def decorate(function: F) -> F:
         row = OP_DEFS[function.__name__] = OpDef(
-            function.__name__, function, lower, untraced, draws, prepare, saved, shape, saturates
-        )
+            function.__name__, function, lower, untraced, draws, prepare, saved, shape, saturates,
+            outline,
+        )  # fmt: skip
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -328,8 +337,16 @@ def call(
         return _called(row, args, kwargs, made)
     except (TypeError, ValueError):
         if between_inputs() and is_symbolic(args, kwargs):
+            found = None
             with suppressed(graph.tensors_of(args, kwargs)):
-                return _coupled(row, args, kwargs, made)
+                found = _coupled(row, args, kwargs, made)
+            if found is None and row.outline is not None and why_untraced(row, args, kwargs):
+                bound = bound_arguments(row, args, kwargs)
+                bound.apply_defaults()
+                told = row.outline(*bound.args)
+                found = graph.record(made or Operation(row), bound.args, {}, told)
+            if found is not None:
+                return found
         raise
 
 
@@ -338,7 +355,8 @@ def _coupled(
 ) -> Any:
     """Record a definition on Inputs whose samples it couples."""
     bound = bound_arguments(row, args, kwargs)
-    return record_coupled(made or Operation(row), _call_of(row), bound.args, bound.kwargs)
+    cuts = row.name in CUT_OFF
+    return record_coupled(made or Operation(row), _call_of(row), bound.args, bound.kwargs, cuts)
 
 
 def _call_of(row: OpDef) -> Callable[..., Any]:
@@ -439,10 +457,11 @@ def appended(
         return LoweredTensor(value, KerasTensor(leaf.shape, dtype, rows_per_sample=0), leaf)
 
     args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
-    if not all(map(_is_float, tree.flatten(spec))):  # which are not to be rounded on the way
+    if not all(map(joining.is_float, tree.flatten(spec))):  # which are not to be rounded on the way
         refuse_inexact_constants(row.name, spec, (args, kwargs))
         widen = functools.partial(in_float32, program)
         args, kwargs = map_args(widen, args), map_kwargs(widen, kwargs)
+    finished = functools.partial(joining.finished, program, row.name)
     with appending_to(program):
         try:
             result = _lowered(program, row, args, kwargs, spec)
@@ -453,9 +472,8 @@ def appended(
             args, kwargs = whole
             of_all = infer(row, args, kwargs)
             result = _lowered(program, row, args, kwargs, of_all)
-            finished = functools.partial(_finished, program, row)
             result = tree.map_structure(finished, of_all, result)
-    return tree.map_structure(functools.partial(_finished, program, row), spec, result)
+    return tree.map_structure(finished, spec, result)
 
 
 def _lowered(
@@ -469,32 +487,3 @@ def _lowered(
     if isinstance(row.lower, ArrayForm):
         return append_call(program, row, spec, bound.args, bound.kwargs)
     return row.lower(program, spec, *bound.args, **bound.kwargs)
-
-
-def _is_float(spec: Any) -> bool:
-    """Whether a result is a tensor of floats."""
-    return not isinstance(spec, KerasTensor) or "float" in spec.dtype
-
-
-def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
-    """Result as a term: constants become values, repeated per sample if needed."""
-    if not isinstance(spec, KerasTensor):
-        return result
-    if isinstance(result, (np.ndarray, np.generic, int, float)):
-        value = program.constant(np.broadcast_to(np.asarray(result, np.float32), spec.sample_shape))
-    else:
-        value = result.value if isinstance(result, LoweredTensor) else result
-    if known_samples() is not None and isinstance(result, LoweredTensor):
-        value = joining.rejoined(program, value, result.spec, spec)
-    if value.shared and spec.rows_per_sample:
-        value = program.broadcast_batch(value)
-    if spec.dtype in dtypes.LOW or value.dtype in dtypes.LOW:
-        value = program.cast(value, spec.dtype if _is_float(spec) else "float32")
-    if not _is_float(spec):
-        value.is_whole, value.most = True, 1 if spec.dtype == "bool" else value.most
-    if value.shape != spec.sample_shape or value.shared == bool(spec.rows_per_sample):
-        raise RuntimeError(
-            f"{row.name}: the result must have the shape of {spec!r}, got {value.shape} in the "
-            "program; this is a fault of cdl"
-        )
-    return LoweredTensor(value, spec)

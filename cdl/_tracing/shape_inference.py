@@ -179,7 +179,7 @@ def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> 
         except ValueError as error:
             refusal = refusal or error
             continue
-        if row.name in ("get_item", "diagonal"):  # which an axis may cut off at its end
+        if row.name in CUT_OFF:
             with contextlib.suppress(ValueError):
                 results.append(_tried(row, args, kwargs, 2, 2, fixed))
         return results
@@ -187,6 +187,7 @@ def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> 
     raise refusal
 
 
+CUT_OFF = ("diag", "diagonal", "get_item")  # whose results may end where an axis does
 _MOST_FIXED = 2  # open axes that are given the size of a known one
 
 
@@ -260,6 +261,24 @@ def bound_arguments(
         raise TypeError(f"{row.name}() {error}{near}") from cause(error)
 
 
+def why_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Reason why a definition cannot be traced with some arguments; "" if it can.
+
+    Args:
+        row: of `cdl.ops`.
+        args: with symbolic tensors.
+        kwargs: likewise.
+    """
+    why = row.untraced
+    if callable(why):
+        bound = signature_of(row.eager).bind(
+            *map_args(_shared_spec, args), **map_kwargs(_shared_spec, kwargs)
+        )
+        bound.apply_defaults()
+        why = why(*bound.args, **bound.kwargs)
+    return why
+
+
 def refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Error for arguments with which a definition cannot be traced.
 
@@ -271,13 +290,7 @@ def refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     Raises:
         TypeError: it cannot.
     """
-    why = row.untraced
-    if callable(why):
-        bound = signature_of(row.eager).bind(
-            *map_args(_shared_spec, args), **map_kwargs(_shared_spec, kwargs)
-        )
-        bound.apply_defaults()
-        why = why(*bound.args, **bound.kwargs)
+    why = why_untraced(row, args, kwargs)
     if why:
         raise symbolic_error(f"{row.name} of a symbolic value", why)
 

@@ -5,6 +5,7 @@ import pytest
 
 import cdl
 from cdl import KerasTensor, layers, ops
+from cdl._tracing.graph import scope
 
 X = np.random.default_rng(3).normal(size=(5, 7)).astype(np.float32)
 X[1, 2], X[2, 3] = np.nan, np.inf
@@ -143,3 +144,96 @@ def test_shapes_in_the_inside_of_keras_are_broadcast_and_compared():
 def test_what_keeps_its_numbers_keeps_their_dtype(function, dtype):
     assert function(KerasTensor((None, 3), dtype)).dtype == dtype
     assert function(np.ones((2, 3), dtype)).dtype == dtype
+
+
+class _Part(layers.Layer):
+    """Rows of a weight from a start that is a weight too, and columns of x from there."""
+
+    def build(self, shape):
+        self.start = self.add_weight(shape=(), dtype="int32", initializer="ones", trainable=False)
+        self.w = self.add_weight(shape=(6, 3), initializer=cdl.initializers.RandomUniform(seed=1))
+
+    def call(self, x):
+        columns = ops.slice(x, (0, self.start), (ops.shape(x)[0], 4))
+        return columns @ ops.slice(self.w, (self.start, 0), (4, 3))
+
+
+def test_a_slice_may_start_where_the_program_says():
+    x = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    model = cdl.Sequential([cdl.Input((6,)), _Part()])
+    layer = model.layers[0]
+    for start in (1, 2, 0):
+        layer.start.assign(start)
+        weights = np.array(layer.w)
+        expected = x[:, start : start + 4] @ weights[start : start + 4]
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
+    model.compile(cdl.optimizers.SGD(1.0), "mse")
+    model.fit(x, np.zeros((3, 3)), verbose=0)
+    by_rows = np.zeros_like(weights)
+    by_rows[:4] = x[:, :4].T @ expected * 2 / expected.size
+    np.testing.assert_allclose(weights - np.array(layer.w), by_rows, atol=1e-6)
+    layer.start.assign(3)
+    with pytest.raises(ValueError, match=r"expected numbers in \[0, 6\), got 6"):
+        model.predict(x, verbose=0)
+
+
+def test_a_slice_of_symbolic_starts_has_the_shape_that_is_asked_for():
+    x, starts = KerasTensor((3, 3)), KerasTensor((2,), "int32")
+    assert ops.slice(x, starts, (2, 2)).shape == (2, 2)
+    assert ops.slice(x, starts, (-1, -1)).shape == (None, None)
+    with pytest.raises(ValueError, match=r"start_indices must be a number for each axis"):
+        ops.slice(cdl.Input((6,)), (0, cdl.Input((), dtype="int32")), (2, 2))
+
+
+_OUTLINES = {
+    "nonzero": (lambda x: ops.nonzero(x)[1], (None,)),
+    "unique": (ops.unique, (None,)),
+    "unique along an axis": (lambda x: ops.unique(x, axis=-1), (None, None)),
+    "which of the unique": (lambda x: ops.unique(x, return_inverse=True)[1], (None, 3)),
+    "view": (lambda x: ops.view(x, "int16"), (None, 6)),
+    "scale": (
+        lambda x: ops.image.scale_and_translate(
+            x, (None, 5), ops.sum(x, 0)[:1], [0.0], [1], "linear"
+        ),
+        (None, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _OUTLINES)
+def test_what_no_program_computes_has_a_shape_and_is_refused_where_a_program_is_made(name):
+    function, shape = _OUTLINES[name]
+    x = cdl.Input((3,))
+    found = function(x)
+    assert found.shape == shape
+    with pytest.raises(TypeError, match=r"(unique|nonzero|view|scale_and_translate) of a symbolic"):
+        cdl.Model(x, found).predict(X[:, :3], verbose=0)
+    with pytest.raises(TypeError, match="of a symbolic value"), scope(training=False):
+        function(x)
+
+
+def test_slices_of_samples_have_no_size_where_there_may_be_fewer():
+    x = cdl.Input((5, 4))
+    part = x[:5, 3:, 1::2]
+    assert part.shape == (None, 2, 2)
+    numbers = np.arange(160, dtype=np.float32).reshape(8, 5, 4)
+    for n in (3, 8):
+        found = cdl.Model(x, part).predict(numbers[:n], verbose=0)
+        np.testing.assert_array_equal(found, numbers[:n][:5, 3:, 1::2])
+    assert x[5].shape == (5, 4)
+    assert ops.diagonal(x).shape == (4, None)
+
+
+def test_running_sums_without_nan_go_along_several_axes():
+    x = np.float32([[1, np.nan], [2, 3]])
+    np.testing.assert_array_equal(ops.nancumsum(x, (0, 1)), [[1, 1], [3, 6]])
+    np.testing.assert_array_equal(ops.nancumprod(x, [1]), [[1, 1], [2, 6]])
+    np.testing.assert_array_equal(ops.nancumsum(x, ()), [[1, 0], [2, 3]])
+    assert ops.nancumsum(KerasTensor((None, 2, 3)), (1,)).shape == (None, 2, 3)
+
+
+def test_channels_that_are_not_known_fit_any_kernel():
+    x = KerasTensor((2, 10, None))
+    assert ops.conv(x, np.ones((3, 5, 4), np.float32), padding="valid").shape == (2, 8, 4)
+    assert ops.conv(x, KerasTensor((3, 5, 4)), padding="valid").shape == (2, 8, 4)
+    assert ops.conv_transpose(x, KerasTensor((2, 4, 5)), 2).shape == (2, 20, 4)

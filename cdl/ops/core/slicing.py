@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl import tree
 from cdl._tracing.array_call import on_arrays
-from cdl._tracing.operation import operation
-from cdl.ops.arrays import Ints, axes_of, samples_apart, shape_of, whole
-from cdl.ops.numpy.indexing import get_item, keyed_apart
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.operation import is_symbolic, operation
+from cdl._tracing.variable import Variable
+from cdl.ops.arrays import axes_of, samples_apart, shape_of, whole
+from cdl.ops.numpy.arithmetic import add
+from cdl.ops.numpy.indexing import SYMBOLIC, get_item, keyed_apart, take_along_axis
 
 
 def _all_parts(x: ArrayLike, num: int | None, axis: int) -> tuple[Any, ...]:
@@ -44,8 +48,31 @@ def _key(start_indices: Any, shape: Any) -> tuple[builtins.slice, ...]:
     return tuple(parts)
 
 
+def _is_late(start: Any) -> bool:
+    """Whether a start index is known in a program only."""
+    return isinstance(start, SYMBOLIC) or (isinstance(start, Variable) and is_symbolic(start))
+
+
+def _starts_late(start_indices: Any) -> bool:
+    """Whether one of the start indices is known in a program only."""
+    return any(map(_is_late, tree.flatten(start_indices)))
+
+
+def _check_late(start_indices: Any) -> None:
+    """Error for symbolic start indices that are no single numbers."""
+    ranks = [len(shape_of(start)) for start in tree.flatten(start_indices)]
+    if max(ranks) > isinstance(start_indices, SYMBOLIC):
+        raise ValueError(
+            "slice: start_indices must be a number for each axis of inputs, got tensors of "
+            f"{ranks} axes"
+        )
+
+
 def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...]:
     sizes, starts = shape_of(inputs), []
+    if _starts_late(start_indices):
+        _check_late(start_indices)
+        return inputs, start_indices, shape
     for one, other, n in (
         ("inputs", "shape", len(shape)),
         ("start_indices", "inputs", len(start_indices)),
@@ -70,21 +97,56 @@ def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...
     return inputs, starts, shape
 
 
-@operation(
-    untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)), prepare=_within
-)
-def slice(inputs: ArrayLike, start_indices: Any, shape: Ints) -> Any:
+def _slice_apart(inputs: Any, start_indices: Any, shape: Any) -> str:
+    """Reason why a slice cannot be traced; "" if it can."""
+    if not _starts_late(start_indices):
+        return keyed_apart(inputs, _key(start_indices, shape))
+    if _is_late(start_indices):
+        return samples_apart(start_indices, None) or samples_apart(inputs, None) or _open(shape)
+    if getattr(inputs, "rows_per_sample", 0) and _is_late(start_indices[inputs.batch_axis]):
+        return samples_apart(inputs, inputs.batch_axis)
+    known = [0 if _is_late(start) else start for start in start_indices]
+    return keyed_apart(inputs, _key(known, shape)) or _open(
+        [n for start, n in zip(start_indices, shape, strict=True) if _is_late(start)]
+    )
+
+
+def _open(shape: Any) -> str:
+    """Reason why no slice of a start that is not known can have a shape; "" if it can."""
+    open_end = any(isinstance(n, int) and n == -1 for n in shape)
+    return "what is left behind a start that is not known has no size: give one" if open_end else ""
+
+
+def _slice_outline(inputs: KerasTensor, start_indices: Any, shape: Any) -> KerasTensor:
+    _check_late(start_indices)
+    return KerasTensor([None if n == -1 else n for n in shape], inputs.dtype, rows_per_sample=0)
+
+
+@operation(untraced=_slice_apart, prepare=_within, outline=_slice_outline)
+def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     """Slice of an array, from start indices and a shape.
 
     Args:
         inputs: an array.
-        start_indices: the first place along each axis; negative ones count from its end.
+        start_indices: the first place along each axis; negative ones count from its end. One that
+            only the program knows, such as an integer weight, is a place within the axis.
         shape: how many along each axis; -1 for all that are left.
 
     Raises:
         ValueError: the part is not within the array, or there is not a number for each axis.
     """
-    return get_item(inputs, _key(start_indices, shape))
+    if not _starts_late(start_indices):
+        return get_item(inputs, _key(start_indices, shape))
+    for axis, n in enumerate(shape):
+        start = start_indices[axis]
+        if not _is_late(start):
+            inputs = get_item(inputs, (*[builtins.slice(None)] * axis, *_key([start], [n])))
+            continue
+        places = np.arange(n, dtype=np.int32).reshape(
+            *[1] * axis, -1, *[1] * (len(shape) - axis - 1)
+        )
+        inputs = take_along_axis(inputs, add(start, places), axis)
+    return inputs
 
 
 def _update_apart(inputs: Any, start_indices: Any, updates: Any) -> str:

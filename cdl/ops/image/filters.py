@@ -55,7 +55,11 @@ def batch_of(name: str, images: ArrayLike, data_format: str | None) -> tuple[Any
     return images, plane_of(name, images, data_format), alone
 
 
-@operation()
+def _known_window(images: Any, kernel_size: Any, *_: Any) -> str:
+    return "kernel_size must be known: give numbers" if hasattr(kernel_size, "dtype") else ""
+
+
+@operation(untraced=_known_window, outline=lambda images, *_: images.like())
 def gaussian_blur(
     images: ArrayLike,
     kernel_size: Ints = (3, 3),

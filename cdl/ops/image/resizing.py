@@ -151,7 +151,12 @@ def _whole_shape(
     return ""
 
 
-@operation(untraced=_whole_shape)
+def _scaled_outline(images: KerasTensor, output_shape: Any, *_: Any) -> KerasTensor:
+    sizes = tuple(output_shape)
+    return images.like(sizes) if len(sizes) == images.ndim else KerasTensor(sizes)
+
+
+@operation(untraced=_whole_shape, outline=_scaled_outline)
 def scale_and_translate(
     images: Any,
     output_shape: Any,

@@ -116,8 +116,8 @@ def _channels(
         )
     channels = shape[-1] if data_format == "channels_last" else shape[1]
     if channels is None:  # only a batch tells
-        fits = True
-    elif name == "conv":
+        channels = of_kernel[axis]
+    if name == "conv":
         fits = channels % of_kernel[axis] == 0
         fits = fits and of_kernel[-1] % (channels // of_kernel[axis]) == 0
     else:

@@ -19,7 +19,7 @@ from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
 
-_SYMBOLIC = (KerasTensor, LoweredTensor)
+SYMBOLIC = (KerasTensor, LoweredTensor)
 
 
 # --- x[key] ---
@@ -56,20 +56,20 @@ def _is_whole(part: Any, x: Any, axis: int) -> bool:
 
 def keyed_apart(x: Any, key: Any) -> str:
     """Reason why a symbolic tensor cannot be indexed so; "" if it can."""
-    parts = [key] if isinstance(key, _SYMBOLIC) else _expanded(key, len(shape_of(x)))
+    parts = [key] if isinstance(key, SYMBOLIC) else _expanded(key, len(shape_of(x)))
     for part in parts:
-        if isinstance(part, slice) and any(isinstance(n, _SYMBOLIC) for n in _bounds(part)):
+        if isinstance(part, slice) and any(isinstance(n, SYMBOLIC) for n in _bounds(part)):
             return "a part whose bounds are not known has no shape: use cdl.ops.where"
-        if isinstance(part, _SYMBOLIC) and part.dtype == "bool":
+        if isinstance(part, SYMBOLIC) and part.dtype == "bool":
             return "how many are true is not known: use cdl.ops.where"
     indices = [part for part in parts if part is not None]
     at = getattr(x, "batch_axis", 0)
     if getattr(x, "rows_per_sample", 0) and not _is_whole(indices[at], x, at):
         said = "samples cannot be chosen by their place: weight them, as by cdl.ops.where"
-        if any(isinstance(part, (*_SYMBOLIC, list, np.ndarray)) for part in indices[at + 1 :]):
+        if any(isinstance(part, (*SYMBOLIC, list, np.ndarray)) for part in indices[at + 1 :]):
             said += "; ops.take_along_axis(x, i[:, None], 1) takes place i of each"
         return said
-    if any(isinstance(part, _SYMBOLIC) for part in indices):
+    if any(isinstance(part, SYMBOLIC) for part in indices):
         return "" if len(parts) == 1 else "use cdl.ops.take, or cdl.ops.take_along_axis"
     lists = [part for part in indices if isinstance(part, (list, np.ndarray)) and np.ndim(part)]
     if len(lists) > 1:
@@ -82,7 +82,7 @@ def _bounds(part: slice) -> tuple[Any, Any, Any]:
 
 
 def _get_item(program: Lowering, spec: KerasTensor, x: Any, key: ArrayLike) -> Any:
-    if isinstance(key, _SYMBOLIC):
+    if isinstance(key, SYMBOLIC):
         return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
     indices = [part for part in parts if part is not None]
@@ -129,7 +129,7 @@ def get_item(x: Any, key: Any) -> Any:
 def _take_apart(x: ArrayLike, indices: ArrayLike, axis: Ints) -> str:
     if along_samples(x, axis):
         return "samples cannot be chosen by their place"
-    if not isinstance(indices, _SYMBOLIC):
+    if not isinstance(indices, SYMBOLIC):
         return ""
     return (
         "use cdl.ops.take_along_axis to choose for each sample"
@@ -200,7 +200,12 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
 # --- where something is ---
 
 
-@operation(untraced="how many there are is not known: use cdl.ops.where")
+def _places_outline(x: KerasTensor) -> tuple[KerasTensor, ...]:
+    """Indices along each axis, of so many elements as the data has."""
+    return tuple(KerasTensor((None,), "int32", rows_per_sample=0) for _ in x.shape)
+
+
+@operation(untraced="how many there are is not known: use cdl.ops.where", outline=_places_outline)
 def nonzero(x: Any) -> Any:
     """Indices of nonzero elements, an array for each axis."""
     return tuple(each.astype(np.int32) for each in np.nonzero(x))
@@ -210,7 +215,20 @@ def _unique_apart(x: ArrayLike, *args: Any) -> str:
     return whole(x) if args[5] is not None else "how many there are is not known: give a size"
 
 
-@operation(on_arrays(), untraced=_unique_apart)
+def _unique_outline(
+    x: KerasTensor, _: bool, index: bool, inverse: bool, counts: bool, axis: int | None, *rest: Any
+) -> Any:
+    """Symbolic results of sizes that the data decides."""
+    size, at = rest[0], 0 if axis is None else axis % x.ndim
+    sizes = (size,) if axis is None else (*x.shape[:at], size, *x.shape[at + 1 :])
+    of_inverse = x.shape if axis is None else (x.shape[at],)
+    shapes = [(index, (size,)), (inverse, of_inverse), (counts, (size,))]
+    others = [KerasTensor(shape, "int32", rows_per_sample=0) for asked, shape in shapes if asked]
+    values = KerasTensor(sizes, x.dtype, rows_per_sample=0)
+    return (values, *others) if others else values
+
+
+@operation(on_arrays(), untraced=_unique_apart, outline=_unique_outline)
 def unique(
     x: ArrayLike,
     sorted: bool = True,

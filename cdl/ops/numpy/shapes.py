@@ -179,9 +179,20 @@ def _reinterpreted(x: Any, dtype: Any) -> tuple[Any, Any]:
     return np.asarray(x).view(numpy_dtype(standardize_dtype(dtype))), None
 
 
+def _viewed(x: KerasTensor, dtype: Any) -> KerasTensor:
+    """Tensor whose last axis holds as many bytes."""
+    to = standardize_dtype(dtype or x.dtype)
+    old, new = (numpy_dtype(each).itemsize for each in (x.dtype, to))
+    *sizes, last = x.shape
+    if last is not None and last * old % new:
+        raise ValueError(f"view: x must have whole numbers of {to} in its last axis, got {x.shape}")
+    return x.like((*sizes, None if last is None else last * old // new), to)
+
+
 @tensor_operation(
     untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast",
     prepare=_reinterpreted,
+    outline=_viewed,
 )
 def view(x: ArrayLike, dtype: Any = None) -> Any:
     """Reinterpret the bits of x as another dtype."""
