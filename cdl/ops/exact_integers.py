@@ -101,6 +101,7 @@ def exact(name: str, lower: Lower, bound: Bound, cancels: bool = False) -> Lower
                 size: Value = sizes.value if isinstance(sizes, LoweredTensor) else sizes
                 values.append(program.emit("stop", (size,), size.shape, shared=size.shared))
             label = f"{name}: the result"
+            label += ", and the sum of the sizes of its terms," if len(values) > 1 else ""
             value = program.emit("exact", values, value.shape, label=label)
             most = MOST_EXACT - 1
         value.most = min(value.most, most)

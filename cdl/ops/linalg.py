@@ -65,13 +65,18 @@ _INFINITY = float("inf")
 
 def square_as_float(x: Any) -> Any:
     """Squares of numbers, floats if those are integers, which may have no such squares."""
+    return square(_as_float(x))
+
+
+def _as_float(x: Any) -> Any:
+    """Numbers as floats, whose sums and sizes integers may not hold."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
-    return square(cast(x, floatx()) if "int" in str(x.dtype) else x)
+    return cast(x, floatx()) if "int" in str(x.dtype) or str(x.dtype) == "bool" else x
 
 
 def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
     if order in (None, 2):
-        return sqrt(total(square_as_float(size(x)), axis, keepdims))
+        return sqrt(total(square(size(x)), axis, keepdims))
     if order == _INFINITY:
         return largest(size(x), axis, keepdims)
     if order == -_INFINITY:
@@ -88,7 +93,7 @@ def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
 def _matrix_norm(x: ArrayLike, order: Any, axis: tuple[int, int], keepdims: bool) -> Any:
     """Norms of matrices that are sums."""
     if order in (None, "fro"):
-        return sqrt(total(square_as_float(size(x)), axis, keepdims))
+        return sqrt(total(square(size(x)), axis, keepdims))
     first, second = axis if abs(order) == 1 else axis[::-1]
     choose = largest if order > 0 else smallest
     found = choose(total(size(x), first, True), second, True)
@@ -115,8 +120,7 @@ def norm(x: ArrayLike, ord: Any = None, axis: Ints | None = None, keepdims: bool
         axis: an axis for vectors, two for matrices; None for all of x.
         keepdims: whether the axes stay, with size 1.
     """
-    n = len(shape_of(x))
-    axis = axis_arg(axis)
+    x, n, axis = _as_float(x), len(shape_of(x)), axis_arg(axis)
     if not (ord is None or isinstance(ord, (int, float, str, np.number))):
         raise expected("norm", "ord", "a number, a name or None", ord)
     if axis is None and ord is None:

@@ -303,3 +303,59 @@ def test_layer_normalization_takes_the_deprecated_scaling_of_keras():
 def test_stft_of_other_dtypes_than_floats_is_a_type_error(dtype):
     with pytest.raises(TypeError, match="stft: x must be of `float32` or `float64`, got"):
         ops.stft(np.ones(600, dtype), **SIZES)
+
+
+_TRUTHS = np.array([[True, False], [True, True]])
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        ops.matmul,
+        ops.dot,
+        ops.inner,
+        ops.vdot,
+        lambda a, b: ops.tensordot(a, b, 1),
+        lambda a, b: ops.einsum("ij,jk->k", a, b),
+    ],
+)
+def test_products_of_truths_are_truths(product):
+    found = product(_TRUTHS, _TRUTHS)
+    counts = product(_TRUTHS.astype(np.int32), _TRUTHS.astype(np.int32))
+    assert found.dtype == bool and counts.dtype == np.int32
+    np.testing.assert_array_equal(found, counts > 0)
+    assert product(cdl.KerasTensor((2, 2), "bool"), cdl.KerasTensor((2, 2), "bool")).dtype == "bool"
+
+
+def test_products_of_truths_are_truths_in_programs():
+    x = cdl.Input((2, 2))
+    numbers = np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32)
+    found = cdl.Model(x, ops.matmul(x > 0, x > -0.5)).predict(numbers, verbose=0)
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, np.matmul(numbers > 0, numbers > -0.5))
+
+
+@pytest.mark.parametrize("order", [1, 2, np.inf, 3])
+def test_norms_of_integers_are_floats(order):
+    for x in (np.int32([2**31 - 1, -(2**31)]), np.int8([-128, 127]), np.array([True, True])):
+        found = ops.norm(x, order)
+        assert found.dtype == np.float32
+        expected = np.linalg.norm(x.astype(float), order)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    x = np.int32([[2**31 - 1, 2**31 - 1], [5, -7]])
+    np.testing.assert_allclose(ops.norm(x, 1), np.linalg.norm(x.astype(float), 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "name"),
+    [
+        (ops.layer_normalization, "layer_normalization: gamma"),
+        (lambda x, part: ops.layer_normalization(x, beta=part), "layer_normalization: beta"),
+        (ops.rms_normalization, "rms_normalization: scale"),
+    ],
+)
+def test_a_factor_of_a_wrong_shape_is_named(normalize, name):
+    text = rf"{name} must have shape \(4,\).* got shape \(3, 4\)"
+    for x in (np.ones((2, 3, 4), np.float32), cdl.Input((3, 4))):
+        with pytest.raises(ValueError, match=text):
+            normalize(x, np.ones((3, 4), np.float32))

@@ -157,3 +157,12 @@ def test_results_of_floats_are_of_squares_of_any_integers(name):
     np.testing.assert_allclose(SQUARES[name](a), want, rtol=1e-5)
     model = cdl.Model(x, SQUARES[name](x))
     np.testing.assert_allclose(model.predict(a, verbose=0), want, rtol=1e-5)
+
+
+def test_sums_that_cancel_are_refused_by_the_size_of_their_terms():
+    x = cdl.Input((2,), dtype="int32")
+    model = cdl.Model(x, ops.einsum("ij,jk->ik", x, np.int32([[3000000], [-3000000]])))
+    np.testing.assert_array_equal(model.predict(np.int32([[2, 1]]), verbose=0), [[3000000]])
+    text = r"matmul \(of which .* einsum are made\): the result, and the sum of the sizes of its"
+    with pytest.raises(ValueError, match=text):
+        model.predict(np.int32([[5, 5]]), verbose=0)

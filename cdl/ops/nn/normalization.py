@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,21 @@ def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | Non
     return divide(x, maximum(norm(x, order, axis, True), least))
 
 
-def _placed(part: Any, axes: tuple[int, ...], ndim: int, shape: Any) -> Any:
-    """Factor or shift for some axes, with axes of size 1 for the others; or one for all axes."""
-    if len(shape_of(part)) == ndim > 1:
+def _placed(name: str, part: Any, axes: tuple[int, ...], shape: Any) -> Any:
+    """Factor or shift for some axes, with axes of size 1 for the others; or one for all axes.
+
+    Raises:
+        ValueError: there is not one for each place along the axes.
+    """
+    ndim, got = len(shape), shape_of(part)
+    if len(got) == ndim > 1:
         return part
+    sizes = tuple(shape[a] for a in axes)
+    if None not in (*sizes, *got) and prod(got) != prod(sizes):
+        raise ValueError(
+            f"{name} must have shape {sizes}, one for each place along the axes, or {ndim} axes, "
+            f"got shape {got}"
+        )
     return reshape(part, [shape[a] if a in axes else 1 for a in range(ndim)])
 
 
@@ -103,7 +115,7 @@ def batch_normalization(
             )
 
     def placed(part: Any) -> Any:
-        return _placed(part, axes, len(shape), shape)
+        return _placed("batch_normalization: a vector", part, axes, shape)
 
     factor = rsqrt(add(placed(variance), epsilon))
     if scale is not None:
@@ -145,8 +157,12 @@ def layer_normalization(
     scaled = x if rms_scaling else centered
     y = multiply(scaled, rsqrt(add(mean_of(square(centered), axes, True), least)))
     if gamma is not None:
-        y = multiply(y, _placed(gamma, axes, len(shape), shape))
-    return y if beta is None or rms_scaling else add(y, _placed(beta, axes, len(shape), shape))
+        y = multiply(y, _placed("layer_normalization: gamma", gamma, axes, shape))
+    return (
+        y
+        if beta is None or rms_scaling
+        else add(y, _placed("layer_normalization: beta", beta, axes, shape))
+    )
 
 
 @tensor_operation(saved=Saved("RMSNorm", by_name=("scale",)))
@@ -165,7 +181,9 @@ def rms_normalization(
     axes = axes_of(axis, len(shape))
     least = default_epsilon() if epsilon is None else epsilon
     y = multiply(x, rsqrt(add(mean_of(square_as_float(x), axes, True), least)))
-    return y if scale is None else multiply(y, _placed(scale, axes, len(shape), shape))
+    return (
+        y if scale is None else multiply(y, _placed("rms_normalization: scale", scale, axes, shape))
+    )
 
 
 @pair_operation(saved=Saved("PSNR"))

@@ -11,7 +11,7 @@ from cdl._tracing.operation import operation
 from cdl.ops.arrays import shape_of
 from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.diagonals import diagonal
-from cdl.ops.numpy.products import matmul
+from cdl.ops.numpy.products import matmul, truths
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, reshape, transpose
 
@@ -148,4 +148,5 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     for i, (x, term) in enumerate(pairs[1:], 2):
         y, letters = _pair(y, letters, x, term, result + "".join(t for _, t in pairs[i:]))
     y, letters = _summed(y, letters, result)
+    y = truths(y, *operands)
     return transpose(y, [letters.index(c) for c in result])

@@ -58,13 +58,13 @@ def _cumulated(function: Any, x: ArrayLike, axis: int | None, dtype: Any) -> Any
 
 
 @tensor_operation(untraced=_apart)
-def nancumsum(x: ArrayLike, axis: int | Sequence[int] | None = None, dtype: Any = None) -> Any:
+def nancumsum(x: ArrayLike, axis: Ints | None = None, dtype: Any = None) -> Any:
     """Cumulative sum as `cumsum`, a NaN counting as 0; along several axes, one after the other."""
     return _along_each(cumsum, where(isnan(x), 0, x), axis, dtype)
 
 
 @tensor_operation(untraced=_apart)
-def nancumprod(x: ArrayLike, axis: int | Sequence[int] | None = None, dtype: Any = None) -> Any:
+def nancumprod(x: ArrayLike, axis: Ints | None = None, dtype: Any = None) -> Any:
     """Cumulative product as `cumprod`, a NaN counting as 1; of several axes as `nancumsum`."""
     return _along_each(cumprod, where(isnan(x), 1, x), axis, dtype)
 

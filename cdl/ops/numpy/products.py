@@ -11,23 +11,33 @@ from numpy.typing import ArrayLike
 from cdl._ir import emit
 from cdl._ir.emit import reshape as reshaped
 from cdl._ir.lowering import Lowering
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import pair_operation
 from cdl.ops.arrays import Ints, along_samples, axes_of, count_arg, shape_of
 from cdl.ops.exact_integers import bound_of_product, exact
 from cdl.ops.indexing_lowering import product
 from cdl.ops.numpy.arithmetic import multiply, subtract
+from cdl.ops.numpy.comparisons import not_equal
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, ravel, reshape, transpose
 
 
-def _real_enough(x: ArrayLike) -> Any:
-    array = np.asarray(x)
-    return array.astype(np.int32) if array.dtype == bool else array
+def truths(y: Any, *factors: Any) -> Any:
+    """Sums of products as truths, if all factors are: whether one of the products holds."""
+    of_truths = all(str(getattr(x, "dtype", np.asarray(x).dtype)) == "bool" for x in factors)
+    return not_equal(y, 0) if of_truths else y
 
 
 def _matmul(program: Lowering, spec: Any, x1: Any, x2: Any) -> Any:
+    if spec.dtype == "bool":
+        whole = LoweredTensor(_product(program, spec, x1, x2), spec.like(dtype="int32"))
+        return not_equal(whole, 0)
+    return _product(program, spec, x1, x2)
+
+
+def _product(program: Lowering, spec: Any, x1: Any, x2: Any) -> Any:
     if not along_samples(x1, -1):
         return product(program, spec, x1, x2)
     row, column = x1.value.shape, x2.value.shape  # of a sample, whose outer product is summed
@@ -47,7 +57,10 @@ def _over_samples(x1: Any, x2: Any) -> str:
     return "a sum over the samples is cdl.ops.sum of products, over axis 0"
 
 
-@pair_operation(exact("matmul", _matmul, bound_of_product, cancels=True), untraced=_over_samples)
+_NAMES = "matmul (of which dot, inner, tensordot and einsum are made)"
+
+
+@pair_operation(exact(_NAMES, _matmul, bound_of_product, cancels=True), untraced=_over_samples)
 def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Matrix product of the last two axes of both; a vector is a row, or a column on the right.
 
@@ -58,7 +71,7 @@ def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
     Returns:
         An array of shape (..., m, n).
     """
-    return np.matmul(_real_enough(x1), _real_enough(x2))
+    return np.matmul(x1, x2)
 
 
 @pair_operation()
@@ -80,7 +93,7 @@ def dot(x1: ArrayLike, x2: ArrayLike) -> Any:
 @pair_operation()
 def vdot(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Dot product of two flattened arrays."""
-    return total(multiply(ravel(x1), ravel(x2)))
+    return truths(total(multiply(ravel(x1), ravel(x2))), x1, x2)
 
 
 @pair_operation()
@@ -158,7 +171,8 @@ def _over_all(x1: ArrayLike, x2: ArrayLike, order: list[int], other: list[int], 
     a, b = transpose(x1, order), transpose(x2, other)
     left, right = len(order) - summed, len(other) - summed
     a = expand_dims(a, tuple(range(left, left + right))) if right else a
-    return total(multiply(a, b), axis=tuple(range(left + right, left + right + summed)))
+    found = total(multiply(a, b), axis=tuple(range(left + right, left + right + summed)))
+    return truths(found, x1, x2)
 
 
 def _size(x: ArrayLike, shape: Any, axis: int) -> Any:
