@@ -92,6 +92,20 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)s.matrices * (double)s.m * (double)s.k * (double)s.n;
 }
 
+/* Whether the j-th matrices of samples are one product beside a b that these share: they lie one
+ * below the other, or are rows at a distance. One column, and tiles, sum samples in another order
+ * than one after the other, so they are one product only if they always were. */
+static bool is_stacked(const struct cdl_node *node, const struct product_shape *s) {
+    const bool rows = s->m == 1 && s->n > 1 && s->k > 1 && node->arithmetic != CDL_BY_TILES;
+    return (s->matrices == 1 || rows) && !is_transposed(node, A) && node->in[B]->shared &&
+           !node->in[A]->shared;
+}
+
+/* From one row of a stacked product to the next. */
+static size_t stacked_ld(const struct product_shape *s, const struct cdl_tensor *x) {
+    return s->matrices > 1 ? x->lines * x->ld : x->ld;
+}
+
 static struct cdl_side side_of(const struct cdl_node *node, int side, size_t i, size_t step,
                                size_t j) {
     const struct cdl_tensor *x = node->in[side];
@@ -107,9 +121,8 @@ static struct cdl_side transposed(struct cdl_side side) {
 static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     struct product_shape s = shape_of(node);
-    size_t together = 1; /* samples */
-    if (s.matrices == 1 && !is_transposed(node, A) && node->in[B]->shared && !node->in[A]->shared)
-        together = last - first;
+    const bool stacked = is_stacked(node, &s);
+    const size_t together = stacked ? last - first : 1; /* samples */
     for (size_t i = first; i < last; i += together) {
         for (size_t j = 0; j < s.matrices; j++) {
             const struct cdl_side a = side_of(node, A, i, s.step[A], j),
@@ -117,25 +130,32 @@ static void forward(CDL_PASS) {
             struct cdl_values product = {.m = s.m * together, .k = s.k, .n = s.n, .a = a, .b = b};
             product.init = (struct cdl_matrix){node->n_in > BIAS ? node->in[BIAS]->data : NULL, 0};
             product.c = (struct cdl_output){cdl_rows(y, i) + j * s.step_y, y->ld};
+            if (stacked) {
+                product.a.ld = stacked_ld(&s, node->in[A]);
+                product.c.ld = stacked_ld(&s, y);
+            }
             cdl_matmul_values(ctx->kernels, &product);
         }
     }
 }
 
-/* The gradient by a side of samples [i, i + together), which lie one below the other; j-th matrix.
+/* The gradient by a side of samples [i, i + together), a stacked product if several; j-th matrix.
  * In the formulas for y = A B: dA = dy B^T and dB = A^T dy, and where a side is the transpose of
  * what lies there, the transposes of these. */
 static void gradient(const struct cdl_node *node, const struct cdl_context *ctx, int side, size_t i,
                      size_t j, size_t together, float *to, bool add) {
     const struct cdl_tensor *y = node->out[0];
     const struct product_shape s = shape_of(node);
-    const size_t m = s.m * together, ld = node->in[side]->ld;
+    const bool stacked = is_stacked(node, &s);
+    const size_t m = s.m * together;
+    const size_t ld = stacked && side == A ? stacked_ld(&s, node->in[A]) : node->in[side]->ld;
     const struct cdl_output c = {to, ld};
     const struct cdl_matrix init = {add ? to : NULL, ld};
-    const struct cdl_side a = side_of(node, A, i, s.step[A], j),
-                          b = side_of(node, B, i, s.step[B], j),
-                          dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false,
-                                node->arithmetic == CDL_BY_TILES};
+    const struct cdl_side b = side_of(node, B, i, s.step[B], j);
+    struct cdl_side a = side_of(node, A, i, s.step[A], j),
+                    dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false,
+                          node->arithmetic == CDL_BY_TILES};
+    if (stacked) a.ld = stacked_ld(&s, node->in[A]), dy.ld = stacked_ld(&s, y);
     struct cdl_values product;
     if (side == A && !a.transposed)
         product = (struct cdl_values){m, s.n, s.k, dy, transposed(b), init, c};
@@ -153,9 +173,7 @@ static void own_gradients(const struct cdl_node *node, const struct cdl_context 
                           size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[side];
     const struct product_shape s = shape_of(node);
-    size_t together = 1;
-    if (s.matrices == 1 && side == A && !is_transposed(node, A) && node->in[B]->shared)
-        together = last > first ? last - first : 1;
+    const size_t together = side == A && is_stacked(node, &s) ? last - first : 1;
     for (size_t i = first; i < last; i += together) {
         for (size_t j = 0; j < s.matrices; j++)
             gradient(node, ctx, side, i, j, together, cdl_grad_rows(x, i) + j * s.step[side],
@@ -170,11 +188,10 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
                        size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[side];
     const struct product_shape s = shape_of(node);
-    const bool one_below =
-        s.matrices == 1 && side == B && !is_transposed(node, A) && !node->in[A]->shared;
+    const bool stacked = side == B && is_stacked(node, &s);
     const bool adds = ctx->iteration + 1 < ctx->iterations;
     CDL_EACH_BLOCK(b, first, last) {
-        const size_t together = one_below ? b.rows : 1;
+        const size_t together = stacked ? b.rows : 1;
         float *sum = sums_of(node, ctx, side) + b.number * floats_of(x);
         if (side == BIAS) {
             const struct cdl_tensor *y = node->out[0];

@@ -311,3 +311,22 @@ def test_outliers_of_any_size_are_scaled_to_the_limit():
         np.testing.assert_allclose(np.float32(layer(x)), expected, rtol=1e-3)
         model = cdl.Sequential([Input((1,)), layer])
         np.testing.assert_allclose(np.float32(model.predict(x, verbose=0)), expected, rtol=1e-3)
+
+
+def test_columns_of_many_rows_are_one_product_with_the_bits_of_each_row_by_itself():
+    x = np.random.default_rng(0).normal(size=(70, 5, 9)).astype("float32")
+    model = cdl.Sequential([cdl.Input((5, 9)), ColumnDense(4)])
+    assert np.array_equal(
+        model.predict(x, verbose=0), np.concatenate([model.predict(row[None]) for row in x])
+    )
+    kernel = model.layers[0].kernel
+    g = np.random.default_rng(1).normal(size=(70, 5, 4)).astype("float32")
+
+    def gradient(rows):
+        def loss(w):
+            return cdl.ops.sum(cdl.ops.einsum("bci,cio->bco", x[rows], w) * g[rows])
+
+        return np.asarray(cdl.grad(loss)(np.asarray(kernel)))
+
+    want = np.einsum("bci,bco->cio", x.astype("float64"), g)
+    assert np.abs(gradient(slice(None)) - want).max() < 1e-5
