@@ -36,11 +36,13 @@ class Column(NamedTuple):
         kind: "number", "date" or "text".
         values: float64 of numbers, of times and their differences in seconds, of dates in seconds
             since 1970, NaN for missing ones; else objects, None for missing ones.
+        mixed: whether numbers are among texts.
     """
 
     name: str
     kind: str
     values: Array
+    mixed: bool = False
 
     def rows(self, at: Any) -> Column:
         """Column of some rows."""
@@ -71,16 +73,18 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
         )
     if not reset and (numbers := plain_numbers(estimator, x)) is not None:
         return numbered(numbers)
+    texts: frozenset[int] = frozenset() if reset else getattr(estimator, "_mixed", frozenset())
     if isinstance(x, Mapping) and not hasattr(x, "shape"):  # as a sparse matrix of keys has
-        found = _of_row(estimator, x, reset)
+        found = _of_row(estimator, x, reset, texts)
         _refuse_infinite(owner, found)
         return found
     if is_frame(x) and len(getattr(x, "shape", ())) == 2:
         _refuse_twice(owner, x)
+        _heed_labels(estimator, x, reset)
         if reset or not _has_names(estimator, x):
             validated(estimator, x, reset=reset, skip_check_array=True)
         few = hasattr(x, "iloc") and 0 < len(x) <= _FEW
-        read = _of_few(owner, x) if few else (_read(owner, str(n), each) for n, each in _named(x))
+        read = _of_few(owner, x, texts) if few else _of_many(owner, x, texts)
         found = list(read)
         rows, least = len(found[0].values) if found else 0, options.get("ensure_min_samples", 1)
         if not found or rows < least:
@@ -90,15 +94,22 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
             )
     else:
         x = np.array(x, object) if isinstance(x, list | tuple) else x  # 1.5 beside "a" stays 1.5
+        if isinstance(x, np.ma.MaskedArray):
+            x = _unmasked(x)
         array = validated(
             estimator, x, reset=reset, dtype=None, ensure_all_finite="allow-nan", **options
         )
-        found = [_read(owner, f"column {i}", each) for i, each in enumerate(array.T)]
+        named = enumerate(array.T)
+        found = [_read(owner, f"column {i}", each, i in texts) for i, each in named]
+    if reset:
+        estimator._mixed = frozenset(i for i, each in enumerate(found) if each.mixed)
     _refuse_infinite(owner, found)
     return found
 
 
-def _of_row(estimator: Any, x: Mapping[Any, Any], reset: bool) -> list[Column]:
+def _of_row(
+    estimator: Any, x: Mapping[Any, Any], reset: bool, texts: frozenset[int]
+) -> list[Column]:
     """Columns of one row, a dict of values by the names that `fit` has seen."""
     owner, names = type(estimator).__name__, getattr(estimator, "feature_names_in_", None)
     if reset or names is None:
@@ -111,7 +122,8 @@ def _of_row(estimator: Any, x: Mapping[Any, Any], reset: bool) -> list[Column]:
             f"{owner}: X must have a value for each column of fit and no other, got none for "
             f"{absent[:8]} and also {other[:8]}"
         )
-    return [_read(owner, name, _objects([x[name]])) for name in names.tolist()]
+    named = enumerate(names.tolist())
+    return [_read(owner, name, _objects([x[name]]), i in texts) for i, name in named]
 
 
 def row_values(estimator: Any, x: Any) -> Sequence[Any] | None:
@@ -169,6 +181,21 @@ def _refuse_twice(owner: str, x: Any) -> None:
         raise ValueError(f"{owner}: X must have columns of different names, got twice {twice[:5]}")
 
 
+def _heed_labels(estimator: Any, x: Any, reset: bool) -> None:
+    """Compare labels of columns that are no strings, which scikit-learn does not."""
+    labels = list(x.columns) if hasattr(x, "iloc") else []
+    plain = all(isinstance(each, str) for each in labels)
+    if reset:
+        estimator._labels = [] if plain else labels
+        return
+    known = getattr(estimator, "_labels", [])
+    if known and not plain and labels != known:
+        raise ValueError(
+            f"{type(estimator).__name__}: X must have the columns of fit in their order, "
+            f"{known[:8]}, got {labels[:8]}"
+        )
+
+
 def _has_names(estimator: Any, x: Any) -> bool:
     """Whether the columns of a frame of pandas or Polars have the names that `fit` has seen."""
     names = getattr(estimator, "feature_names_in_", None)
@@ -188,11 +215,19 @@ def _named(x: Any) -> Iterable[tuple[Any, Any]]:
     )
 
 
-def _of_few(owner: str, x: Any) -> Iterable[Column]:
+def _of_many(owner: str, x: Any, texts: frozenset[int]) -> Iterable[Column]:
+    """Columns of a frame, of which some are texts whatever they hold."""
+    for i, (label, values) in enumerate(_named(x)):
+        yield _read(owner, str(label), values, i in texts)
+
+
+def _of_few(owner: str, x: Any, texts: frozenset[int]) -> Iterable[Column]:
     """Columns of a frame of pandas with few rows, whose values are read at once."""
     values = x.to_numpy()
     for i, (label, dtype) in enumerate(zip(x.columns, x.dtypes, strict=True)):
-        if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and values.dtype.kind != "c":
+        if i in texts:
+            yield _read(owner, str(label), x.iloc[:, i], True)
+        elif isinstance(dtype, np.dtype) and dtype.kind in "biuf" and values.dtype.kind != "c":
             yield Column(str(label), "number", values[:, i].astype(np.float64))
         elif values.dtype.kind == "O" and dtype.type in (np.object_, str):
             yield _of_objects(owner, str(label), values[:, i])
@@ -200,20 +235,20 @@ def _of_few(owner: str, x: Any) -> Iterable[Column]:
             yield _read(owner, str(label), x.iloc[:, i])
 
 
-def _read(owner: str, name: str, values: Any) -> Column:
-    """Column of a library's values."""
+def _read(owner: str, name: str, values: Any, text: bool = False) -> Column:
+    """Column of a library's values, numbers as texts if it is one of texts."""
     array = _as_array(values)
     if array.ndim != 1:
         raise TypeError(
             f"{owner}: X: {name} must have one value a row, got {array[0].shape} in the first"
         )
-    if array.dtype.kind in "biuf":
+    if array.dtype.kind in "biuf" and not text:
         return Column(name, "number", array.astype(np.float64, copy=False))
     if array.dtype.kind in "Mm":
         return Column(name, _OF_TIMES[array.dtype.kind], _seconds(array))
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{owner}: X: {name} has complex numbers")
-    return _of_objects(owner, name, array.astype(object))
+    return _of_objects(owner, name, array.astype(object), text)
 
 
 def _as_array(values: Any) -> Array:
@@ -259,12 +294,12 @@ def _seconds(dates: Array) -> Array:
     return np.where(np.isnat(dates), np.nan, whole / 1e6)
 
 
-def _of_objects(owner: str, name: str, values: Array) -> Column:
+def _of_objects(owner: str, name: str, values: Array, text: bool = False) -> Column:
     """Column of Python objects, by what all of them are that are not missing."""
     missing = np.array([is_missing(each) for each in values], bool)
     known = values[~missing].tolist()
     found = np.full(len(values), np.nan)
-    if all(isinstance(each, Real | np.bool_ | Decimal) for each in known):
+    if not (text and known) and all(isinstance(each, Real | np.bool_ | Decimal) for each in known):
         found[~missing] = [_float(each) for each in known]
         return Column(name, "number", found)
     if all(isinstance(each, datetime.time) for each in known):
@@ -274,7 +309,8 @@ def _of_objects(owner: str, name: str, values: Array) -> Column:
             plain = [_without_zone(each) for each in known]
             found[~missing] = _seconds(np.array(plain, f"{kind}8[us]"))
             return Column(name, _OF_TIMES[kind], found)
-    other = next((each for each in known if not isinstance(each, str | bytes | Real)), None)
+    words = str | bytes | Real | np.bool_
+    other = next((each for each in known if not isinstance(each, words)), None)
     if other is not None:
         raise TypeError(
             f"{owner}: X: {name}: argument must be a string or a real number, or a date, got "
@@ -282,7 +318,7 @@ def _of_objects(owner: str, name: str, values: Array) -> Column:
         )
     texts = np.full(len(values), None, object)
     texts[~missing] = [_text(each) for each in known]
-    return Column(name, "text", texts)
+    return Column(name, "text", texts, any(not isinstance(each, str | bytes) for each in known))
 
 
 def _text(value: Any) -> str:
@@ -292,11 +328,13 @@ def _text(value: Any) -> str:
 
 
 def _float(value: Any) -> float:
-    """Number in float64, infinite if it is too large."""
+    """Number in float64, infinite if it is too large, NaN if it is a signaling one."""
     try:
         return float(value)
     except OverflowError:
         return math.inf
+    except ValueError:
+        return math.nan
 
 
 def _without_zone(date: Any) -> Any:
@@ -306,9 +344,22 @@ def _without_zone(date: Any) -> Any:
     return date.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
+def _unmasked(x: Any) -> Array:
+    """Array with None where values are masked."""
+    array: Array = x.data
+    if np.ma.is_masked(x):
+        array = array.astype(object)
+        array[np.ma.getmaskarray(x)] = None
+    return array
+
+
 def plain_labels(y: Any) -> Any:
     """Target with NumPy's dtype, where pandas has one of its own for what it holds."""
+    if isinstance(y, np.ma.MaskedArray):
+        return _unmasked(y)
     dtype: Any = getattr(y, "dtype", None)
+    if getattr(dtype, "name", "") == "string":
+        return y.astype(object).where(y.notna(), None)
     if hasattr(dtype, "categories") and hasattr(y, "isna") and not y.isna().any():
         return np.asarray(y)
     if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):

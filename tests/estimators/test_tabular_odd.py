@@ -1,0 +1,71 @@
+"""Estimators of tables: odd labels of columns, masked values, texts among numbers, odd targets."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pd = pytest.importorskip("pandas")
+
+from cdl.sklearn import TabularClassifier, TabularRegressor
+
+QUICK = {"recipe": "mlp", "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+X = np.random.default_rng(0).normal(size=(60, 2))
+Y = (X[:, 0] > 0).astype(int)
+
+
+def frame_of(columns):
+    return pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}).set_axis(columns, axis=1)
+
+
+@pytest.mark.parametrize(
+    "columns", [[0, 1], [2.5, 1.5], pd.MultiIndex.from_product([["g"], ["a", "b"]])]
+)
+def test_labels_that_are_no_strings_are_compared_too(columns):
+    x = frame_of(columns)
+    model = TabularClassifier(**QUICK).fit(x, Y)
+    assert np.array_equal(model.predict_proba(x), model.predict_proba(x.to_numpy()))
+    with pytest.raises(ValueError, match="X must have the columns of fit in their order"):
+        model.predict(x[x.columns[::-1]])
+    model.fit(frame_of(["a", "b"]), Y).predict(frame_of(["a", "b"]))
+
+
+def test_masked_values_are_missing():
+    mask = np.arange(len(X)) % 3 == 0
+    x = X[:, :2].copy()
+    masked = np.ma.masked_array(x, np.c_[mask, np.zeros_like(mask)])
+    x[mask, 0] = np.nan
+    plain, model = (TabularClassifier(**QUICK).fit(each, Y) for each in (x, masked))
+    assert np.array_equal(model.predict_proba(masked), plain.predict_proba(x))
+    for kind, y in ((TabularClassifier, Y), (TabularRegressor, X[:, 0])):
+        with pytest.raises(ValueError, match="y must have a target for each row"):
+            kind(**QUICK).fit(X, np.ma.masked_array(y, mask))
+        kind(**QUICK).fit(X, np.ma.masked_array(y))
+
+
+def test_numbers_of_a_column_that_had_texts_too_are_texts():
+    x = pd.DataFrame({"zip": pd.Series([1, "2b", True, None] * (len(Y) // 4 + 1), dtype=object)})
+    x = x.iloc[: len(Y)]
+    model = TabularClassifier(**QUICK).fit(x, Y)
+    whole = model.predict_proba(x.iloc[:4])
+    for i, value in enumerate(x["zip"].tolist()[:4]):
+        for row in (x.iloc[i : i + 1], {"zip": value}, pd.DataFrame({"zip": [value]})):
+            assert np.allclose(model.predict_proba(row), whole[i], atol=1e-6)
+    numbers = pd.DataFrame({"zip": np.ones(40)})
+    assert np.allclose(model.predict_proba(numbers), whole[0], atol=1e-6)
+
+
+def test_missing_labels_of_pandas_strings_are_named():
+    y = pd.Series(np.where(Y, "yes", "no"), dtype="string")
+    assert TabularClassifier(**QUICK).fit(X, y).classes_.tolist() == ["no", "yes"]
+    y[3] = None
+    with pytest.raises(ValueError, match="y must have a target for each row"):
+        TabularClassifier(**QUICK).fit(X, y)
+
+
+def test_numbers_that_no_float_holds_are_named():
+    with pytest.raises(ValueError, match="TabularRegressor: y must be numbers"):
+        TabularRegressor(**QUICK).fit(X, [10**400] * len(X))
+    x = pd.DataFrame({"a": [Decimal("sNaN"), *map(Decimal, range(len(Y) - 1))]})
+    assert np.isfinite(TabularClassifier(**QUICK).fit(x, Y).predict_proba(x)).all()
