@@ -193,3 +193,96 @@ def test_callbacks_of_lightgbm_itself_run():
 def test_a_metric_without_rows_to_score_is_refused():
     with pytest.raises(ValueError, match=r"eval_metric='auc' needs rows to score epochs by"):
         TabularClassifier(**QUICK, early_stopping=False).fit(X, Y, eval_metric="auc")
+
+
+HELD = [(X[150:], Y[150:]), (X[130:150], Y[130:150]), (X[100:130], Y[100:130], np.arange(1.0, 31))]
+
+
+def scored(model, x, y, weight=None):
+    from sklearn.metrics import log_loss
+
+    return log_loss(y, model.predict_proba(x), labels=[0, 1], sample_weight=weight)
+
+
+def test_each_pair_is_scored_and_the_first_tells_the_best_epoch():
+    notes, alone = Notes(), TabularClassifier(**QUICK)
+    model = TabularClassifier(**QUICK)
+    given = {"eval_metric": "binary_logloss"}
+    model.fit(X[:100], Y[:100], eval_set=HELD, callbacks=[notes], **given)
+    alone.fit(X[:100], Y[:100], eval_set=HELD[0], **given)
+    assert np.array_equal(model.predict_proba(X), alone.predict_proba(X))
+    assert model.validation_scores_ == alone.validation_scores_
+    assert list(model.evals_result_) == ["valid_0", "valid_1", "valid_2"]
+    for i, (name, found) in enumerate(model.evals_result_.items()):
+        values = found["binary_logloss"]
+        assert len(values) == 12
+        assert values[model.best_epochs_[0]] == pytest.approx(scored(model, *HELD[i]), rel=1e-6)
+        told = [env.evaluation_result_list[i] for env in notes.seen]
+        assert [tuple(each) for each in told] == [
+            (name, "binary_logloss", value, False) for value in values
+        ]
+
+
+def test_rows_of_the_fit_are_called_training_and_do_not_choose_the_epoch():
+    x, y = X[:150], Y[:150]
+    model, plain = TabularClassifier(**QUICK), TabularClassifier(**QUICK)
+    model.fit(x, y, eval_set=[(x, y), (X[150:], Y[150:])])
+    plain.fit(x, y, eval_set=(X[150:], Y[150:]))
+    assert list(model.evals_result_) == ["training", "valid_1"]
+    assert model.validation_scores_[0] == model.evals_result_["valid_1"]["accuracy"]
+    assert model.best_epochs_ == plain.best_epochs_
+    assert model.evals_result_["training"]["accuracy"][model.best_epochs_[0]] == model.score(x, y)
+    model.fit(x, y, eval_set=[(x, y), (X[150:], Y[150:])], eval_names=["mine", "others"])
+    assert list(model.evals_result_) == ["mine", "others"]
+
+
+def test_functions_that_count_rounds_are_not_told_of_rows_that_are_trained_on():
+    x, y, notes, stops = X[:150], Y[:150], Notes(), Notes()
+    stops.stopping_rounds = 5
+    given = {"eval_set": [(x, y), (X[150:], Y[150:])], "callbacks": [notes, stops]}
+    TabularClassifier(**QUICK).fit(x, y, **given)
+    names = [[each[0] for each in one.seen[-1].evaluation_result_list] for one in (notes, stops)]
+    assert names == [["training", "valid_1"], ["valid_1"]]
+    alone = Notes(end=2)
+    alone.stopping_rounds = 5
+    TabularClassifier(**QUICK).fit(x, y, eval_set=[(x, y)], callbacks=[alone])
+    assert [each[0] for each in alone.seen[-1].evaluation_result_list] == ["training"]
+
+
+def test_any_pair_may_end_training_as_in_lightgbm():
+    lightgbm = pytest.importorskip("lightgbm")
+    model = TabularClassifier(**QUICK | {"max_epochs": 100, "learning_rate": 0.02})
+    options = {"eval_metric": "binary_logloss", "callbacks": [lightgbm.early_stopping(3)]}
+    model.fit(X[:100], Y[:100], eval_set=HELD, **options)
+    since = []
+    for found in model.evals_result_.values():
+        values = found["binary_logloss"]
+        since.append(len(values) - 1 - int(np.argmin(values)))
+    assert max(since) == 3
+
+
+def test_bags_are_scored_each_by_itself_on_the_same_pairs():
+    model = TabularClassifier(**QUICK, n_bags=2, n_jobs=2)
+    model.fit(X[:100], Y[:100], eval_set=HELD[:2])
+    assert list(model.evals_result_) == ["valid_0", "valid_1"]
+    assert model.evals_result_["valid_0"]["accuracy"] == model.validation_scores_[0]
+
+
+def test_without_pairs_the_rows_set_apart_are_recorded():
+    model = TabularClassifier(**QUICK).fit(X, Y)
+    assert model.evals_result_ == {"valid_0": {"accuracy": model.validation_scores_[0]}}
+    assert TabularClassifier(**QUICK, early_stopping=False).fit(X, Y).evals_result_ == {}
+
+
+@pytest.mark.parametrize("names", ["ab", ["a"], ["a", "a"], ["a", 1], ["a", "b", "c"], 3])
+def test_names_of_pairs_are_strings_that_differ(names):
+    with pytest.raises(ValueError, match="eval_names must be a list of 2 names"):
+        TabularClassifier(**QUICK).fit(X, Y, eval_set=HELD[:2], eval_names=names)
+    with pytest.raises(ValueError, match="eval_names must be None without eval_set"):
+        TabularClassifier(**QUICK).fit(X, Y, eval_names=names)
+
+
+@pytest.mark.parametrize("given", [[], [(X, Y), X], [(X,)], [[X, Y]], X, {"a": (X, Y)}])
+def test_something_else_than_pairs_is_refused(given):
+    with pytest.raises(ValueError, match=r"eval_set must be a pair \(X, y\), or a list of pairs"):
+        TabularClassifier(**QUICK).fit(X, Y, eval_set=given)

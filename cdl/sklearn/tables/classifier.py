@@ -51,6 +51,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         best_epochs_: the epoch whose weights each has.
         validation_scores_: scores of each by epoch.
         loss_curves_: losses of each by epoch.
+        evals_result_: {name of rows: {name of score: values by epoch}} of the first net.
         feature_importances_: by permutation, on rows for validation of each net.
         n_features_in_: columns of X.
         feature_names_in_: their names, if X had names.
@@ -94,6 +95,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         sample_weight: Any = None,
         eval_set: Any = None,
         *,
+        eval_names: Any = None,
         eval_metric: Any = None,
         callbacks: Any = None,
     ) -> Self:
@@ -104,7 +106,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
                 categories, any of which may be missing.
             y: a label for each row, of any dtype.
             sample_weight: a weight for each row; 2 is the same as the row twice.
-            eval_set: rows that tell the best epoch, a pair (X, y), in place of a part of the rows.
+            eval_set: rows that each epoch is scored on, in place of a part of the rows: a pair
+                (X, y), (X, y, weights), or a list of these, the first of which tells the best
+                epoch. A pair of the X and y of `fit` themselves is never asked before others.
+            eval_names: a name for each pair; None is "valid_0", "valid_1" and so on by place, and
+                "training" for the X and y of `fit`.
             eval_metric: score of the epochs by its name in LightGBM, such as "auc", in place
                 of `scoring`.
             callbacks: callbacks of cdl, and functions that take LightGBM's environment after each
@@ -113,7 +119,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Raises:
             ValueError: a parameter or data that do not fit.
         """
-        return self._fit(X, y, sample_weight, Watched(eval_set, eval_metric, callbacks))
+        return self._fit(X, y, sample_weight, Watched(eval_set, eval_names, eval_metric, callbacks))
 
     def predict(self, X: Any, *, pred_contrib: bool = False) -> Array:
         """Most probable label of each row.

@@ -13,7 +13,7 @@ from cdl._common.errors import Hinting, name_plainly
 from cdl._common.validation import expected, flag, number, one_of, positive_int, whole
 from cdl.sklearn.bags import trained_bags
 from cdl.sklearn.base import sample_weights
-from cdl.sklearn.tables import exporting, scoring, splits
+from cdl.sklearn.tables import exporting, scoring, splits, watching
 from cdl.sklearn.tables.columns import (
     Column,
     columns_of,
@@ -41,7 +41,7 @@ from cdl.sklearn.tables.training import (
     run_net,
     trained,
 )
-from cdl.sklearn.tables.watching import Watched, as_callbacks, kept_on_error
+from cdl.sklearn.tables.watching import EvalSets, Scores, Watched
 from cdl.sklearn.tables.whole import Bag
 from cdl.sklearn.versions import BaseEstimator
 
@@ -150,22 +150,20 @@ class Tabular(BaseEstimator, Hinting):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, watched: Watched) -> Self:
         """Train on rows X with targets y; see `fit` of the subclasses."""
-        with kept_on_error(self):
+        with watching.kept_on_error(self):
             return self._fit_all(X, y, sample_weight, watched)
 
     def _fit_all(self, X: Any, y: Any, sample_weight: Any, watched: Watched) -> Self:
         owner = type(self).__name__
-        eval_set = watched.eval_set
-        recipe = self._checked(eval_set)
+        recipe = self._checked(watched.eval_set)
         self._scoring, shown = scoring.chosen(
             owner, watched.eval_metric, self.scoring, self._classes
         )
-        if watched.eval_metric is not None and eval_set is None and not self.early_stopping:
+        if watched.eval_metric and watched.eval_set is None and not self.early_stopping:
             raise ValueError(
                 f"{owner}: eval_metric={watched.eval_metric!r} needs rows to score epochs by: give "
                 "eval_set, or early_stopping=True"
             )
-        callbacks = as_callbacks(owner, watched.callbacks, self.n_bags, shown)
         columns = columns_of(self, X, True, ensure_min_samples=2)
         codes = self._targets(self._checked_y(y, len(columns[0].values)))
         self._signs = self._checked_signs(columns)
@@ -180,7 +178,9 @@ class Tabular(BaseEstimator, Hinting):
                 )
         columns, codes, weight = splits.canonical(columns, codes, weight)
         self._learn_targets(codes, weight)
-        outside = None if eval_set is None else self._outside(eval_set)
+        outside = watching.eval_sets(self, watched, (X, y, sample_weight))
+        scores = [Scores(shown, outside) for _ in range(self.n_bags)]
+        callbacks = watching.as_callbacks(owner, watched.callbacks, self.n_bags, scores[0])
         if self.n_bags > len(codes):
             raise ValueError(
                 f"{owner}: n_bags must be at most the number of rows that differ, got "
@@ -196,17 +196,19 @@ class Tabular(BaseEstimator, Hinting):
 
         def bag(number: int) -> tuple[Table, Trained, Any]:
             inside = np.ones(len(codes), bool)
-            held: Any = outside
-            if held is None and self.early_stopping:
+            sets = outside
+            if sets is None and self.early_stopping:
                 inside = folds != number
                 # Where each class has one row alone, these tell the best epoch.
                 held = _rows(columns, codes, weight, inside if inside.all() else ~inside)
+                sets = EvalSets([watching.HELD_OUT], [held])
             elif self.n_bags > 1:  # a bag of the rows drawn with replacement needs no validation
                 inside = folds != number
             part = columns, codes, weight, np.flatnonzero(inside)
             verbose = int(self.verbose) if self.n_bags == 1 else 0
             course = Course(self._task(), int(seeds[number]), verbose, callbacks, nets)
-            return *self._one(recipe, part, held, course), held
+            found = self._one(recipe, part, (sets, scores[number]), course)
+            return *found, sets.rows[sets.first] if sets else None
 
         found = trained_bags(bag, self.n_bags, self.n_jobs, nets)
         self._tables, self._trained = [each[0] for each in found], [each[1] for each in found]
@@ -217,14 +219,17 @@ class Tabular(BaseEstimator, Hinting):
         self.best_epochs_ = [each.best_epoch for each in self._trained]
         self.validation_scores_ = [each.scores for each in self._trained]
         self.loss_curves_ = [each.losses for each in self._trained]
+        self.evals_result_ = scores[0].by_name()
         self._importances = None
         return self
 
-    def _one(self, recipe: Recipe, part: Any, held: Any, course: Course) -> tuple[Table, Trained]:
+    def _one(
+        self, recipe: Recipe, part: Any, judged: tuple[Any, Scores], course: Course
+    ) -> tuple[Table, Trained]:
         """Table and net of a bag."""
         columns, codes, weight, at = part
         codes, weight = codes[at], None if weight is None else weight[at]
-        owner = type(self).__name__
+        owner, (sets, scores) = type(self).__name__, judged
         table = Table(owner, MOST_FLAGS, recipe.scaling, self.text)
         rows = Rows(
             table.fit(columns, course.seed, at).transform(columns, at),
@@ -232,10 +237,11 @@ class Tabular(BaseEstimator, Hinting):
             None if weight is None else (weight / weight.mean()).astype(np.float32),
         )
         recipe = dataclasses.replace(recipe, batch=min(recipe.batch, len(codes)))
-        validation = None if held is None else table.transform(held[0])
+        validation = None if sets is None else sets.encoded(table)
 
         def score(outputs: Array) -> float:
-            found = self._score_of(outputs, held[1], held[2])
+            scores.epochs.append(sets.scores(outputs, self._score_of))
+            found: float = scores.epochs[-1][sets.first]
             if math.isnan(found) and np.isfinite(outputs).all():
                 raise ValueError(
                     f"{owner}: scoring must give a number on the rows for validation, got nan: "
@@ -258,19 +264,6 @@ class Tabular(BaseEstimator, Hinting):
             return splits.parted(len(codes), self.validation_fraction, groups, random)
         n = max(self.n_bags, round(1.0 / self.validation_fraction))
         return splits.folds(len(codes), min(n, len(codes)), groups, random)
-
-    def _outside(self, eval_set: Any) -> tuple[list[Column], Array, Array | None]:
-        pairs = eval_set if isinstance(eval_set, list) else [eval_set]
-        if len(pairs) != 1 or not isinstance(pairs[0], tuple) or len(pairs[0]) not in (2, 3):
-            raise ValueError(
-                f"{type(self).__name__}: eval_set must be a pair (X, y), or a list of one, got a "
-                f"{type(eval_set).__name__} of {len(pairs)}"
-            )
-        x, y, *more = pairs[0]
-        columns = columns_of(self, x, False)
-        y = self._known_targets(self._checked_y(y, len(columns[0].values)))
-        weight = sample_weights(type(self).__name__, more[0] if more else None, len(y))
-        return columns, y, weight
 
     def _checked(self, eval_set: Any) -> Recipe:
         """Recipe with the parameters that replace its constants, all checked."""

@@ -1,18 +1,172 @@
-"""Companions of a fit: the best epoch, callbacks of users, and the state before an error."""
+"""Companions of a fit: rows that epochs are scored on, callbacks, and the state before an error."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.validation import expected
 from cdl.callbacks import Callback
+from cdl.sklearn.base import sample_weights
+from cdl.sklearn.tables.columns import Column, columns_of
 from cdl.sklearn.tables.scoring import Shown
+from cdl.sklearn.tables.table import Encoded, Table
 
 Array = NDArray[Any]
+
+HELD_OUT = "valid_0"
+"""Name of the rows that `fit` sets apart."""
+
+
+class Watched(NamedTuple):
+    """Arguments of `fit` about the epochs.
+
+    Attributes:
+        eval_set: rows for validation.
+        eval_names: of these.
+        eval_metric: score of epochs by a name of LightGBM's.
+        callbacks: of cdl, or written for LightGBM.
+    """
+
+    eval_set: Any
+    eval_names: Any
+    eval_metric: Any
+    callbacks: Any
+
+
+class EvalSets(NamedTuple):
+    """Sets of rows that each epoch is scored on.
+
+    Attributes:
+        names: of the sets.
+        rows: columns, targets and weights of each.
+        trained: names of those that are trained on.
+    """
+
+    names: Sequence[str]
+    rows: Sequence[tuple[list[Column], Array, Array | None]]
+    trained: Sequence[str] = ()
+
+    @property
+    def first(self) -> int:
+        """Number of the set that tells the best epoch: the first that is not trained on."""
+        return next((i for i, name in enumerate(self.names) if name not in self.trained), 0)
+
+    def encoded(self, table: Table) -> Encoded:
+        """Inputs of a net for all sets, one below the other."""
+        parts = [table.transform(columns) for columns, *_ in self.rows]
+        if len(parts) == 1:
+            return parts[0]
+        return Encoded(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def scores(self, outputs: Array, score: Callable[..., float]) -> list[float]:
+        """Scores of the outputs for `encoded`, a number a set."""
+        ends = np.cumsum([len(y) for _, y, _ in self.rows])[:-1]
+        parts = zip(np.split(outputs, ends), self.rows, strict=True)
+        return [score(part, y, weight) for part, (_, y, weight) in parts]
+
+
+def eval_sets(estimator: Any, watched: Watched, fitted: tuple[Any, ...]) -> EvalSets | None:
+    """Sets of `eval_set`, as LightGBM reads it.
+
+    Args:
+        estimator: that knows the columns and targets of `fit`.
+        watched: whose `eval_set` is a pair (X, y), a triple with weights, a list of these, or None.
+        fitted: X, y and weights that are trained on: a pair of these X and y themselves is called
+            "training".
+
+    Raises:
+        ValueError: something else, or rows that are not like those of `fit`.
+    """
+    owner = type(estimator).__name__
+    given, names = watched.eval_set, watched.eval_names
+    if given is None:
+        if names is not None:
+            raise expected(owner, "eval_names", "None without eval_set", names)
+        return None
+    pairs = given if isinstance(given, list) else [given]
+    if not pairs or not all(isinstance(each, tuple) and len(each) in (2, 3) for each in pairs):
+        raise ValueError(
+            f"{owner}: eval_set must be a pair (X, y), or a list of pairs, got a "
+            f"{type(given).__name__} of {len(pairs)}"
+        )
+    trains = [x is fitted[0] and y is fitted[1] for x, y, *_ in pairs]
+    called = ["training" if train else f"valid_{i}" for i, train in enumerate(trains)]
+    if names is not None:
+        called = list(names) if isinstance(names, list | tuple) else []
+    strings = all(isinstance(each, str) for each in called)
+    if not strings or len(set(called)) != len(pairs) or len(called) != len(pairs):
+        what = f"a list of {len(pairs)} names that differ, one for each pair of eval_set"
+        raise expected(owner, "eval_names", what, names)
+    rows = []
+    for (x, y, *more), train in zip(pairs, trains, strict=True):
+        columns = columns_of(estimator, x, False)
+        targets = estimator._known_targets(estimator._checked_y(y, len(columns[0].values)))
+        weight = more[0] if more else fitted[2] if train else None
+        rows.append((columns, targets, sample_weights(owner, weight, len(targets))))
+    return EvalSets(called, rows, [c for c, train in zip(called, trains, strict=True) if train])
+
+
+class Evaluation(NamedTuple):
+    """Score of an epoch, under the names of LightGBM's.
+
+    Attributes:
+        dataset_name: "valid_0", "training", or one of `eval_names`.
+        metric_name: name of the score.
+        metric_value: its value.
+        maximize: whether a larger one is better.
+    """
+
+    dataset_name: str
+    metric_name: str
+    metric_value: float
+    maximize: bool
+
+    @property
+    def metric_std_dev(self) -> None:
+        """Deviation over folds: none."""
+
+    def is_cv_result(self) -> bool:
+        """Whether the value is a mean over folds: no."""
+        return False
+
+
+class Scores:
+    """Scores of a net's epochs on sets of rows, as they are told.
+
+    Args:
+        shown: form in which a score is told.
+        sets: that are scored; None for the rows that `fit` sets apart.
+
+    Attributes:
+        epochs: scores of the sets, a list an epoch.
+    """
+
+    def __init__(self, shown: Shown, sets: EvalSets | None) -> None:
+        sets = sets or EvalSets([HELD_OUT], [])
+        self._shown, self._names, self._trained = shown, sets.names, sets.trained
+        self.epochs: list[list[float]] = []
+
+    def last(self, stops: bool) -> list[Evaluation]:
+        """Scores of the last epoch: all, or those by which it may be the last one of all."""
+        if not self.epochs:
+            return []
+        told = zip(self._names, self.epochs[-1], strict=True)
+        found = [Evaluation(name, *self._shown(score)) for name, score in told]
+        held = [each for each in found if each.dataset_name not in self._trained]
+        return held if stops and held else found
+
+    def by_name(self) -> dict[str, dict[str, list[float]]]:
+        """Values of all epochs by the names of sets and of the score."""
+        told = zip(self._names, zip(*self.epochs, strict=True), strict=False)
+        return {
+            name: {self._shown.name: [self._shown(score)[1] for score in scores]}
+            for name, scores in told
+        }
 
 
 @contextlib.contextmanager
@@ -61,44 +215,6 @@ class Best(Callback):
             self.model.stop_training = True
 
 
-class Watched(NamedTuple):
-    """Arguments of `fit` about the epochs.
-
-    Attributes:
-        eval_set: rows for validation.
-        eval_metric: score of epochs by a name of LightGBM's.
-        callbacks: of cdl, or written for LightGBM.
-    """
-
-    eval_set: Any
-    eval_metric: Any
-    callbacks: Any
-
-
-class Evaluation(NamedTuple):
-    """Score of an epoch, under the names of LightGBM's.
-
-    Attributes:
-        dataset_name: "valid_0".
-        metric_name: name of the score.
-        metric_value: its value.
-        maximize: whether a larger one is better.
-    """
-
-    dataset_name: str
-    metric_name: str
-    metric_value: float
-    maximize: bool
-
-    @property
-    def metric_std_dev(self) -> None:
-        """Deviation over folds: none."""
-
-    def is_cv_result(self) -> bool:
-        """Whether the value is a mean over folds: no."""
-        return False
-
-
 class Environment(NamedTuple):
     """Argument of LightGBM's callbacks.
 
@@ -108,7 +224,7 @@ class Environment(NamedTuple):
         iteration: number of the epoch, from 0.
         begin_iteration: 0.
         end_iteration: epochs at most.
-        evaluation_result_list: the score on rows for validation, if there are any.
+        evaluation_result_list: the score on each set of rows, if there are any.
     """
 
     model: Any
@@ -122,33 +238,31 @@ class Environment(NamedTuple):
 class _Called(Callback):
     """Caller of functions that are written for LightGBM, behind each epoch."""
 
-    def __init__(self, functions: Iterable[Callable[..., Any]], shown: Shown) -> None:
+    def __init__(self, functions: Iterable[Callable[..., Any]], scores: Scores) -> None:
         super().__init__()
         self._functions = sorted(functions, key=lambda each: getattr(each, "order", 0))
-        self._shown = shown
+        self._scores = scores
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Call each function; what LightGBM's early stopping raises ends training."""
-        score = (logs or {}).get("val_score")
-        shown = [] if score is None else [Evaluation("valid_0", *self._shown(score))]
-        given = Environment(self.model, {}, epoch, 0, self.params["epochs"], shown)
         for each in self._functions:
+            shown = self._scores.last(stops=hasattr(each, "stopping_rounds"))
             try:
-                each(given)
+                each(Environment(self.model, {}, epoch, 0, self.params["epochs"], shown))
             except Exception as error:
                 if type(error).__name__ != "EarlyStopException":
                     raise
                 self.model.stop_training = True
 
 
-def as_callbacks(owner: str, given: Any, bags: int, shown: Shown) -> list[Callback]:
+def as_callbacks(owner: str, given: Any, bags: int, scores: Scores) -> list[Callback]:
     """Callbacks of `fit`: those of cdl, and functions of LightGBM's environment.
 
     Args:
         owner: what messages begin with.
         given: a list of both, one of them, or None.
         bags: nets that are trained.
-        shown: name, value and direction of a score.
+        scores: of the epochs.
 
     Raises:
         ValueError: something else, several bags, or a function that changes parameters between
@@ -174,4 +288,4 @@ def as_callbacks(owner: str, given: Any, bags: int, shown: Shown) -> list[Callba
             )
     functions = [one for one in each if not isinstance(one, Callback)]
     own = [one for one in each if isinstance(one, Callback)]
-    return own + ([_Called(functions, shown)] if functions else [])
+    return own + ([_Called(functions, scores)] if functions else [])
