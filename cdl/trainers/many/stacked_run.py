@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_NUMBERS = 2**20  # numbers in the rows and orders of the members of a call
+_ARRAYS = frozenset((np.ndarray, type(None)))
 MOST_TOGETHER = 2**17
 """Rows in the orders of a member that are drawn at a time, for which an interrupt waits."""
 
@@ -106,6 +107,8 @@ class StackedRun:
             groups.setdefault((*each, self._data.rows(number)), []).append(number)
         for (batch, epochs, rows), numbers in groups.items():
             parts = [of(numbers[0]) for of in self._data]
+            if not rows or any(type(each) not in _ARRAYS for each in parts):
+                continue
             width = sum(each.size for each in parts if each is not None) // rows
             size = rows * width + min(rows * epochs, max(rows, MOST_TOGETHER))
             most = max(16, _MOST_NUMBERS // max(1, size) // 16 * 16)
