@@ -24,6 +24,29 @@ static void add(size_t n, const float *restrict x, float *restrict y) {
     for (size_t i = 0; i < n; i++) y[i] += x[i];
 }
 
+static void add_up(size_t blocks, size_t n, size_t ld, const float *sums, double factor,
+                   float *restrict y) {
+    enum { TOGETHER = 512 }; /* whose sums are in the cache at a time: rows are read as they lie */
+    assert(n == 0 || (sums && y));
+    for (size_t first = 0; first < n; first += TOGETHER) {
+        const size_t many = cdl_min(n - first, TOGETHER);
+        double total[TOGETHER] = {0.0};
+        for (size_t b = 0; b < blocks; b++) {
+            const float *sum = sums + b * ld + first;
+            for (size_t j = 0; j < many; j++) total[j] += (double)sum[j];
+        }
+        for (size_t j = 0; j < many; j++) y[first + j] = (float)(total[j] * factor);
+    }
+}
+
+static void extremes(size_t n, bool lowest, const float *restrict x, float *restrict y) {
+    assert(n == 0 || (x && y && are_apart(x, n, y, n)));
+    if (lowest)
+        for (size_t j = 0; j < n; j++) y[j] = x[j] < y[j] || x[j] != x[j] ? x[j] : y[j];
+    else
+        for (size_t j = 0; j < n; j++) y[j] = x[j] > y[j] || x[j] != x[j] ? x[j] : y[j];
+}
+
 static void scale(size_t n, float factor, float *x) {
     assert(n == 0 || x);
     for (size_t i = 0; i < n; i++) x[i] *= factor;

@@ -5,6 +5,8 @@
 #include "ops/op.h"
 #include "products/blocks.h"
 
+#include <string.h>
+
 enum { KIND }; /* numbers: a row of kernels/reduce.h, but for prod */
 
 static int kind_of(const struct cdl_node *node) { return (int)node->numbers[KIND]; }
@@ -33,39 +35,35 @@ static void gather(CDL_PASS) {
     if (ctx->ranks) cdl_gather_blocks(ctx, node->scratch, node->in[0]->row_floats);
 }
 
-static float further(int kind, float a, float b) {
-    const bool is_b = kind == CDL_REDUCTION_max ? b > a : b < a;
-    return is_b || b != b ? b : a;
-}
-
-static void extremes_of_blocks(const struct cdl_node *node, size_t first, size_t last,
-                               float *extremes) {
-    const struct cdl_tensor *x = node->in[0];
-    const size_t n = x->row_floats;
-    const int kind = kind_of(node);
-    for (size_t i = first; i < last; i++) {
-        const float *from = cdl_rows(x, i);
-        float *to = extremes + i / CDL_ROW_BLOCK * n;
-        for (size_t j = 0; j < n; j++)
-            to[j] = i % CDL_ROW_BLOCK ? further(kind, to[j], from[j]) : from[j];
-    }
-}
-
-static void extremes_of_all(const struct cdl_node *node, size_t blocks, struct cdl_range part) {
+static void extremes_of_blocks(const struct cdl_node *node, const struct cdl_context *ctx,
+                               size_t first, size_t last, float *found) {
     const size_t n = node->in[0]->row_floats;
-    float *to = node->out[0]->data;
-    for (size_t j = part.first; j < part.last; j++) {
-        to[j] = node->scratch[j];
-        for (size_t b = 1; b < blocks; b++)
-            to[j] = further(kind_of(node), to[j], node->scratch[b * n + j]);
+    const bool lowest = kind_of(node) == CDL_REDUCTION_min;
+    for (size_t i = first; i < last; i++) {
+        const float *from = cdl_rows(node->in[0], i);
+        float *to = found + i / CDL_ROW_BLOCK * n;
+        if (i % CDL_ROW_BLOCK == 0)
+            memcpy(to, from, n * sizeof(float));
+        else
+            ctx->kernels->extremes(n, lowest, from, to);
     }
+}
+
+static void extremes_of_all(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t blocks, struct cdl_range part) {
+    const size_t n = node->in[0]->row_floats, own = part.last - part.first;
+    const bool lowest = kind_of(node) == CDL_REDUCTION_min;
+    const float *from = node->scratch + part.first;
+    float *to = node->out[0]->data + part.first;
+    memcpy(to, from, own * sizeof(float));
+    for (size_t b = 1; b < blocks; b++) ctx->kernels->extremes(own, lowest, from + b * n, to);
 }
 
 static void reduce_blocks(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     float *own = node->scratch + cdl_joined_blocks(ctx).first * x->row_floats;
     if (is_extreme(node))
-        extremes_of_blocks(node, first, last, own);
+        extremes_of_blocks(node, ctx, first, last, own);
     else
         cdl_sum_blocks(ctx->kernels, first, last, x->row_floats, cdl_rows(x, first), own);
 }
@@ -74,10 +72,10 @@ static void reduce_all(CDL_PASS) {
     const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
     const double factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0 / (double)ctx->joined : 1.0;
     if (is_extreme(node))
-        extremes_of_all(node, blocks, cdl_own_blocks(ctx, CDL_LINE, n));
+        extremes_of_all(node, ctx, blocks, cdl_own_blocks(ctx, CDL_LINE, n));
     else
-        cdl_add_blocks(blocks, n, cdl_own_blocks(ctx, CDL_LINE, n), node->scratch, factor,
-                       node->out[0]->data);
+        cdl_add_blocks(ctx->kernels, blocks, n, cdl_own_blocks(ctx, CDL_LINE, n), node->scratch,
+                       factor, node->out[0]->data);
 }
 
 /* How many of each block are the extreme. */
@@ -103,6 +101,10 @@ static void apply(CDL_PASS) {
         const size_t at = line % x->lines * x->ld;
         const float *from = x->data + line * x->ld;
         float *dx = x->grad + line * x->ld;
+        if (!is_extreme(node) && factor == 1.0f) {
+            memcpy(dx, y->grad + at, padded * sizeof(float));
+            continue;
+        }
         for (size_t j = 0; j < padded; j++) {
             const float dy = y->grad[at + j];
             if (!is_extreme(node))
@@ -124,7 +126,7 @@ static void add_counts(CDL_PASS) {
     const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
     float *counts = counts_of(node, ctx);
     if (is_extreme(node))
-        cdl_add_blocks(blocks, n, cdl_own_blocks(ctx, CDL_LINE, n), counts, 1.0,
+        cdl_add_blocks(ctx->kernels, blocks, n, cdl_own_blocks(ctx, CDL_LINE, n), counts, 1.0,
                        counts + blocks * n);
 }
 

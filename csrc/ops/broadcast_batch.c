@@ -34,8 +34,8 @@ static void sum_blocks(CDL_PASS) {
 
 static void add_up(CDL_PASS) {
     const size_t n = node->out[0]->row_floats;
-    cdl_add_blocks(cdl_row_blocks(ctx->rows), n, cdl_own_blocks(ctx, CDL_LINE, n), node->scratch,
-                   1.0, node->in[0]->grad);
+    cdl_add_blocks(ctx->kernels, cdl_row_blocks(ctx->rows), n, cdl_own_blocks(ctx, CDL_LINE, n),
+                   node->scratch, 1.0, node->in[0]->grad);
 }
 
 const struct cdl_op cdl_op_broadcast_batch = {

@@ -220,8 +220,9 @@ static void add_up(CDL_PASS) {
     for (int side = 0; side < node->n_in; side++) {
         const size_t n = floats_of(node->in[side]);
         if (node->needs[side] && sums_blocks(node, side))
-            cdl_add_blocks(cdl_row_blocks(ctx->rows), n, cdl_own_blocks(ctx, CDL_LINE, n),
-                           sums_of(node, ctx, side), 1.0, node->in[side]->grad);
+            cdl_add_blocks(ctx->kernels, cdl_row_blocks(ctx->rows), n,
+                           cdl_own_blocks(ctx, CDL_LINE, n), sums_of(node, ctx, side), 1.0,
+                           node->in[side]->grad);
     }
 }
 

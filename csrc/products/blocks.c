@@ -22,18 +22,7 @@ void cdl_sum_blocks(const struct cdl_kernels *kernels, size_t first, size_t last
     }
 }
 
-/* Elements whose sums are in the cache at a time: the blocks are read in the order of memory. */
-enum { TOGETHER = 512 };
-
-void cdl_add_blocks(size_t blocks, size_t n, struct cdl_range part, const float *sums,
-                    double factor, float *to) {
-    for (size_t first = part.first; first < part.last; first += TOGETHER) {
-        const size_t many = cdl_min(part.last - first, TOGETHER);
-        double total[TOGETHER] = {0.0};
-        for (size_t b = 0; b < blocks; b++) {
-            const float *sum = sums + b * n + first;
-            for (size_t j = 0; j < many; j++) total[j] += (double)sum[j];
-        }
-        for (size_t j = 0; j < many; j++) to[first + j] = (float)(total[j] * factor);
-    }
+void cdl_add_blocks(const struct cdl_kernels *kernels, size_t blocks, size_t n,
+                    struct cdl_range part, const float *sums, double factor, float *to) {
+    kernels->add_up(blocks, part.last - part.first, n, sums + part.first, factor, to + part.first);
 }

@@ -14,7 +14,7 @@ void cdl_sum_blocks(const struct cdl_kernels *kernels, size_t first, size_t last
                     const float *from, float *sums);
 
 /* Total: the sum of all blocks times a factor. */
-void cdl_add_blocks(size_t blocks, size_t n, struct cdl_range part, const float *sums,
-                    double factor, float *to);
+void cdl_add_blocks(const struct cdl_kernels *kernels, size_t blocks, size_t n,
+                    struct cdl_range part, const float *sums, double factor, float *to);
 
 #endif
