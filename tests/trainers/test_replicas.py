@@ -14,7 +14,7 @@ import pytest
 import cdl
 from cdl import layers
 from cdl.models import Replicas
-from cdl.trainers.many.stand_in import StandIn
+from cdl.trainers.many.stacked_run import StackedRun
 from cdl.trainers.many.watched_run import _Group
 
 N = 5
@@ -438,8 +438,9 @@ def test_a_signal_ends_long_fits(monkeypatch, workers, callbacks):
 
     def telling(call):
         def told(*args):
-            call(*args)
+            found = call(*args)
             begun.release()
+            return found
 
         return told
 
@@ -449,17 +450,14 @@ def test_a_signal_ends_long_fits(monkeypatch, workers, callbacks):
         time.sleep(1.0)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(StandIn, "put", telling(StandIn.put))
+    monkeypatch.setattr(StackedRun, "_members", telling(StackedRun._members))
     monkeypatch.setattr(_Group, "_begin", telling(_Group._begin))
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         many.fit(X, Y, epochs=10**7, workers=workers, callbacks=callbacks)
     monkeypatch.undo()
     steps = [int(each.optimizer.iterations) for each in many]
-    # One of each worker, or all together.
-    assert (
-        sorted(steps)[: N - workers] == [1] * (N - workers) if callbacks is None else min(steps) > 1
-    )
+    assert min(steps) > (callbacks is not None)
     assert max(steps) > 1
     assert np.isfinite(many.predict(X)).all()
 
