@@ -22,43 +22,22 @@ enum cdl_reduction {
 
 /* How two numbers become one; mean adds like sum. */
 CDL_INLINE float pair_f(enum cdl_reduction kind, float a, float b) {
-    switch (kind) {
-    case CDL_REDUCTION_max:
-        return a < b || b != b ? b : a;
-    case CDL_REDUCTION_min:
-        return a > b || b != b ? b : a;
-    case CDL_REDUCTION_prod:
-        return a * b;
-    default:
-        return a + b;
-    }
+    if (kind == CDL_REDUCTION_max) return a < b || b != b ? b : a;
+    if (kind == CDL_REDUCTION_min) return a > b || b != b ? b : a;
+    return kind == CDL_REDUCTION_prod ? a * b : a + b;
 }
 
 /* What changes nothing in a pair. */
 CDL_INLINE float nothing_of(enum cdl_reduction kind) {
-    switch (kind) {
-    case CDL_REDUCTION_max:
-        return -INFINITY;
-    case CDL_REDUCTION_min:
-        return INFINITY;
-    case CDL_REDUCTION_prod:
-        return 1.0f;
-    default:
-        return 0.0f;
-    }
+    if (kind == CDL_REDUCTION_max) return -INFINITY;
+    if (kind == CDL_REDUCTION_min) return INFINITY;
+    return kind == CDL_REDUCTION_prod ? 1.0f : 0.0f;
 }
 
 CDL_INLINE vf pair_vf(enum cdl_reduction kind, vf a, vf b) {
-    switch (kind) {
-    case CDL_REDUCTION_max:
-        return vf_select((a < b) | (b != b), b, a);
-    case CDL_REDUCTION_min:
-        return vf_select((a > b) | (b != b), b, a);
-    case CDL_REDUCTION_prod:
-        return a * b;
-    default:
-        return a + b;
-    }
+    if (kind == CDL_REDUCTION_max) return vf_select((a < b) | (b != b), b, a);
+    if (kind == CDL_REDUCTION_min) return vf_select((a > b) | (b != b), b, a);
+    return kind == CDL_REDUCTION_prod ? a * b : a + b;
 }
 
 /* One number of `lines` lines of n: the lanes go their own ways to the end. */

@@ -46,17 +46,23 @@ static void add_gradients(CDL_PASS) {
     }
 }
 
-static const char *check_stop(const struct cdl_node *node) {
+const char *cdl_check_copy(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_EXPECT(cdl_is_int(x) == cdl_is_int(y) && cdl_same_shape(x, y),
                "output: expected the shape and the dtype of x");
     return NULL;
 }
 
+void cdl_copy_values(CDL_PASS) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    memcpy(cdl_rows(y, first), cdl_rows(x, first),
+           (last - first) * cdl_sample_floats(x) * sizeof(float));
+}
+
 void cdl_copy_gradient(CDL_PASS) {
-    const struct cdl_tensor *x = node->in[0];
-    memcpy(cdl_grad_rows(x, first), cdl_grad_rows(node->out[0], first),
-           (last - first) * x->lines * x->ld * sizeof(float));
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    memcpy(cdl_grad_rows(x, first), cdl_grad_rows(y, first),
+           (last - first) * cdl_sample_floats(x) * sizeof(float));
 }
 
 const struct cdl_op cdl_op_fork = {
@@ -70,7 +76,7 @@ const struct cdl_op cdl_op_fork = {
 };
 
 const struct cdl_op cdl_op_stop = {
-    .check = check_stop,
+    .check = cdl_check_copy,
     .passes_on = true,
 };
 

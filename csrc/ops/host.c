@@ -4,11 +4,8 @@
  * A program with such an op runs on one thread, so that all samples of the batch are there. Scratch
  * holds x, dx, y and dy, each without pads. After a failure values and gradients are 0.
  */
-#include "ops/op.h"
-
-#include <string.h>
-
 #include "base/threads.h"
+#include "ops/lines.h"
 
 static size_t sample_floats(const struct cdl_tensor *value) { return value->lines * value->width; }
 
@@ -20,19 +17,6 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(node->host, "function: expected one");
     CDL_EXPECT(!cdl_is_int(node->in[0]), "x: expected floats");
     return NULL;
-}
-
-static void pack(const struct cdl_tensor *value, const float *from, size_t lines, float *to) {
-    for (size_t l = 0; l < lines; l++, from += value->ld, to += value->width)
-        memcpy(to, from, value->width * sizeof(float));
-}
-
-static void unpack(const struct cdl_tensor *value, const float *from, size_t lines, float *to) {
-    const size_t padded = cdl_padded(value->width);
-    for (size_t l = 0; l < lines; l++, from += value->width, to += value->ld) {
-        memcpy(to, from, value->width * sizeof(float));
-        for (size_t j = value->width; j < padded; j++) to[j] = 0.0f;
-    }
 }
 
 static void call(const struct cdl_node *node, const struct cdl_host_call *call, size_t floats) {
@@ -48,10 +32,10 @@ static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t rows = last - first;
     float *packed = node->scratch, *out = packed + rows * sample_floats(x);
-    pack(x, cdl_rows(x, first), rows * x->lines, packed);
+    cdl_pack(x, cdl_rows(x, first), rows * x->lines, packed);
     const struct cdl_host_call wanted = {rows, ctx->training, packed, NULL, NULL, out};
     call(node, &wanted, rows * sample_floats(y));
-    unpack(y, out, rows * y->lines, cdl_rows(y, first));
+    cdl_unpack(y, out, rows * y->lines, cdl_rows(y, first));
 }
 
 static void backward(CDL_PASS) {
@@ -59,12 +43,12 @@ static void backward(CDL_PASS) {
     const size_t rows = last - first, x_floats = rows * sample_floats(x);
     float *packed = node->scratch, *out = packed + x_floats, *known = out + x_floats;
     float *dy = known + rows * sample_floats(y);
-    pack(x, cdl_rows(x, first), rows * x->lines, packed);
-    pack(y, cdl_rows(y, first), rows * y->lines, known);
-    pack(y, cdl_grad_rows(y, first), rows * y->lines, dy);
+    cdl_pack(x, cdl_rows(x, first), rows * x->lines, packed);
+    cdl_pack(y, cdl_rows(y, first), rows * y->lines, known);
+    cdl_pack(y, cdl_grad_rows(y, first), rows * y->lines, dy);
     const struct cdl_host_call wanted = {rows, ctx->training, packed, known, dy, out};
     call(node, &wanted, x_floats);
-    unpack(x, out, rows * x->lines, cdl_grad_rows(x, first));
+    cdl_unpack(x, out, rows * x->lines, cdl_grad_rows(x, first));
 }
 
 const struct cdl_op cdl_op_host = {

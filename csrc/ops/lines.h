@@ -71,4 +71,17 @@ static inline void cdl_clear_pads(const struct cdl_tensor *value, float *lines, 
         memset(lines + value->width, 0, pads * sizeof(float));
 }
 
+/* Lines of a value without their pads; then the way back, with pads of 0. */
+static inline void cdl_pack(const struct cdl_tensor *value, const float *from, size_t lines,
+                            float *to) {
+    for (size_t l = 0; l < lines; l++, from += value->ld, to += value->width)
+        memcpy(to, from, value->width * sizeof(float));
+}
+static inline void cdl_unpack(const struct cdl_tensor *value, const float *from, size_t lines,
+                              float *to) {
+    for (size_t l = 0; l < lines; l++)
+        memcpy(to + l * value->ld, from + l * value->width, value->width * sizeof(float));
+    cdl_clear_pads(value, to, lines);
+}
+
 #endif

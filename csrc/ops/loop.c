@@ -302,13 +302,6 @@ static void collect_backward(CDL_PASS) {
     get(x, y->row_floats, first, last, y->grad + place_of(node, ctx, x), x->grad);
 }
 
-static const char *check_captured(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_EXPECT(cdl_is_int(x) == cdl_is_int(y) && cdl_same_shape(x, y),
-               "output: expected the shape and the dtype of x");
-    return NULL;
-}
-
 static void captured_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (ctx->iteration + 1 == ctx->iterations)
@@ -353,7 +346,7 @@ const struct cdl_op cdl_op_collect = {
 
 const struct cdl_op cdl_op_captured = {
     .role = CDL_CAPTURED,
-    .check = check_captured,
+    .check = cdl_check_copy,
     .backward = captured_backward,
     .reads_back = cdl_reads_none,
     .passes_on = true,

@@ -361,8 +361,10 @@ static inline bool cdl_always(const struct cdl_node *node) { return true; }
 static inline bool cdl_follows_batches(const struct cdl_node *node) {
     return node->op->changes_params && node->op->changes_params(node);
 }
-/* backward() of an op whose output is its first input: dx = dy. In fork.c. */
+/* Copies y = x and dx = dy, and a check(), of ops whose output may be their input. In fork.c. */
+void cdl_copy_values(CDL_PASS);
 void cdl_copy_gradient(CDL_PASS);
+const char *cdl_check_copy(const struct cdl_node *node);
 
 static inline bool cdl_reads_none(const struct cdl_node *node, int k) { return false; }
 

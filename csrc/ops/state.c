@@ -5,9 +5,7 @@
  * Predictions go in batches of the rows that the program was built for then, and a thread has the
  * same places of all of them.
  */
-#include "ops/op.h"
-
-#include <string.h>
+#include "ops/lines.h"
 
 enum { WEIGHT }; /* params */
 
@@ -24,25 +22,15 @@ static const char *check(const struct cdl_node *node) {
 static void recall(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     const size_t floats = y->lines * y->width, samples = node->param[WEIGHT]->cols / floats;
-    for (size_t s = first; s < last; s++) {
-        const float *from = node->param[WEIGHT]->w + s % samples * floats;
-        float *to = cdl_rows(y, s);
-        for (size_t l = 0; l < y->lines; l++, from += y->width, to += y->ld) {
-            memcpy(to, from, y->width * sizeof(float));
-            for (size_t j = y->width; j < cdl_padded(y->width); j++) to[j] = 0.0f;
-        }
-    }
+    for (size_t s = first; s < last; s++)
+        cdl_unpack(y, node->param[WEIGHT]->w + s % samples * floats, y->lines, cdl_rows(y, s));
 }
 
 static void retain(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     const size_t floats = x->lines * x->width, samples = node->param[WEIGHT]->cols / floats;
-    for (size_t s = first; s < last && s < samples; s++) {
-        const float *from = cdl_rows(x, s);
-        float *to = node->param[WEIGHT]->w + s * floats;
-        for (size_t l = 0; l < x->lines; l++, from += x->ld, to += x->width)
-            memcpy(to, from, x->width * sizeof(float));
-    }
+    for (size_t s = first; s < last && s < samples; s++)
+        cdl_pack(x, cdl_rows(x, s), x->lines, node->param[WEIGHT]->w + s * floats);
 }
 
 const struct cdl_op cdl_op_recall = {.check = check, .forward = recall};

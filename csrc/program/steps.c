@@ -10,6 +10,7 @@
 #include "learn/learn.h"
 #include "learn/tensorwise.h"
 #include "base/caches.h"
+#include "ops/lines.h"
 #include "program/join.h"
 #include "program/lockstep.h"
 #include "program/steps.h"
@@ -413,10 +414,8 @@ void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, flo
     assert(value->data && value->ld >= value->width);
     const float *from = cdl_rows(value, first);
     const size_t lines = (value->shared ? 1 : rows) * value->lines;
-    if (value->width == value->ld) {
+    if (value->width == value->ld)
         memcpy(to, from, lines * value->ld * sizeof *to);
-        return;
-    }
-    for (size_t line = 0; line < lines; line++, from += value->ld, to += value->width)
-        memcpy(to, from, value->width * sizeof *to);
+    else
+        cdl_pack(value, from, lines, to);
 }
