@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cdl import tree
+from cdl._configs import sharing
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.operation import Operation
@@ -30,7 +31,7 @@ def clone_model(
     """Copy of `model` with new layers and new weights, compiled if `model` is.
 
     Args:
-        model: the model. A layer that is in it twice is cloned once.
+        model: the model. A layer that is in it twice, also within a wrapper, is cloned once.
         input_tensors: symbolic tensors that the clone begins at, nested as `model.input` is; None
             makes new ones.
         clone_function: gives the clone of a layer, which is not an Input; by default what the
@@ -60,10 +61,12 @@ def clone_model(
                 f"and for models of inputs and outputs, got a {type(model).__name__}, which has a "
                 "call of its own"
             )
-        again: M = deserialize(serialize(model), {type(model).__name__: type(model)})
+        with sharing.numbering(), sharing.reading():
+            again: M = deserialize(serialize(model), {type(model).__name__: type(model)})
         return again
     cloner = _Cloner(clone_function or _from_config, call_function, recursive)
-    clone: M = cloner.clone(model, input_tensors)
+    with sharing.numbering(), sharing.reading():
+        clone: M = cloner.clone(model, input_tensors)
     return clone
 
 
@@ -176,4 +179,11 @@ class _Cloner:
 
 
 def _from_config(layer: Layer) -> Any:
-    return type(layer).from_config(layer.get_config())
+    """Layer of the config of another one, or what a wrapper's config has made of that."""
+    numbered: dict[str, Any] = {}
+    sharing.note_written(layer, numbered)
+    made = sharing.found(numbered)
+    if made is None:
+        made = type(layer).from_config(layer.get_config())
+        sharing.note_read(made, numbered)
+    return made

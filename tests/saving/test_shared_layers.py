@@ -70,6 +70,23 @@ def test_shared_layers_come_back_as_one(made, wrap, first, suffix, tmp_path):
     assert len(cdl.saving.load_model(tmp_path / "again.keras").weights) == weights
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("wrap", [layers.TimeDistributed, Doubled])
+@pytest.mark.parametrize("made", [of_graph, of_stack])
+def test_shared_layers_are_one_in_clones_and_replicas(made, wrap, first):
+    model = made(wrap, first)
+    model.compile("sgd", ["mse", "mse"])
+    assert len(cdl.models.clone_model(model).weights) == 2
+    targets = [np.zeros_like(each) for each in model.predict([X, STEPS], verbose=0)]
+    many = cdl.replicate(model, 2, seeds=[3, 4])
+    many.fit([[X, STEPS]] * 2, [targets] * 2, epochs=2, shuffle=False, verbose=0)
+    cdl.utils.set_random_seed(4)
+    alone = cdl.models.clone_model(model)
+    alone.fit([X, STEPS], targets, epochs=2, shuffle=False, verbose=0)
+    for one, other in zip(many[1].get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_only_shared_objects_are_numbered(tmp_path):
     def config_in_file(model):
         model.save(tmp_path / "model.keras")
