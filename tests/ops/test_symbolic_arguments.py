@@ -172,15 +172,55 @@ def test_a_slice_may_start_where_the_program_says():
     by_rows = np.zeros_like(weights)
     by_rows[:4] = x[:, :4].T @ expected * 2 / expected.size
     np.testing.assert_allclose(weights - np.array(layer.w), by_rows, atol=1e-6)
-    layer.start.assign(3)
-    with pytest.raises(ValueError, match=r"expected numbers in \[0, 6\), got 6"):
-        model.predict(x, verbose=0)
+    layer.start.assign(-4)
+    expected = x[:, -4:] @ np.array(layer.w)[-4:]
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
+    for start in (3, -3, -1):  # of which -3 and -1 would go on at the front
+        layer.start.assign(start)
+        with pytest.raises(ValueError, match=r"expected numbers in \[0, 6\), got 6"):
+            model.predict(x, verbose=0)
+
+
+class _Cut(layers.Layer):
+    """A part whose first start is a weight, so that the others alone are known."""
+
+    def __init__(self, starts, sizes):
+        super().__init__()
+        self.starts, self.sizes = starts, sizes
+
+    def build(self, shape):
+        self.start = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, x):
+        return ops.slice(x, (0, self.start, *self.starts), (-1, *self.sizes))
+
+
+@pytest.mark.parametrize(
+    ("starts", "sizes", "said"),
+    [
+        ((0,), (7, 2), "must stay within inputs, of shape"),
+        ((3,), (3, 2), "must stay within inputs, of shape"),
+        ((), (3, 2), "`start_indices` must match that of the dimensions in `inputs`"),
+        ((0,), (3,), "dimensions in `inputs` must match that of the dimensions in `shape`"),
+    ],
+)
+def test_what_is_known_of_a_slice_beside_a_symbolic_start_is_checked(starts, sizes, said):
+    with pytest.raises(ValueError, match=said):
+        cdl.Sequential([cdl.Input((5, 4)), _Cut(starts, sizes)])
+
+
+def test_a_slice_counts_known_starts_from_the_end_beside_a_symbolic_one():
+    x = np.arange(40.0, dtype=np.float32).reshape(2, 5, 4)
+    model = cdl.Sequential([cdl.Input((5, 4)), _Cut((-2,), (3, 2))])
+    np.testing.assert_array_equal(model.predict(x, verbose=0), x[:, :3, 2:])
 
 
 def test_a_slice_of_symbolic_starts_has_the_shape_that_is_asked_for():
     x, starts = KerasTensor((3, 3)), KerasTensor((2,), "int32")
     assert ops.slice(x, starts, (2, 2)).shape == (2, 2)
     assert ops.slice(x, starts, (-1, -1)).shape == (None, None)
+    with pytest.raises(ValueError, match="must stay within inputs"):
+        ops.slice(x, starts, (2, 4))
     with pytest.raises(ValueError, match=r"start_indices must be a number for each axis"):
         ops.slice(cdl.Input((6,)), (0, cdl.Input((), dtype="int32")), (2, 2))
 
@@ -198,6 +238,11 @@ _OUTLINES = {
         (None, 5),
     ),
 }
+
+
+def test_unique_along_an_axis_that_is_not_there_has_no_shape():
+    with pytest.raises(ValueError, match="axis"):
+        ops.unique(cdl.Input((3,)), axis=2)
 
 
 @pytest.mark.parametrize("name", _OUTLINES)

@@ -15,6 +15,7 @@ from cdl._tracing.operation import is_symbolic, operation
 from cdl._tracing.variable import Variable
 from cdl.ops.arrays import axes_of, samples_apart, shape_of, whole
 from cdl.ops.numpy.arithmetic import add
+from cdl.ops.numpy.comparisons import greater_equal, less, logical_and, where
 from cdl.ops.numpy.indexing import SYMBOLIC, get_item, keyed_apart, take_along_axis
 
 
@@ -58,33 +59,31 @@ def _starts_late(start_indices: Any) -> bool:
     return any(map(_is_late, tree.flatten(start_indices)))
 
 
-def _check_late(start_indices: Any) -> None:
-    """Error for symbolic start indices that are no single numbers."""
+def _check_starts(inputs: Any, start_indices: Any, shape: Any) -> None:
+    """Error unless there is a start index, a single number, and a size for each axis."""
+    sizes, vector = shape_of(inputs), _is_late(start_indices)
     ranks = [len(shape_of(start)) for start in tree.flatten(start_indices)]
-    if max(ranks) > isinstance(start_indices, SYMBOLIC):
+    if _starts_late(start_indices) and {*ranks} != {int(vector)}:
         raise ValueError(
             "slice: start_indices must be a number for each axis of inputs, got tensors of "
             f"{ranks} axes"
         )
-
-
-def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...]:
-    sizes, starts = shape_of(inputs), []
-    if _starts_late(start_indices):
-        _check_late(start_indices)
-        return inputs, start_indices, shape
-    for one, other, n in (
-        ("inputs", "shape", len(shape)),
-        ("start_indices", "inputs", len(start_indices)),
-    ):
+    starts = start_indices.shape[0] if vector else len(start_indices)
+    for one, other, n in (("inputs", "shape", len(shape)), ("start_indices", "inputs", starts)):
         if n != len(sizes):
             raise ValueError(
                 f"slice: the number of dimensions in `{one}` must match that of the dimensions in "
                 f"`{other}`, got start_indices {start_indices} and shape {shape} for inputs of "
                 f"shape {sizes}"
             )
-    for size, start, n in zip(sizes, start_indices, shape, strict=True):
-        begin = int(start)
+
+
+def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...]:
+    _check_starts(inputs, start_indices, shape)
+    sizes, vector, starts = shape_of(inputs), _is_late(start_indices), []
+    for axis, (size, n) in enumerate(zip(sizes, shape, strict=True)):
+        start = start_indices if vector else start_indices[axis]
+        begin = 0 if _is_late(start) else int(start)
         if isinstance(size, int):
             begin += size if begin < 0 else 0
             count = n if isinstance(n, (int, np.integer)) and n != -1 else 0
@@ -93,12 +92,13 @@ def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...
                     f"slice: start_indices and shape must stay within inputs, of shape {sizes}, "
                     f"got {start_indices} and {shape}"
                 )
-        starts.append(begin)
-    return inputs, starts, shape
+        starts.append(start if _is_late(start) else begin)
+    return inputs, start_indices if vector else starts, shape
 
 
 def _slice_apart(inputs: Any, start_indices: Any, shape: Any) -> str:
     """Reason why a slice cannot be traced; "" if it can."""
+    _check_starts(inputs, start_indices, shape)
     if not _starts_late(start_indices):
         return keyed_apart(inputs, _key(start_indices, shape))
     if _is_late(start_indices):
@@ -118,7 +118,7 @@ def _open(shape: Any) -> str:
 
 
 def _slice_outline(inputs: KerasTensor, start_indices: Any, shape: Any) -> KerasTensor:
-    _check_late(start_indices)
+    _within(inputs, start_indices, shape)
     return KerasTensor([None if n == -1 else n for n in shape], inputs.dtype, rows_per_sample=0)
 
 
@@ -129,7 +129,7 @@ def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     Args:
         inputs: an array.
         start_indices: the first place along each axis; negative ones count from its end. One that
-            only the program knows, such as an integer weight, is a place within the axis.
+            only the program knows, such as an integer weight, may be negative too.
         shape: how many along each axis; -1 for all that are left.
 
     Raises:
@@ -145,7 +145,10 @@ def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
         places = np.arange(n, dtype=np.int32).reshape(
             *[1] * axis, -1, *[1] * (len(shape) - axis - 1)
         )
-        inputs = take_along_axis(inputs, add(start, places), axis)
+        at = add(start, places)
+        wraps = logical_and(less(start, 0), greater_equal(at, 0))
+        at = where(wraps, add(at, shape_of(inputs)[axis]), at)
+        inputs = take_along_axis(inputs, at, axis)
     return inputs
 
 

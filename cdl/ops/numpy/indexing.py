@@ -14,7 +14,7 @@ from cdl._tracing.array_call import on_arrays
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation, tensor_operation
-from cdl.ops.arrays import Ints, along_samples, samples_apart, shape_of, whole
+from cdl.ops.arrays import Ints, along_samples, axes_of, samples_apart, shape_of, whole
 from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
@@ -219,7 +219,7 @@ def _unique_outline(
     x: KerasTensor, _: bool, index: bool, inverse: bool, counts: bool, axis: int | None, *rest: Any
 ) -> Any:
     """Symbolic results of sizes that the data decides."""
-    size, at = rest[0], 0 if axis is None else axis % x.ndim
+    size, at = rest[0], 0 if axis is None else axes_of(axis, x.ndim)[0]
     sizes = (size,) if axis is None else (*x.shape[:at], size, *x.shape[at + 1 :])
     of_inverse = x.shape if axis is None else (x.shape[at],)
     shapes = [(index, (size,)), (inverse, of_inverse), (counts, (size,))]
