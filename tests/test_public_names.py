@@ -65,6 +65,8 @@ def test_import_loads_no_module_of_its_own(run_python):
         """if True:
         import sys, cdl
         assert [name for name in sys.modules if name.startswith("cdl.")] == []
+        import cdl.applications, cdl.sklearn, cdl.tree
+        assert "inspect" not in sys.modules
         cdl.Sequential([cdl.layers.Dense(3)])
         assert "rich" not in sys.modules
         """

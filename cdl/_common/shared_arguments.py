@@ -12,7 +12,6 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Iterable
-from inspect import cleandoc, signature
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -77,6 +76,8 @@ def described_by(*others: Any) -> Callable[[Function], Function]:
     """
 
     def describe(function: Function) -> Function:
+        from inspect import cleandoc
+
         if function.__doc__:  # there is none with python -OO
             code = function.__code__
             names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -89,6 +90,8 @@ def described_by(*others: Any) -> Callable[[Function], Function]:
 
 @functools.cache
 def _completed(cls: type, docstring: str) -> str:
+    from inspect import cleandoc, signature
+
     text, told = cleandoc(docstring), _described(cls)
     if sentence := _SENTENCE.search(text):
         text = text.replace(sentence[0], "").rstrip()
@@ -113,6 +116,8 @@ def _with_arguments(text: str, parameters: Iterable[str], told: dict[str, str]) 
 
 def _described(thing: Any) -> dict[str, str]:
     """Lines that describe arguments of a function, or of a class and its bases, by name."""
+    from inspect import cleandoc
+
     if isinstance(thing, type):
         bases = [base for base in reversed(thing.__mro__) if base.__module__.startswith("cdl.")]
         texts = [vars(base)["__doc__"] for base in bases]
