@@ -51,8 +51,19 @@ def classifier(model=build, **fit):
     return SKLearnClassifier(model, fit_kwargs=fit, random_state=0)
 
 
-ALONE = threading.active_count()
 GRID = {"model_kwargs": [{"rate": rate} for rate in (0.01, 0.03, 0.1)]}
+
+
+@pytest.fixture
+def ended_threads():
+    """Fail if threads of tasks are still there, after a while in which they may end."""
+    before = {*threading.enumerate()}
+    yield
+    for _ in range(100):
+        if before.issuperset(threading.enumerate()):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"left: {threading.enumerate()}")
 
 
 @pytest.fixture
@@ -172,6 +183,7 @@ def test_draws_of_a_builder_are_kept(groups):
     assert groups == []
 
 
+@pytest.mark.usefixtures("ended_threads")
 def test_an_error_is_that_of_its_fold_and_the_others_are_scored():
     first = X[0, 0]
 
@@ -186,16 +198,6 @@ def test_an_error_is_that_of_its_fold_and_the_others_are_scored():
     assert np.isnan(found).sum() == 2 and "y must" in str(told[0].message)
     with pytest.raises(ValueError, match="y must"):
         in_meetings(lambda: cross_val_score(classifier(failing), X, Y, cv=3, error_score="raise"))
-    assert not waiting_threads()
-
-
-def waiting_threads():
-    """Whether threads of tasks are still there, after a while in which they may end."""
-    for _ in range(100):
-        if threading.active_count() == ALONE:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_a_task_that_waits_for_one_that_waits_for_it_goes_on(monkeypatch):
@@ -214,6 +216,7 @@ def test_a_task_that_waits_for_one_that_waits_for_it_goes_on(monkeypatch):
 
 
 @pytest.mark.parametrize("meets", [True, False])
+@pytest.mark.usefixtures("ended_threads")
 def test_an_interrupt_ends_all_tasks(meets):
     told = []
 
@@ -233,5 +236,4 @@ def test_an_interrupt_ends_all_tasks(meets):
             in_meetings(lambda: cross_val_score(net, X, Y, cv=3))
     finally:
         signal.signal(signal.SIGINT, kept)
-    assert not waiting_threads()
     assert cross_val_score(classifier(), X, Y, cv=3).mean() > 0
