@@ -41,9 +41,14 @@ def of_shared(config: Any) -> Any:
     return _without(config, {number for number, count in counts.items() if count == 1})
 
 
+def _is_numbered(config: dict[str, Any]) -> bool:
+    """Whether a dict is the config of a numbered object, not an argument with such a key."""
+    return "class_name" in config and type(config.get(_KEY)) is int
+
+
 def _numbers(config: Any) -> Iterator[int]:
     if isinstance(config, dict):
-        if _KEY in config:
+        if _is_numbered(config):
             yield config[_KEY]
         config = list(config.values())
     if isinstance(config, (list, tuple)):
@@ -56,7 +61,7 @@ def _without(config: Any, numbers: set[int]) -> Any:
         return {
             key: _without(value, numbers)
             for key, value in config.items()
-            if not (key == _KEY and value in numbers)
+            if not (key == _KEY and _is_numbered(config) and value in numbers)
         }
     if isinstance(config, (list, tuple)):
         return type(config)(_without(each, numbers) for each in config)

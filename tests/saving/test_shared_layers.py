@@ -118,3 +118,20 @@ def test_wrong_numbers_in_a_config_share_nothing(number, tmp_path):
             archive.writestr(name, content)
     with pytest.raises(ValueError, match="could not be loaded"):
         cdl.saving.load_model(path)
+
+
+@cdl.saving.register_keras_serializable("tests")
+class Noted(layers.Identity):
+    """A layer with a dict of the user's own."""
+
+    def __init__(self, note, **kwargs):
+        super().__init__(**kwargs)
+        self.note = note
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("number", [77, [1, 2]])
+def test_a_dict_of_a_layer_keeps_a_key_that_numbers_of_objects_have_too(number, suffix, tmp_path):
+    note = {"shared_object_id": number}
+    cdl.Sequential([cdl.Input((2,)), Noted(note)]).save(tmp_path / f"model.{suffix}")
+    assert cdl.saving.load_model(tmp_path / f"model.{suffix}").layers[0].note == note
