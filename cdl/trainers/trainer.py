@@ -109,9 +109,7 @@ class Trainer(CompiledState):
 
         Within a `compute_loss` that is traced they are symbolic.
         """
-        if self._added_to_loss is not None:
-            return self._added_to_loss.losses
-        return super().losses
+        return super().losses if self._added_to_loss is None else self._added_to_loss.losses
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -124,10 +122,12 @@ class Trainer(CompiledState):
             y_pred: what the model has put out.
             sample_weight: weights of samples.
         """
-        loss_and_metrics = self._loss_and_metrics(self._compiled_for("compute_metrics"))
-        if loss_and_metrics.has_metrics:
-            loss_and_metrics.metrics.update_state(y, y_pred, sample_weight)
-        return results_of(self._python_metrics())
+        kept = self._loss_and_metrics(self._compiled_for("compute_metrics"))
+        # Behind a step of cdl.Model, metrics have its values.
+        found = self.metrics if self._stepped else self._python_metrics()
+        if kept.has_metrics:
+            kept.metrics.update_state(y, y_pred, sample_weight)
+        return results_of(found)
 
     @whole
     def _default_step(self, kind: str, data: Any) -> dict[str, Any]:

@@ -467,3 +467,15 @@ def test_a_method_of_an_object():
         found.append((results, batches(steps), values(of)))
     assert found[0] == found[1]
     assert steps.reason == ""
+
+
+def test_lists_in_results_are_new_in_each_call():
+    of = parts()
+    learn = plain(of)
+    steps = cdl.Steps(lambda x, y: {"loss": learn(x, y), "more": [1, {"of": 2}]})
+    for rows in ROWS:
+        result = steps(X[rows], Y[rows])
+        assert result["more"] == [1, {"of": 2}]
+        result["more"][1]["of"] = 3
+        result["more"].append(4)
+    assert steps.reason == ""

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from trainers.stepping_nets import Net, X, Y, fit, made, state_of
+from trainers.stepping_nets import Net, X, Y, fit, learn, made, state_of
 
 import cdl
 from cdl import layers, ops
@@ -152,3 +152,29 @@ def test_two_threads_train_models_of_one_class():
         each.join()
     assert all(each == (history, state_of(expected)) for each in results.values())
     assert len(results) == 2
+
+
+class Stopping(Net):
+    def train_step(self, data):
+        x, y = data
+        return learn(self, x, -y if self.stop_training or self.steps_per_execution > 1 else y)
+
+
+@pytest.mark.parametrize("name", ["stop_training", "steps_per_execution"])
+def test_attributes_that_programs_do_not_read(name):
+    def change(model, batch):
+        if batch == 2:
+            setattr(model, name, 2)
+
+    def run(model):
+        changes = LambdaCallback(on_train_batch_end=lambda batch, logs: change(model, batch))
+        fit(model)
+        return fit(model, callbacks=[changes]), fit(model)
+
+    results = []
+    for eagerly in (True, False):
+        model = made(Stopping, eagerly)
+        fit(model, 1)
+        change(model, 2)
+        results.append((model.train_on_batch(X[:16], Y[:16]), run(model), state_of(model)))
+    assert results[0] == results[1]

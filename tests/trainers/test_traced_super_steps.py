@@ -232,3 +232,16 @@ def test_an_error_within_leaves_the_sums_of_the_metrics():
             model.train_step((X[:16], Z[:3]))
         results.append((fit(model), state_of(model)))
     assert results[0] == results[1]
+
+
+class Computes(Plain):
+    def train_step(self, data):
+        logs = super().train_step(data)
+        again = self.compute_metrics(*data, self(data[0]))
+        return {**logs, "again": again["loss"]}
+
+
+def test_metrics_computed_behind_the_step_go_on_with_its_values():
+    seen, model = [], made(Computes)
+    fit(model, 2, callbacks=[LambdaCallback(on_train_batch_end=lambda b, logs: seen.append(logs))])
+    np.testing.assert_allclose([e["again"] for e in seen], [e["loss"] for e in seen], rtol=1e-6)

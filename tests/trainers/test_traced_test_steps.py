@@ -10,6 +10,7 @@ from trainers.stepping_nets import Net, X, Y, fit, made, state_of
 
 import cdl
 from cdl import layers, ops
+from cdl.trainers.chains.chain import Chain
 
 Pair = collections.namedtuple("Pair", "mean rows")
 
@@ -181,3 +182,38 @@ def test_results_that_hide_arrays_are_not_recorded():
     with pytest.warns(cdl.UntracedWarning, match="an object that is no array"):
         found = [next(step(part)) for part in np.split(X[:80], 5)]
     assert len(set(map(float, found))) == 5
+
+
+def of_one_form():
+    """A model that predicts by a step of its own, and the chains of its steps."""
+    model = made(Named)
+    model.predict(X[:16], batch_size=8, verbose=0)
+    return model, model._compiled.chains
+
+
+def test_of_two_threads_one_takes_a_chain(monkeypatch):
+    _, chains = of_one_form()
+    (key,) = chains._states
+    others = []
+
+    def holds(chain):
+        monkeypatch.undo()
+        others.append(chains.take(key))  # as another thread does meanwhile
+        return True
+
+    monkeypatch.setattr(Chain, "holds", holds)
+    assert isinstance(chains.take(key), Chain)
+    assert others == [None]
+
+
+def test_a_trial_of_predict_step_leaves_weights_that_another_thread_trains(monkeypatch):
+    again, model = Chain.again, made(Named)
+
+    def trains(chain, *args):
+        result = again(chain, *args)
+        model.last.bias.assign([7.0])
+        return result
+
+    monkeypatch.setattr(Chain, "again", trains)
+    model.predict(X[:16], batch_size=8, verbose=0)
+    assert model.last.bias.numpy() == 7.0

@@ -35,20 +35,25 @@ _OF_DRAWS, _OF_VARIABLES = "cdl.random.draws", ("cdl._tracing.", "cdl._variables
 _RATES = 8192  # steps for which rates are computed at once
 
 
-def _of_values(structure: Any) -> Callable[[Values], Any]:
-    """Function that puts values in the places of Refs in nested arguments."""
+def _of_values(structure: Any, is_result: bool = False) -> Callable[[Values], Any]:
+    """Function that puts values in the places of Refs in nested arguments.
+
+    Args:
+        structure: of arguments, with Refs.
+        is_result: whether all lists and dicts are to be new ones, as in the result of a step.
+    """
     if isinstance(structure, Ref):
         number = structure.number
         return lambda values: values[number]
-    if not _refs(structure):
+    if not _refs(structure) and not (is_result and type(structure) in (list, tuple, dict)):
         return lambda values: structure
     if isinstance(structure, dict):
-        named = {key: _of_values(each) for key, each in structure.items()}
+        named = {key: _of_values(each, is_result) for key, each in structure.items()}
         if type(structure) is dict:
             return lambda values: {key: each(values) for key, each in named.items()}
         made = copy.copy(structure)  # such as an OrderedDict
         return lambda values: made | {key: each(values) for key, each in named.items()}
-    parts = [_of_values(each) for each in structure]
+    parts = [_of_values(each, is_result) for each in structure]
     if isinstance(structure, list):
         return lambda values: [each(values) for each in parts]
     make = getattr(structure, "_make", tuple)
@@ -170,7 +175,7 @@ class Chain:
         register_cache(self)
         self._core: _core.Chain | None = None
         self._executors: list[Any] = []
-        self._logs = _of_values(logs)
+        self._logs = _of_values(logs, is_result=True)
         self._values: Values = [None] * max([inputs, *(e.first + e.size for e in calls)])
         linked = _linked(calls, _refs(logs))
         needed, always = (_needed(calls, linked, each) for each in (_refs(logs), ()))

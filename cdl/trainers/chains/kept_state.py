@@ -46,10 +46,17 @@ class KeptState:
                 if id(variable) not in self._kept:
                     self._kept[id(variable)] = variable, _numbers(variable)
 
+    def leave_out_variables(self) -> None:
+        """Keep no values of variables any longer, as of a step that changes none."""
+        self._kept.clear()
+        self._sums.clear()
+
     def again(self) -> KeptState:
         """The state of the same variables now."""
         now = KeptState()
         now.keep([thing for thing, _ in (*self._kept.values(), *self._calls.values())])
+        if not self._kept:
+            now.leave_out_variables()
         return now
 
     @contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import tree
 from cdl._common.errors import warn
+from cdl._common.locks import new_lock
 from cdl._variables.draw_counts import noting
 from cdl._variables.stepping import ARRAYS, Recording
 from cdl.trainers.chains.chain import Chain, assigned, can_repeat, changed, has_effect
@@ -51,6 +52,7 @@ class StepChains:
         self._refusals, self._in_python = 0, 0
         self._is_ordinary = False  # whether the step of cdl.Model is in them, compiled anyway
         self.reasons: dict[str, str] = {}
+        self._lock = new_lock()
 
     @staticmethod
     def of(compiled: Any) -> StepChains:
@@ -63,13 +65,15 @@ class StepChains:
 
     def take(self, key: Any) -> Chain | None:
         """The chain for batches of a form, to be given back; None if there is none now."""
-        found = self._states.get(key)
-        if not isinstance(found, Chain):
-            return None
+        with self._lock:  # of two threads one gets it
+            found = self._states.get(key)
+            if not isinstance(found, Chain):
+                return None
+            self._states[key] = _TAKEN
         if not found.holds():
             self._states[key] = _NEW
             return None
-        self._states[key], self._unused[key] = _TAKEN, 0
+        self._unused[key] = 0
         return found
 
     def give_back(self, key: Any, chain: Chain) -> None:
@@ -192,8 +196,10 @@ def _recorded(
     known = set(map(id, (*held.optimizers, *held.metrics)))
     if not known.issuperset(map(id, changed(calls))):
         return logs, "an optimizer or a metric of it is no attribute of the model"
-    if held.learns and not any(map(has_effect, calls)):
-        return logs, "nothing learns or is assigned"
+    if not any(map(has_effect, calls)):
+        if held.learns:
+            return logs, "nothing learns or is assigned"
+        before.leave_out_variables()  # which another thread may train
     try:
         chain = Chain(calls, shown, len(arrays), reads)
     except Exception as error:  # of weights that the core cannot train at once

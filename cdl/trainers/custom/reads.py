@@ -369,9 +369,7 @@ class Reads:
 
     def _attribute_of_module(self, module: Any, name: str) -> Any:
         """Attribute of a module or of a class."""
-        if not hasattr(module, name):
-            raise _UnknownError
-        value = getattr(module, name)
+        value = getattr(module, name)  # AttributeError if there is none
         if isinstance(value, types.MethodType):  # of the class
             raise _UnknownError
         self._note(module, name, value)
@@ -379,9 +377,11 @@ class Reads:
 
     def _attribute_of_layer(self, layer: Layer | Loss, name: str) -> Any:
         """Attribute of a layer or loss, which is compared; or what a method of the user's gives."""
+        defined = inspect.getattr_static(type(layer), name, None)
+        if name in getattr(layer, "_passing", ()) and not isinstance(defined, _FUNCTIONS):
+            return self._attribute_of_module(layer, name)  # which no watch compares
         if name in vars(layer):
             return vars(layer)[name]
-        defined = inspect.getattr_static(type(layer), name, None)
         if isinstance(defined, property):
             defined = defined.fget
         if isinstance(defined, types.FunctionType) and is_users(defined):
