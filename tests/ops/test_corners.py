@@ -335,6 +335,14 @@ def test_products_of_truths_are_truths_in_programs():
     np.testing.assert_array_equal(found, np.matmul(numbers > 0, numbers > -0.5))
 
 
+@pytest.mark.parametrize("shapes", [((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0, 3), (3, 2))])
+def test_tensor_contraction_takes_axes_of_size_0(shapes):
+    one, other = (np.ones(shape, np.float32) for shape in shapes)
+    expected = np.tensordot(one, other, 1)
+    np.testing.assert_array_equal(ops.tensordot(one, other, 1), expected, strict=True)
+    np.testing.assert_array_equal(ops.inner(one, other.T), expected, strict=True)
+
+
 @pytest.mark.parametrize("order", [1, 2, np.inf, 3])
 def test_norms_of_integers_are_floats(order):
     for x in (np.int32([2**31 - 1, -(2**31)]), np.int8([-128, 127]), np.array([True, True])):

@@ -159,9 +159,9 @@ def tensordot(x1: ArrayLike, x2: ArrayLike, axes: Any = 2) -> Any:
     right = [a for a in range(len(m)) if a not in second]
     if any(along_samples(x1, a) for a in first):
         return _over_all(x1, x2, [*left, *first], [*right, *second], len(first))
-    size = prod(m[a] for a in second)
+    size, wide = prod(m[a] for a in second), [m[a] for a in right]
     a = reshape(transpose(x1, [*left, *first]), (*_leading(x1, n, left), size))
-    b = reshape(transpose(x2, [*second, *right]), (size, -1))
+    b = reshape(transpose(x2, [*second, *right]), (size, -1 if None in wide else prod(wide)))
     whole = (*(_size(x1, n, i) for i in left), *(m[i] for i in right))
     return reshape(matmul(a, b), whole)
 
