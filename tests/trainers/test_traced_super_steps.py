@@ -245,3 +245,18 @@ def test_metrics_computed_behind_the_step_go_on_with_its_values():
     seen, model = [], made(Computes)
     fit(model, 2, callbacks=[LambdaCallback(on_train_batch_end=lambda b, logs: seen.append(logs))])
     np.testing.assert_allclose([e["again"] for e in seen], [e["loss"] for e in seen], rtol=1e-6)
+
+
+def test_slots_that_are_made_before_a_chain_is_compared():
+    def sets(model, epoch):
+        if epoch == 1:  # the last batch is recorded, and compared in the next epoch
+            model.optimizer.momentum = 0.5
+
+    def run(model):
+        return fit(model, 3, callbacks=[LambdaCallback(on_epoch_end=lambda e, _: sets(model, e))])
+
+    results = []
+    for eagerly in (True, False):
+        model = made(Plain, eagerly, cdl.optimizers.SGD(0.05))
+        results.append((run(model), state_of(model)))
+    assert results[0] == results[1]

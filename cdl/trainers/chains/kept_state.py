@@ -25,6 +25,7 @@ class KeptState:
         self._kept: dict[int, tuple[Any, Any]] = {}
         self._calls: dict[int, tuple[Layer, int]] = {}
         self._sums: dict[int, tuple[Any, Any]] = {}  # of the steps of cdl.Model
+        self._optimizers: dict[int, Optimizer] = {}  # which may have other slots later
         self._seeds = pythons().getstate()
 
     def keep(self, things: Iterable[Any]) -> None:
@@ -42,6 +43,8 @@ class KeptState:
                 self._calls.update(
                     (id(e), (e, e._calls)) for e in layers if id(e) not in self._calls
                 )
+            if isinstance(each, Optimizer):
+                self._optimizers[id(each)] = each
             for variable in _variables_of(each):
                 if id(variable) not in self._kept:
                     self._kept[id(variable)] = variable, _numbers(variable)
@@ -52,9 +55,10 @@ class KeptState:
         self._sums.clear()
 
     def again(self) -> KeptState:
-        """The state of the same variables now."""
+        """The state of the same variables now, and of slots that were made meanwhile."""
         now = KeptState()
-        now.keep([thing for thing, _ in (*self._kept.values(), *self._calls.values())])
+        things = [thing for thing, _ in (*self._kept.values(), *self._calls.values())]
+        now.keep([*things, *self._optimizers.values()])
         if not self._kept:
             now.leave_out_variables()
         return now
