@@ -21,6 +21,7 @@ from cdl import tree
 from cdl._common import dtypes
 from cdl._common.dtypes import standardize_dtype
 from cdl._common.errors import cause, hint
+from cdl._common.locks import new_lock
 from cdl._common.validation import unfit_matrices
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
@@ -46,6 +47,36 @@ _OF_TEXTS = (
     "broadcast_to concatenate equal expand_dims flip get_item moveaxis not_equal ravel repeat "
     "reshape roll slice split squeeze stack swapaxes take tile transpose where"
 )
+
+
+class _NoWarnings:
+    """Context without warnings, one for all threads that are in it.
+
+    `warnings.catch_warnings` is the process's: of two threads in one of their own, the first to
+    leave would end the other's, and the other would then bring back "ignore" for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: Any) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(*error)
+
+
+_NO_WARNINGS = _NoWarnings()
 
 
 def as_array(leaf: Any) -> Any:
@@ -359,8 +390,7 @@ def _tried(
         return as_array(leaf)
 
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with np.errstate(all="ignore"), _NO_WARNINGS:
             result = row.eager(*map_args(ones, args), **map_kwargs(ones, kwargs))
             return tree.map_structure(narrowed, result)
     except (ValueError, IndexError) as error:

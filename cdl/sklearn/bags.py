@@ -8,7 +8,7 @@ from typing import Any
 
 from cdl import _core
 from cdl.sklearn.thread_share import is_one_of_many
-from cdl.trainers.many.workers import cores, wait_for
+from cdl.trainers.many.workers import cores, in_context, wait_for
 from cdl.utils.job import job
 
 
@@ -34,6 +34,7 @@ def trained_bags(
 
     config, halt = get_config(), threading.Event()
 
+    @in_context
     def run(number: int) -> Any:
         job.halt = halt
         with config_context(**config):

@@ -170,6 +170,17 @@ def test_searches_within_folds_meet_too(groups):
     assert max(groups) == 3
 
 
+def test_tasks_have_the_scopes_of_the_caller(groups):
+    def named(X, y):
+        net = build(X, y)
+        net.compile("adam", "own_loss")
+        return net
+
+    with cdl.saving.custom_object_scope({"own_loss": lambda y, p: (y - p) ** 2}):
+        found = in_meetings(lambda: cross_val_score(classifier(named), X, Y, cv=3))
+    assert np.isfinite(found).all() and groups == [3]
+
+
 def test_draws_of_a_builder_are_kept(groups):
     def drawing(X, y):
         net = build(X, y)
@@ -181,6 +192,25 @@ def test_draws_of_a_builder_are_kept(groups):
 
     np.testing.assert_array_equal(in_meetings(task), task())
     assert groups == []
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_tasks_that_share_a_layer_have_errors_and_the_others_are_scored():
+    shared = Dense(4)
+
+    def sharing(X, y, shares):
+        net = cdl.Sequential(
+            [Input(X.shape[1:]), shared if shares else Dense(4), Dense(y.shape[1], "softmax")]
+        )
+        net.compile("adam", "categorical_crossentropy")
+        return net
+
+    grid = {"model_kwargs": [{"shares": True}, {"shares": False}]}
+    search = GridSearchCV(classifier(sharing), grid, cv=3, refit=False)
+    with pytest.warns(FitFailedWarning, match="each a layer that learns of its own") as told:
+        found = in_meetings(lambda: search.fit(X, Y).cv_results_["mean_test_score"])
+    assert "3 fits failed out of a total of 6" in str(told[0].message)
+    assert np.isnan(found).tolist() == [True, False]
 
 
 @pytest.mark.usefixtures("ended_threads")

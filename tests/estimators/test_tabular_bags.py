@@ -99,16 +99,16 @@ def test_an_error_names_its_bag_and_leaves_the_estimator(n_jobs):
     np.testing.assert_array_equal(model.predict(X), before)
 
 
-def test_settings_of_scikit_learn_hold_in_bags():
+def test_settings_of_scikit_learn_and_numpy_hold_in_bags():
     found = []
 
     def score(estimator, x, y):
-        found.append(sklearn.get_config()["assume_finite"])
+        found.append((sklearn.get_config()["assume_finite"], np.geterr()["over"]))
         return 0.0
 
-    with sklearn.config_context(assume_finite=True):
+    with sklearn.config_context(assume_finite=True), np.errstate(over="raise"):
         TabularRegressor(**QUICK, scoring=score, n_jobs=2).fit(X, Y)
-    assert set(found) == {True}
+    assert set(found) == {(True, "raise")}
 
 
 def test_an_interrupt_ends_all_bags_and_leaves_the_estimator():

@@ -113,6 +113,19 @@ def test_interrupt_stops_a_job_that_is_still_looking_at_its_data(hears, verbose)
     assert net.optimizer.iterations >= 6
 
 
+def test_threads_have_the_scopes_of_the_caller():
+    def named(seed):
+        net = model(seed)
+        net.compile("sgd", "own_loss")
+        return net
+
+    with cdl.saving.custom_object_scope({"own_loss": lambda y, p: (y - p) ** 2}):
+        nets = [named(seed) for seed in range(4)]
+        cdl.train_many([(net, X, Y) for net in nets], workers=2)
+        many = cdl.replicate(named(0), 4)
+        assert many.fit(X, Y, workers=2).epochs.tolist() == [1] * 4
+
+
 def test_a_model_may_come_once():
     net = model(0)
     with pytest.raises(ValueError, match="got one twice"):

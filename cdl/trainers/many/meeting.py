@@ -19,8 +19,9 @@ from cdl.random import SeedGenerator, core_seed, numpys, seeded
 from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.group import plan_of
 from cdl.trainers.many.progress import Progress
-from cdl.trainers.many.shared_parts import check_shared
+from cdl.trainers.many.shared_parts import sharing
 from cdl.trainers.many.train_many import by_threads
+from cdl.trainers.many.workers import in_context
 from cdl.utils.job import job
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Meeting:
         self._waiting: list[_Fit] = []
         self._training: list[Any] = []  # models
         self._halt = threading.Event()
+        self._called = in_context(lambda function: function())
 
     def task(self, function: Callable[[], Any]) -> Callable[[], Any]:
         """Function that is run as a task of the meeting, and counts from now on."""
@@ -83,7 +85,7 @@ class Meeting:
                 self._enter(None)
             before, place.meeting = place.meeting, self
             try:
-                return function()
+                return self._called(function)
             finally:
                 place.meeting = before
                 with self._lock:
@@ -175,13 +177,17 @@ class Meeting:
         for core in dict.fromkeys(each.core for each in some):
             group = [each for each in some if each.core == core]
             try:
-                calls = [each.call for each in group]
-                check_shared(calls)
-                seeds = [_drawn() if each.seed is None else each.seed for each in group]
-                given = calls, [each.callbacks for each in group], seeds
-                shown = Progress(len(calls), False)
+                faults = {
+                    number: ValueError(f"fit: tasks that train at once must have each {text}")
+                    for number, (text, _) in sharing([each.call for each in group]).items()
+                }
+                sound = [each for number, each in enumerate(group) if number not in faults]
+                seeds = [_drawn() if each.seed is None else each.seed for each in sound]
+                given = [each.call for each in sound], [each.callbacks for each in sound], seeds
                 with seeded(0, core):
-                    found = by_threads(*given, self._workers, shown, None, self._halt)
+                    shown = Progress(len(sound), False)
+                    trained = iter(by_threads(*given, self._workers, shown, None, self._halt))
+                found = [faults.get(number) or next(trained) for number in range(len(group))]
             except BaseException as error:
                 found = [error] * len(group)
             for each, outcome in zip(group, found, strict=True):

@@ -20,15 +20,22 @@ def check_shared(calls: Calls) -> None:
     Raises:
         ValueError: with the part and the numbers of the jobs.
     """
+    for number, (text, first) in sharing(calls).items():
+        raise ValueError(f"train_many: jobs must have each {text} in jobs {first} and {number}")
+
+
+def sharing(calls: Calls) -> dict[int, tuple[str, int]]:
+    """Jobs that share a part with another: by their numbers a text, and the number of the other."""
     owners: dict[int, tuple[int, Any]] = {}  # by id; the part itself keeps its id in use
+    found: dict[int, tuple[str, int]] = {}
     for number, (model, options) in enumerate(calls):
         for part, kind, name in _parts(model, options):
             first, _ = owners.setdefault(id(part), (number, part))
             if first != number:
-                raise ValueError(
-                    f"train_many: jobs must have each {kind} of its own, got one twice: {name} in "
-                    f"jobs {first} and {number}"
-                )
+                text = f"{kind} of its own, got one twice: {name}"
+                found.setdefault(number, (text, first))
+                found.setdefault(first, (text, number))
+    return found
 
 
 def _parts(model: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, str, str]]:

@@ -23,7 +23,7 @@ from cdl.trainers.many.group import Hosts, Job, plan_of, train_alike
 from cdl.trainers.many.own_callbacks import OwnCallbacks
 from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.shared_parts import check_shared
-from cdl.trainers.many.workers import WAKES, cores, parts, wait_for
+from cdl.trainers.many.workers import WAKES, cores, in_context, parts, wait_for
 from cdl.utils.job import job
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ def by_threads(
     def tell(number: int, history: Any) -> None:
         futures[number].set_result(history)
 
+    @in_context
     def run(numbers: Sequence[int]) -> None:
         begin.wait()
         end, later = clock.now() + _TURN, set[int]()

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any
 
 from cdl import _core
@@ -28,6 +29,12 @@ def parts(numbers: list[int], count: int) -> list[list[int]]:
     """Numbers in so many parts, or in fewer, of which none is empty."""
     ends = [i * len(numbers) // count for i in range(count + 1)]
     return [numbers[a:b] for a, b in itertools.pairwise(ends) if a < b]
+
+
+def in_context(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Function that other threads run with the scopes of this one, as of custom objects."""
+    context = copy_context()
+    return lambda *given: context.copy().run(function, *given)
 
 
 def wait_for(futures: Sequence[Future[Any]]) -> None:
@@ -68,6 +75,7 @@ def on_threads(
 
     begin = threading.Event()
 
+    @in_context
     def begun(numbers: Sequence[int]) -> None:
         begin.wait()
         run(numbers)
