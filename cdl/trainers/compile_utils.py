@@ -82,6 +82,10 @@ class Target(NamedTuple):
         )
 
 
+# Arguments of `compile` that losses and metrics follow from.
+_RESOLVED = ("loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly")
+
+
 class Resolved(NamedTuple):
     """Loss and metrics as objects, and their needs."""
 
@@ -91,6 +95,11 @@ class Resolved(NamedTuple):
     needs_raw_y: bool  # whether that is so of some output
     repeated: dict[str, int]  # names in the logs that losses of one output share: how many do
     eager: bool = False  # whether code of the user's is to see the numbers of each batch
+    given: Any = None  # arguments of `compile`, by name
+
+    def is_of(self, given: Mapping[str, Any]) -> bool:
+        """Whether it follows from the same losses and metrics."""
+        return all(each is self.given[name] for name, each in given.items() if name in _RESOLVED)
 
 
 class Compiled:
@@ -222,7 +231,7 @@ class Compiled:
         counts = Counter(each.logged for each in listed if each.logged is not None)
         repeated = {name: count for name, count in counts.items() if count > 1}
         parts = tuple(listed), tuple(targets), tuple(logged_metrics), shaped, repeated
-        return Resolved(*parts, eager)
+        return Resolved(*parts, eager, self.given)
 
 
 def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:

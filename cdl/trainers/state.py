@@ -367,7 +367,8 @@ class CompiledState(PartOfModel):
         """
         last, compiled = self._stepped or self._last_train_function, self._compiled
         self._stepped = None  # a custom step may update them from here on
-        if isinstance(last, RUNS) and compiled is not None:
+        # Behind a callback that has called compile, the last run was by other losses.
+        if isinstance(last, RUNS) and compiled and last.resolved.is_of(compiled.given):
             last.share_totals()
             compiled.resolved = compiled.resolved or last.resolved  # of one without some inputs
             self._loss_and_metrics(compiled).load(last.results())

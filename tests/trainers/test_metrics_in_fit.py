@@ -240,3 +240,20 @@ def test_weights_of_lines_weigh_the_predictions_of_a_line():
     p = model.predict(x, verbose=0)
     expected = [float(kind()(y, p, w)) for kind in kinds]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_callback_that_compiles_in_a_fit_that_validates():
+    class Compiles(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                self.model.compile("sgd", "mae", metrics=["mse"])
+
+    model = net((2, "linear"))
+    model.compile("sgd", "mse", metrics=["mae"])
+    data = X, NUMBERS
+    model.fit(*data, validation_data=data, verbose=0, callbacks=[Compiles()])
+    assert [each.name for each in model.metrics] == ["loss", "compile_metrics"]
+    found = model.evaluate(*data, verbose=0, return_dict=True)
+    assert found.keys() == {"loss", "mse"}
+    error = model.predict(X, verbose=0) - NUMBERS
+    np.testing.assert_allclose(found["loss"], np.abs(error).mean(), rtol=1e-5)
