@@ -340,10 +340,11 @@ def call(
             found = None
             with suppressed(graph.tensors_of(args, kwargs)):
                 found = _coupled(row, args, kwargs, made)
-            if found is None and row.outline is not None and why_untraced(row, args, kwargs):
+            outline = None if is_tried(args, kwargs) else row.outline
+            if found is None and outline is not None and why_untraced(row, args, kwargs):
                 bound = bound_arguments(row, args, kwargs)
                 bound.apply_defaults()
-                told = row.outline(*bound.args)
+                told = outline(*bound.args)
                 found = graph.record(made or Operation(row), bound.args, {}, told)
             if found is not None:
                 return found
