@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -434,7 +433,7 @@ def test_ctrl_c_leaves_members_at_whole_batches(workers):
 def test_a_signal_ends_long_fits(monkeypatch, workers, callbacks):
     many = cdl.replicate(net(), N, seeds=range(N))
     many.fit(X, Y, workers=workers)
-    begun = threading.Semaphore(0)
+    begun, ended = threading.Semaphore(0), threading.Event()
 
     def telling(call):
         def told(*args):
@@ -447,8 +446,10 @@ def test_a_signal_ends_long_fits(monkeypatch, workers, callbacks):
     def interrupt():
         for _ in range(workers):
             begun.acquire()
-        time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGINT)
+        pause = 1.0
+        while not ended.wait(pause):
+            os.kill(os.getpid(), signal.SIGINT)
+            pause = 60.0
 
     monkeypatch.setattr(StackedRun, "_members", telling(StackedRun._members))
     monkeypatch.setattr(_Group, "_begin", telling(_Group._begin))
@@ -456,6 +457,7 @@ def test_a_signal_ends_long_fits(monkeypatch, workers, callbacks):
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         many.fit(X, Y, epochs=10**7, workers=workers, callbacks=callbacks)
+    ended.set()
     monkeypatch.undo()
     steps = [int(each.optimizer.iterations) for each in many]
     assert min(steps) > (callbacks is not None)
