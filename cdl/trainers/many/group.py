@@ -23,7 +23,7 @@ from cdl.callbacks import Callback, History
 from cdl.random import core_seed, permutation, permutations, seeded
 from cdl.trainers import not_finite
 from cdl.trainers.compile_arguments import leaves
-from cdl.trainers.epoch_iterator import DEFAULT_BATCH, for_step, in_order
+from cdl.trainers.epoch_iterator import DEFAULT_BATCH, for_step
 from cdl.trainers.fit_loop import SLICE
 from cdl.trainers.many.alike import (
     MOST_ORDERED,
@@ -35,7 +35,7 @@ from cdl.trainers.many.alike import (
 )
 from cdl.trainers.many.ended_run import EndedRun
 from cdl.trainers.many.stacked_jobs import Begin, StackedJobs
-from cdl.trainers.many.stacked_run import MOST_TOGETHER, Draws, Epochs
+from cdl.trainers.many.stacked_run import MOST_TOGETHER, Draws, Epochs, epochs_of
 from cdl.trainers.many.stand_in import (
     Run,
     StandIn,
@@ -85,12 +85,10 @@ class _Host:
 
     def data(self, one: Job) -> Any:
         """Checked arrays of a job."""
-        given = [one.options.get(name) for name in ("x", "y", "sample_weight")]
-        x, y, weight = given
         weights = one.options.get("class_weight")
         compiled = self._model._compiled
         most = one.options.get("batch_size") or one.plan.batch
-        return for_step(self._model, compiled, "train", (x, y, weight), weights, "fit", most)
+        return for_step(self._model, compiled, "train", _rows(one), weights, "fit", most)
 
     def member(self, one: Job, found: Description, core: int) -> _core.Member:
         """Member of the core for a job, all of whose orders are drawn."""
@@ -126,11 +124,8 @@ class _Host:
         self.count(one, member)
         if compiled.optimizer.use_ema:
             compiled.optimizer.finalize_variable_values(one.model._trained())
-        passes = member.passes(0)
-        logs = [in_order(self.train.logs_of(*each)) for each in passes]
-        history = {name: [each[name] for each in logs] for name in logs[0]}
         not_finite.note_sound(one.model, member.parameters)
-        return self._told(one, Epochs(range(len(passes)), history, passes[-1][0]))
+        return self._told(one, epochs_of(self.train, member.passes(0), range(one.plan.epochs)))
 
     def stacks(self, one: Job) -> bool:
         """Whether jobs like that one train in calls of many."""
@@ -148,12 +143,9 @@ class _Host:
         """Train plain jobs in calls of many; the numbers of those that have not begun."""
         jobs = []
         for one, found in group:
-            plan, options = one.plan, one.options
-            layers = dict(zip(self._seeds, [each.seed for each in found.generators], strict=True))
-            discards = plan.shuffle and one.model._compiled.resolved is None
-            draws = Draws(one.seed, core, layers, plan.shuffle, discards)
-            rows = options["x"], options["y"], options.get("sample_weight")
-            jobs.append((one.model, found, Begin(draws, plan.batch, plan.epochs, rows)))
+            plan, draws = one.plan, self._draws(one, found, core)
+            begin = Begin(draws, plan.batch, plan.epochs, _rows(one))
+            jobs.append((one.model, found, begin))
         waiting: set[int] = set()
         for left, ended in self.stacked.train(jobs, halt, is_over):
             waiting |= {group[k][0].number for k in left}
@@ -213,16 +205,21 @@ class _Host:
         options, plan = one.options, one.plan
         if not _OF_RUNS.issuperset(options) or options.get("class_weight") is not None:
             return None
-        data = options["x"], options["y"], options.get("sample_weight")
+        data = _rows(one)
         batch = int(options.get("batch_size") or DEFAULT_BATCH)
         held_out, split = options.get("validation_data"), options.get("validation_split", 0.0)
         callbacks = one.callbacks.made()
         run = Run(data, batch, plan.epochs, held_out, split, [*callbacks])
         checked_rows(self._stand_in.model, "train", data)  # before the optimizer is built
         _begun(found, one.model)
-        discards = plan.shuffle and one.model._compiled.resolved is None
-        seeds = dict(zip(self._seeds, [each.seed for each in found.generators], strict=True))
-        return Watched(run, plan.shuffle, discards, one.seed, core, seeds, one.number)
+        return Watched(run, self._draws(one, found, core), one.number)
+
+    def _draws(self, one: Job, found: Description, core: int) -> Draws:
+        """Seeds of a job, whose optimizer may have begun."""
+        layers = dict(zip(self._seeds, [each.seed for each in found.generators], strict=True))
+        shuffles = one.plan.shuffle
+        discards = shuffles and one.model._compiled.resolved is None
+        return Draws(one.seed, core, layers, shuffles, discards)
 
     def _write(self, model: Any, values: Sequence[Any]) -> None:
         """Write what a member has learned to the model of its job."""
@@ -295,6 +292,11 @@ class _Host:
     def count(one: Job, member: _core.Member) -> None:
         """Write down the steps that the optimizer of a job has made."""
         one.model._compiled.optimizer.counter[0] = member.iteration
+
+
+def _rows(one: Job) -> tuple[Any, Any, Any]:
+    """Samples, targets and weights of a job."""
+    return one.options["x"], one.options.get("y"), one.options.get("sample_weight")
 
 
 class _Begin(Callback):

@@ -132,7 +132,7 @@ class MembersFit:
             if not options and type(batch) is type(epochs) is int and min(batch, epochs) > 0:
                 plain[number] = batch, epochs
         begin = self._begin
-        draws = [Draws(seed, seed, {}, True, self._is_fresh) for seed in self._seeds]
+        draws = [*map(self._draws, self._seeds)]
         run = StackedRun(stand_in, self._stacks, begin, self._data, draws)
         ended: dict[int, Epochs] = {}
         for some in run.train(plain, halt):
@@ -140,6 +140,9 @@ class MembersFit:
         if run.lost:  # the core may keep NaN
             stand_in.take_model(stand_in.model)
         return ended
+
+    def _draws(self, seed: int) -> Draws:
+        return Draws(seed, seed, {}, True, self._is_fresh)
 
     def _watched(
         self,
@@ -149,13 +152,11 @@ class MembersFit:
         halt: threading.Event,
     ) -> dict[int, History]:
         """Histories of members that have trained an epoch of all in a call of the core."""
-        seeds = self._seeds
         members = {}
         for number in numbers:
             run = self._run_of(number, callbacks.get(number, []))
             if run is not None and (run.callbacks or run.split or run.held_out):
-                fresh, seed = self._is_fresh, seeds[number]
-                members[number] = Watched(run, True, fresh, seed, seed, {}, number)
+                members[number] = Watched(run, self._draws(self._seeds[number]), number)
         which = [*members]
         if len(which) < 2 or not stand_in.is_plain:
             return {}

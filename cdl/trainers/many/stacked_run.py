@@ -44,18 +44,32 @@ class Draws(NamedTuple):
     """Seeds that a member draws from.
 
     Attributes:
-        orders: seed of its orders.
+        orders_seed: seed of its orders.
         core: seed of what the core draws.
         layers: seeds of its layers, by those in the program.
         shuffles: whether its rows are taken in a new order in each epoch.
         discards: whether it discards an order before, as the first `fit` of a model does.
     """
 
-    orders: int
+    orders_seed: int
     core: int
     layers: Mapping[int, int]
     shuffles: bool
     discards: bool
+
+    def orders(self, rows: int) -> Callable[[NDArray[np.int64]], None]:
+        """Function that fills a matrix with the next orders of so many rows."""
+        if self.shuffles:
+            return _core.Orders(self.orders_seed, rows if self.discards else 0).fill
+
+        def in_turn(orders: NDArray[np.int64]) -> None:
+            orders[:] = np.arange(rows)
+
+        return in_turn
+
+    def seeds(self, of_program: Sequence[int]) -> list[int]:
+        """Seed of the core, and those of the layers of a program."""
+        return [self.core, *(self.layers.get(seed, seed) for seed in of_program)]
 
 
 class StackedRun:
@@ -137,7 +151,7 @@ class StackedRun:
             host = self._stand_in.host(function)
             if host is None:
                 return
-            orders = {k: _orders_of(self._draws[k], rows) for k in numbers}
+            orders = {k: self._draws[k].orders(rows) for k in numbers}
             parts: dict[int, list[Epochs]] = {k: [] for k in numbers}
             each = max(1, MOST_TOGETHER // rows)
             for first in range(0, epochs, each):
@@ -197,8 +211,7 @@ class StackedRun:
     ) -> _core.StackedMembers:
         weights = self._stand_in.places_of(function)
         step, rate = self._stand_in.places
-        draws, program = [self._draws[k] for k in numbers], host.seeds
-        seeds = [[each.core, *(each.layers.get(s, s) for s in program)] for each in draws]
+        seeds = [self._draws[k].seeds(host.seeds) for k in numbers]
         return _core.StackedMembers(
             host,
             [self._stacks[place] for place in weights],
@@ -247,17 +260,6 @@ class StackedRun:
                 self._stacks[rate][numbers[i]] = self._begin[rate][numbers[i]]
 
 
-def _orders_of(draws: Draws, rows: int) -> Callable[[NDArray[np.int64]], None]:
-    """Function that fills a matrix with the next orders of a member."""
-    if draws.shuffles:
-        return _core.Orders(draws.orders, rows if draws.discards else 0).fill
-
-    def in_turn(orders: NDArray[np.int64]) -> None:
-        orders[:] = np.arange(rows)
-
-    return in_turn
-
-
 def _flat(of_each: Sequence[Any]) -> Any:
     """Rows of all, one after the other; None if none has any."""
     if all(each is None for each in of_each):
@@ -283,11 +285,21 @@ def _ended(
             last = members.found[i, -1, 2:].tolist()  # behind the numbers of penalties
             found[numbers[i]] = Epochs(epochs, {"loss": losses[i].tolist()}, [(*last,)])
             continue
-        passes = members.passes(i)
-        logs = [in_order(function.logs_of(*each)) for each in passes]
-        history = {name: [each[name] for each in logs] for name in logs[0]}
-        found[numbers[i]] = Epochs(epochs, history, passes[-1][0])
+        found[numbers[i]] = epochs_of(function, members.passes(i), epochs)
     return found
+
+
+def epochs_of(function: Any, passes: Sequence[Any], epoch: range) -> Epochs:
+    """Epochs of a member.
+
+    Args:
+        function: the train function.
+        passes: what the core has found in each.
+        epoch: their numbers.
+    """
+    logs = [in_order(function.logs_of(*each)) for each in passes]
+    history = {name: [each[name] for each in logs] for name in logs[0]}
+    return Epochs(epoch, history, passes[-1][0])
 
 
 def _joined(parts: list[Epochs]) -> Epochs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
+from cdl.trainers.many.stacked_run import Draws
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn
 
 if TYPE_CHECKING:
@@ -31,20 +32,12 @@ class Watched(NamedTuple):
 
     Attributes:
         run: its rows, epochs and callbacks.
-        shuffles: whether its rows are taken in a new order in each epoch.
-        discards: whether it discards an order before, as the first `fit` of a model does.
-        seed: of its orders.
-        core: seed of what the core draws.
-        seeds: those of its layers, by those in the program.
+        draws: what it draws from.
         job: number that its callbacks find in their `params`.
     """
 
     run: Run
-    shuffles: bool
-    discards: bool
-    seed: int
-    core: int
-    seeds: Mapping[int, int]
+    draws: Draws
     job: int
 
     @property
@@ -147,9 +140,9 @@ class _Passes:
         if host is None:
             raise StandsInError("program")
         stacks = [group.stacks[place] for place in self._stand_in.places_of(self._function)]
-        which, watched = np.array(numbers), [group.members[k] for k in numbers]
+        which = np.array(numbers)
         orders = orders + (which * self._each + self.rows.start)[:, None, None]
-        seeds = [[one.core, *(one.seeds.get(s, s) for s in host.seeds)] for one in watched]
+        seeds = [group.members[k].draws.seeds(host.seeds) for k in numbers]
         places = group.places[which]
         own = group.rates, group.steps[places].tolist(), np.array(seeds, np.int64)
         self._members = _core.StackedMembers(
@@ -221,7 +214,7 @@ class _Group:
     def train(self, halt: threading.Event) -> None:
         """Train them, until each has ended."""
         rows = len(self._training.rows)
-        orders = [_core.Orders(one.seed, rows if one.discards else 0) for one in self.members]
+        orders = [one.draws.orders(rows) for one in self.members]
         self._begin(-(-rows // self._training.batch))
         first, some = 0, max(1, _ORDERED // rows)
         while self._going and first < self._epochs and not halt.is_set():
@@ -229,10 +222,7 @@ class _Group:
             numbers = [*self._going]
             drawn = np.empty((len(numbers), some, rows), np.int64)
             for k, own in zip(numbers, drawn, strict=True):
-                if self.members[k].shuffles:
-                    orders[k].fill(own)
-                else:
-                    own[:] = np.arange(rows)
+                orders[k](own)
             self._training.begin(self, numbers, drawn)
             try:
                 for epoch in range(some):
