@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -53,6 +53,22 @@ if TYPE_CHECKING:
 
 _OF_RUNS = OPTIONS | {"validation_split", "validation_data"}
 _MOST_HOSTS = 8  # of a thread; each has the memory of a model and of its program
+
+
+class _Context(NamedTuple):
+    """Context in which jobs train.
+
+    Attributes:
+        core: seed of the core's draws.
+        halt: set by an interrupt.
+        tell: called with the number and the History of each that has ended.
+        is_over: whether no further job is to begin.
+    """
+
+    core: int
+    halt: threading.Event
+    tell: Callable[[int, History], object]
+    is_over: Callable[[], bool]
 
 
 class _Host:
@@ -132,26 +148,19 @@ class _Host:
         plain = one.plan.is_plain and one.plan.rows <= MOST_TOGETHER
         return self.stacked.fits and plain and one.options.get("class_weight") is None
 
-    def all_at_once(
-        self,
-        group: Sequence[tuple[Job, Description]],
-        core: int,
-        halt: threading.Event,
-        tell: Callable[[int, History], object],
-        is_over: Callable[[], bool],
-    ) -> set[int]:
+    def all_at_once(self, group: Sequence[tuple[Job, Description]], context: _Context) -> set[int]:
         """Train plain jobs in calls of many; the numbers of those that have not begun."""
         jobs = []
         for one, found in group:
-            plan, draws = one.plan, self._draws(one, found, core)
+            plan, draws = one.plan, self._draws(one, found, context.core)
             begin = Begin(draws, plan.batch, plan.epochs, _rows(one))
             jobs.append((one.model, found, begin))
         waiting: set[int] = set()
-        for left, ended in self.stacked.train(jobs, halt, is_over):
+        for left, ended in self.stacked.train(jobs, context.halt, context.is_over):
             waiting |= {group[k][0].number for k in left}
             for k, epochs in ended.items():
                 one = group[k][0]
-                tell(one.number, self._told(one, epochs))
+                context.tell(one.number, self._told(one, epochs))
         return waiting
 
     def _told(self, one: Job, epochs: Epochs) -> History:
@@ -368,6 +377,7 @@ def train_alike(
     Returns:
         The numbers of those that have not begun.
     """
+    context = _Context(core, halt, tell, is_over)
     waiting: set[int] = set()
     groups: dict[Any, list[tuple[Job, Description]]] = {}
     for one in jobs:
@@ -385,12 +395,12 @@ def train_alike(
             hosts[key] = _host(group[0][0], group[0][1].kept)
         host = hosts.get(key)
         if host is not None and host.stacks(group[0][0]):
-            waiting |= host.all_at_once(group, core, halt, tell, is_over)
+            waiting |= host.all_at_once(group, context)
         elif host is not None and group[0][0].plan.is_plain:
             for some in _members(host, group, core):
-                waiting |= _run(host, some, halt, tell, is_over)
+                waiting |= _run(host, some, context)
         elif host is not None:
-            waiting |= _stand_in(host, group, core, halt, tell, is_over)
+            waiting |= _stand_in(host, group, context)
     return waiting
 
 
@@ -413,19 +423,13 @@ def _standing_in(number: int) -> Iterator[None]:
         job.number = None
 
 
-def _stand_in(
-    host: _Host,
-    group: Sequence[tuple[Job, Description]],
-    core: int,
-    halt: threading.Event,
-    tell: Callable[[int, History], object],
-    is_over: Callable[[], bool],
-) -> set[int]:
+def _stand_in(host: _Host, group: Sequence[tuple[Job, Description]], context: _Context) -> set[int]:
     """Run members for which there is something to do between epochs: together, or one by one.
 
     Returns:
         The numbers of those that have not begun.
     """
+    core, halt, tell, is_over = context
     before, job.halt = job.halt, halt
     host.give_back()
     waiting: set[int] = set()
@@ -463,13 +467,7 @@ def _members(
     yield some
 
 
-def _run(
-    host: _Host,
-    some: list[tuple[Job, _core.Member]],
-    halt: threading.Event,
-    tell: Callable[[int, History], object],
-    is_over: Callable[[], bool],
-) -> set[int]:
+def _run(host: _Host, some: list[tuple[Job, _core.Member]], context: _Context) -> set[int]:
     """Run members in slices of time, between which an interrupt is heard.
 
     Returns:
@@ -477,14 +475,14 @@ def _run(
     """
     waiting: set[int] = set()
     try:
-        while some and not halt.is_set():
-            if is_over():
+        while some and not context.halt.is_set():
+            if context.is_over():
                 waiting |= {one.number for one, member in some if member.state == "waits"}
                 some = [(one, member) for one, member in some if member.state == "is in"]
             host.members.train([member for _, member in some], SLICE)
             for one, member in some:
                 if member.state == "ended":
-                    tell(one.number, host.ended(one, member))
+                    context.tell(one.number, host.ended(one, member))
             some = [(one, member) for one, member in some if member.state in ("waits", "is in")]
     finally:  # the core must not hold members that are freed
         for one, member in some:
