@@ -157,8 +157,7 @@ def _run_epochs(
         alone = alone and callbacks.only_keep_history and iterator.runs_fused
         while epoch < epochs.stop:
             start = clock.now()
-            model._last_train_function = iterator.train_function  # validation has had its own
-            iterator.train_function.reset()
+            _reset(model, iterator.train_function)
             callbacks.on_epoch_begin(epoch)
             done = run_epoch(iterator, callbacks, "train", model, chunk)
             logs = watched(in_order(iterator.train_function.results()), iterator, model, "fit")
@@ -200,6 +199,12 @@ def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
     model._initial_epoch = None
     not_finite.look_before(model)
     model._last_train_function = iterator.train_function
+
+
+def _reset(model: TrainableModel, train_function: Any) -> None:
+    """Begin an epoch, of which `model.metrics` and the model's own steps then tell."""
+    model._last_train_function = train_function
+    train_function.reset()
 
 
 def _run_together(
@@ -277,12 +282,10 @@ class Validation:
             self.iterator = self._open()
         else:
             self.iterator.reset()
-        self._model._last_train_function = self.iterator.train_function
-        self.iterator.train_function.reset()
+        _reset(self._model, self.iterator.train_function)
         callbacks.on_test_begin()
         done = run_epoch(self.iterator, callbacks, "test", self._model, chunk)
-        train_function = self.iterator.train_function
-        logs = in_order(train_function.results()) if done else {}
+        logs = in_order(self.iterator.train_function.results()) if done else {}
         watched(logs, self.iterator, self._model, "fit: validation_data")
         callbacks.on_test_end(logs)
         return {f"val_{name}": value for name, value in logs.items()}
@@ -331,8 +334,7 @@ def evaluate(
     callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": iterator.target})
     together.begin_evaluation(model, iterator)
     try:
-        model._last_train_function = iterator.train_function
-        iterator.train_function.reset()
+        _reset(model, iterator.train_function)
         callbacks.on_test_begin()
         run_epoch(iterator, callbacks, "test", model, model.steps_per_execution)
         results = iterator.train_function.results()
@@ -394,8 +396,7 @@ def _custom_on_batch(
     """Train or evaluate on one batch by the model's custom step."""
     batch = nested(*parts, class_weight, f"{kind}_on_batch")
     steps = CustomSteps(model, kind)
-    model._last_train_function = steps
-    steps.reset()
+    _reset(model, steps)
     steps.once(batch)
     return returned(steps.results(), return_dict, steps)
 
