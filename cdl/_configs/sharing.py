@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -19,13 +19,17 @@ _read: ContextVar[dict[int, Any] | None] = ContextVar("read", default=None)
 
 
 @contextmanager
-def numbering() -> Iterator[None]:
-    """Context, for this thread, in which configs get the number of their object."""
-    token = _written.set({})
+def _begun(kept: ContextVar[Any]) -> Iterator[None]:
+    token = kept.set({})
     try:
         yield
     finally:
-        _written.reset(token)
+        kept.reset(token)
+
+
+def numbering() -> AbstractContextManager[None]:
+    """Context, for this thread, in which configs get the number of their object."""
+    return _begun(_written)
 
 
 def note_written(thing: Any, config: dict[str, Any]) -> None:
@@ -68,14 +72,9 @@ def _without(config: Any, numbers: set[int]) -> Any:
     return config
 
 
-@contextmanager
-def reading() -> Iterator[None]:
+def reading() -> AbstractContextManager[None]:
     """Context, for this thread, in which configs of one number give one object."""
-    token = _read.set({})
-    try:
-        yield
-    finally:
-        _read.reset(token)
+    return _begun(_read)
 
 
 def found(config: Any) -> Any:

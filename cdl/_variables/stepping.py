@@ -116,9 +116,7 @@ def whole(method: F) -> F:
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if state.recording is None:
-            return method(*args, **kwargs)
-        return state.recording.call(method, args, kwargs)
+        return recorded(method, *args, **kwargs)
 
     return cast(F, call)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from cdl._common.overriding import is_users
-from cdl._variables.stepping import Call, recorded
+from cdl._variables.stepping import Call, whole
 from cdl.metrics import Metric
 
 _METHODS = ("update_state", "result", "reset_state")
@@ -23,16 +23,8 @@ def _show(kind: Any) -> None:
             method = vars(cls)[name]
             if not any(method is each for each in _shown):
                 _functions[id(method)] = method
-                _shown.append(_recording(method))
+                _shown.append(whole(method))
                 setattr(cls, name, _shown[-1])
-
-
-def _recording(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return recorded(method, self, *args, **kwargs)
-
-    return call
 
 
 def metrics_of(held: Iterable[Any]) -> list[Any]:
