@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from cdl import tree
 from cdl._common.errors import step_aside, warn
 from cdl._common.public_names import publish
 from cdl.data import PyDataset
@@ -235,12 +236,13 @@ def compiled_loss(
         sample_weight: weights of samples.
         regularization_losses: what is added to the loss of `compile`; None for `losses`.
     """
+    of_compile = _of_compile(model, "compiled_loss")
     if regularization_losses is None:
         loss = model.compute_loss(y=y, y_pred=y_pred, sample_weight=sample_weight)
     else:
-        parts = _of_compile(model, "compiled_loss").compute_loss(y, y_pred, sample_weight)
-        loss = functools.reduce(operator.add, regularization_losses, parts)
-    _of_compile(model, "compiled_loss").loss.update_state(loss, sample_weight=len(y_pred))
+        own = of_compile.compute_loss(y, y_pred, sample_weight)
+        loss = functools.reduce(operator.add, regularization_losses, 0.0 if own is None else own)
+    of_compile.loss.update_state(loss, sample_weight=len(tree.flatten(y_pred)[0]))
     return loss
 
 

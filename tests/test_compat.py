@@ -9,7 +9,7 @@ import pytest
 from trainers.nets import data, net, same_weights
 
 from cdl import GradientTape, backend, compat, layers, optimizers, utils
-from cdl.models import Sequential
+from cdl.models import Model, Sequential
 from cdl.scripts import older_modules as older
 
 X, VALUES, LABELS, ONE_HOT = data(24)
@@ -211,6 +211,13 @@ class Stepping(Sequential):
         return {"regularization_losses": self.losses}
 
 
+class StepsOfTwo(Model):
+    """A model of two outputs with such a step."""
+
+    train_step = Stepping.train_step
+    penalties = Stepping.penalties
+
+
 class Unpenalized(Stepping):
     def penalties(self):
         return {}
@@ -233,6 +240,18 @@ def test_steps_train_by_the_compiled_loss_and_metrics(kind):
         np.testing.assert_allclose(logs[name], values, rtol=1e-5, err_msg=name)
     for one, other in zip(own, weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_the_compiled_loss_counts_samples_of_several_outputs():
+    found = []
+    for kind in (Model, StepsOfTwo):
+        utils.set_random_seed(3)
+        x = layers.Input((5,))
+        model = kind(x, [layers.Dense(2, name="a")(x), layers.Dense(2, name="b")(x)])
+        model.compile("sgd", ["mse", "mae"])
+        history = model.fit(X, [VALUES, VALUES], batch_size=20, epochs=2, verbose=0).history
+        found.append(history["loss"])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
 
 
 def test_rates_have_their_older_name():
