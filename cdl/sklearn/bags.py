@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cdl import _core
 from cdl.sklearn.thread_share import is_one_of_many
-from cdl.trainers.many.workers import cores, in_context, wait_for
+from cdl.trainers.many.workers import cores, on_threads
 from cdl.utils.job import job
 
 
@@ -28,31 +28,24 @@ def trained_bags(
     workers = min(n, _workers(n_jobs))
     if workers == 1:
         return [_named(train, number, n) for number in range(n)]
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from sklearn import config_context, get_config
 
     config, halt = get_config(), threading.Event()
+    found: list[Any] = [None] * n
 
-    @in_context
-    def run(number: int) -> Any:
+    def run(numbers: Sequence[int]) -> None:
         job.halt = halt
         with config_context(**config):
-            return _named(train, number, n)
+            for number in numbers:
+                found[number] = _named(train, number, n)
 
-    share = max(1, _threads() // workers)
-    futures: list[Future[Any]] = []
-    with ThreadPoolExecutor(workers, "cdl-bags", _core.limit_threads, (share,)) as pool:
-        try:
-            futures += [pool.submit(run, number) for number in range(n)]
-            wait_for(futures)
-        except BaseException:  # Ctrl-C: what has not begun does not begin
-            halt.set()  # before the flags, which a fit that begins takes back
-            for net in nets:
-                net.stop_training = True
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return [each.result() for each in futures]
+    def stop() -> None:
+        halt.set()  # before the flags, which a fit that begins takes back
+        for net in nets:
+            net.stop_training = True
+
+    on_threads(run, [[number] for number in range(n)], workers, stop, _threads() // workers or 1)
+    return found
 
 
 def _named(train: Callable[[int], Any], number: int, n: int) -> Any:

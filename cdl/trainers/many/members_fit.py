@@ -21,7 +21,7 @@ from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.stacked_run import Draws, Epochs, StackedRun
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun, taken
 from cdl.trainers.many.watched_run import Watched, WatchedRun
-from cdl.trainers.many.workers import cores, on_threads
+from cdl.trainers.many.workers import cores, on_threads, tasks_of
 from cdl.utils.job import job
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class MembersFit:
                 each.model.stop_training = True
 
         try:
-            on_threads(run, n, most, stop)
+            on_threads(run, tasks_of(n, most), most, stop)
         finally:
             progress.close()
         for number, each in enumerate(found):

@@ -49,22 +49,32 @@ def wait_for(futures: Sequence[Future[Any]]) -> None:
         pass
 
 
+def tasks_of(n: int, workers: int) -> list[list[int]]:
+    """Numbers 0 to n - 1 in tasks of several for so many workers."""
+    workers = min(workers, n)
+    count = min(workers * _TASKS, max(workers, n // _FEW))
+    return parts(list(range(n)), max(count, -(-n // _MANY)))
+
+
 def on_threads(
-    run: Callable[[Sequence[int]], None], n: int, workers: int, stop: Callable[[], None]
+    run: Callable[[Sequence[int]], None],
+    tasks: Sequence[Sequence[int]],
+    workers: int,
+    stop: Callable[[], None],
+    threads: int = 1,
 ) -> None:
-    """Run numbers 0 to n - 1 in tasks of several, each on one core.
+    """Run tasks, each with a share of the cores.
 
     Args:
         run: of the numbers of a task.
-        n: how many numbers there are.
+        tasks: numbers of each.
         workers: how many run at a time; one runs in the calling thread.
         stop: called after an interrupt, so that tasks which have begun end; no other begins.
+        threads: of the core, for each.
     """
-    workers = min(workers, n)
-    count = min(workers * _TASKS, max(workers, n // _FEW))
-    tasks = parts(list(range(n)), max(count, -(-n // _MANY)))
+    workers = min(workers, len(tasks))
     if workers == 1:
-        before = _core.limit_threads(1)
+        before = _core.limit_threads(threads)
         try:
             for numbers in tasks:
                 run(numbers)
@@ -80,7 +90,7 @@ def on_threads(
         begin.wait()
         run(numbers)
 
-    with ThreadPoolExecutor(workers, "cdl-members", _core.limit_threads, (1,)) as pool:
+    with ThreadPoolExecutor(workers, "cdl-worker", _core.limit_threads, (threads,)) as pool:
         try:
             futures = [pool.submit(begun, numbers) for numbers in tasks]
             begin.set()  # all are there: the pool does not join a thread whose start is cut off
