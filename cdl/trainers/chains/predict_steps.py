@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdl import tree
-from cdl.trainers.chains.step_chains import StepChains, is_plain
+from cdl.trainers.chains.step_chains import StepChains, form_of, is_plain
 from cdl.trainers.derivatives import kept_in
 
 _NAME = "predict_step"
@@ -29,8 +29,7 @@ class PredictSteps:
         step = self._model.predict_step
         if self._is_eager or not leaves or not all(map(is_plain, leaves)):
             return step(batch)
-        form = [(each.shape, each.dtype) for each in leaves]
-        key = _NAME, repr(tree.map_structure(lambda leaf: 0, batch)), *form
+        key = _NAME, *form_of(batch)
         chain = self._chains.take(key)
         if chain is None:
             with kept_in(self._chains.differentiated):

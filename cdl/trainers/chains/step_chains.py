@@ -209,6 +209,12 @@ def _recorded(
     return logs, found or chain
 
 
+def form_of(batch: Any) -> tuple[Any, ...]:
+    """Structure of a batch, with shapes and dtypes of its arrays."""
+    structure = repr(tree.map_structure(lambda leaf: 0, batch))
+    return structure, *[(each.shape, each.dtype) for each in tree.flatten(batch)]
+
+
 def is_plain(leaf: Any) -> bool:
     """Whether something in a batch is an array of numbers, as records and the core take them."""
     return type(leaf) in ARRAYS and leaf.dtype.kind in "biuf"

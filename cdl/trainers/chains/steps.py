@@ -15,7 +15,7 @@ from cdl._common.locks import new_rlock
 from cdl._tracing.untraced import UntracedWarning
 from cdl.data import brief
 from cdl.trainers.chains.chain import Chain
-from cdl.trainers.chains.step_chains import StepChains
+from cdl.trainers.chains.step_chains import StepChains, form_of
 from cdl.trainers.derivatives import kept_in
 
 _ALWAYS = 1e9  # seconds
@@ -193,10 +193,9 @@ def _form(args: tuple[Any, ...]) -> Any:
     )
     if None not in kinds:
         return kinds
-    leaves = tree.flatten(args)
-    if any(type(each) is not np.ndarray for each in leaves):
+    if any(type(each) is not np.ndarray for each in tree.flatten(args)):
         return None
-    return repr(tree.map_structure(lambda leaf: 0, args)), *_form(tuple(leaves))
+    return form_of(args)
 
 
 def _checked_rows(leaves: Sequence[Any], rows: Any) -> Any:
