@@ -183,7 +183,15 @@ static inline void lion_step(double rate, double t, const double *h, float *s) {
 }
 
 /* Defazio et al., 2024, with weights 1/t. */
-enum { FREE_RATE, FREE_BETA_1, FREE_TAKE_2, FREE_UNBIAS_2, FREE_EPSILON, FREE_WEIGHT, FREE_PER_1 };
+enum {
+    FREE_RATE,
+    FREE_BETA_1,
+    FREE_TAKE_2,
+    FREE_UNBIAS_2,
+    FREE_EPSILON,
+    FREE_WEIGHT,
+    FREE_PER_BETA_1
+};
 static inline void schedule_free_adamw_step(double rate, double t, const double *h, float *s) {
     const double beta_1 = h[0], beta_2 = h[1], epsilon = h[2], warmup = h[3];
     s[FREE_RATE] = (float)rate * (t < warmup ? (float)t / (float)warmup : 1.0f);
@@ -192,7 +200,7 @@ static inline void schedule_free_adamw_step(double rate, double t, const double 
     s[FREE_UNBIAS_2] = 1.0f / bias_left(beta_2, t);
     s[FREE_EPSILON] = tiny_at_least(epsilon);
     s[FREE_WEIGHT] = 1.0f / (float)t;
-    s[FREE_PER_1] = 1.0f / (float)beta_1;
+    s[FREE_PER_BETA_1] = 1.0f / (float)beta_1;
 }
 
 enum { LAMB_UNBIAS_1, LAMB_TAKE_1, LAMB_TAKE_2, LAMB_EPSILON, LAMB_UNBIAS_2, LAMB_RATE };
@@ -378,7 +386,7 @@ CDL_INLINE float lion_update(float w, float g, float *slot, const float *s) {
 /* Keras keeps y, where the gradient is taken, as the weight, and z as its "momentum"; the mean x
  * follows from the two. */
 CDL_INLINE float schedule_free_adamw_update(float w, float g, float *slot, const float *s) {
-    const float x = fma_f(s[FREE_BETA_1] - 1.0f, slot[0], w) * s[FREE_PER_1];
+    const float x = fma_f(s[FREE_BETA_1] - 1.0f, slot[0], w) * s[FREE_PER_BETA_1];
     slot[1] = fma_f(fma_f(g, g, -slot[1]), s[FREE_TAKE_2], slot[1]);
     slot[0] = less_over_root_f(slot[0], s[FREE_RATE] * g,
                                sqrtf(slot[1] * s[FREE_UNBIAS_2]) + s[FREE_EPSILON]);

@@ -52,11 +52,20 @@ static ptrdiff_t modulo(ptrdiff_t a, ptrdiff_t n) {
 /* The place that stands for one along an axis of n; -1 for none. */
 static ptrdiff_t place_of(ptrdiff_t i, ptrdiff_t n, int fill) {
     if (i >= 0 && i < n) return i;
-    if (fill == CONSTANT) return -1;
-    if (fill == NEAREST) return i < 0 ? 0 : n - 1;
-    if (fill == WRAP || n == 1) return modulo(i, n);
-    const ptrdiff_t twice = fill == MIRROR ? 2 * (n - 1) : 2 * n, at = modulo(i, twice);
-    return at < n ? at : twice - at - (fill == REFLECT);
+    switch (fill) {
+    case NEAREST:
+        return i < 0 ? 0 : n - 1;
+    case WRAP:
+        return modulo(i, n);
+    case MIRROR:
+        i = n == 1 ? 0 : modulo(i, 2 * (n - 1));
+        return i < n ? i : 2 * (n - 1) - i;
+    case REFLECT:
+        i = modulo(i, 2 * n);
+        return i < n ? i : 2 * n - 1 - i;
+    default:
+        return -1;
+    }
 }
 
 static struct near near_of(float coordinate, ptrdiff_t n, int fill, bool linear) {
