@@ -42,9 +42,9 @@ static void add_up(size_t blocks, size_t n, size_t ld, const float *sums, double
 static void extremes(size_t n, bool lowest, const float *restrict x, float *restrict y) {
     assert(n == 0 || (x && y && are_apart(x, n, y, n)));
     if (lowest)
-        for (size_t j = 0; j < n; j++) y[j] = x[j] < y[j] || x[j] != x[j] ? x[j] : y[j];
+        for (size_t j = 0; j < n; j++) y[j] = pair_f(CDL_REDUCTION_min, y[j], x[j]);
     else
-        for (size_t j = 0; j < n; j++) y[j] = x[j] > y[j] || x[j] != x[j] ? x[j] : y[j];
+        for (size_t j = 0; j < n; j++) y[j] = pair_f(CDL_REDUCTION_max, y[j], x[j]);
 }
 
 static void scale(size_t n, float factor, float *x) {

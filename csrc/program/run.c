@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "learn/learn.h"
+#include "ops/lines.h"
 #include "program/join.h"
 #include "program/steps.h"
 
@@ -289,13 +290,10 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_epoch *epoch, bool tr
 
 /* Rows of an external gradient; dropped if nothing before the value learns. */
 static void copy_in(const struct cdl_tensor *value, struct cdl_range rows, const float *from) {
-    if (!value->grad) return;
-    for (size_t line = rows.first * value->lines; line < rows.last * value->lines; line++) {
-        for (size_t j = 0; j < cdl_padded(value->width); j++) {
-            value->grad[line * value->ld + j] =
-                j < value->width ? from[line * value->width + j] : 0.0f;
-        }
-    }
+    const size_t first = rows.first * value->lines, last = rows.last * value->lines;
+    if (value->grad)
+        cdl_unpack(value, from + first * value->width, last - first,
+                   value->grad + first * value->ld);
 }
 
 static void backward_half(void *arg, struct cdl_team *team, int thread) {
