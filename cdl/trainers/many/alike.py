@@ -183,7 +183,7 @@ class Likenesses:
         if things is None:
             return None
         infos, stack = model._infos, model._stack
-        first = tuple(map(type, stack)), *(info.shape for info in infos), type(things[-2])
+        first = tuple(map(type, stack)), *(info.shape for info in infos), type(things.optimizer)
         known = self._known.setdefault(first, [])
         for each in known:
             if (found := each.described(things)) is not None:
@@ -195,8 +195,28 @@ class Likenesses:
         return Description(made, *made.first.listed())
 
 
-def _things(model: Any, options: Mapping[str, Any], plan: Plan) -> list[Any] | None:
-    """Things that alike jobs share, the optimizer and the model last; None for one alone."""
+class _Things(NamedTuple):
+    """Things in which alike jobs do not differ.
+
+    Attributes:
+        arguments: of `compile` and `fit`, and traits of the data.
+        optimizer: of the model.
+        model: to be trained.
+        resolved: losses and metrics, once they are known; values of their states do not count.
+    """
+
+    arguments: list[Any]
+    optimizer: Any
+    model: Any
+    resolved: Any
+
+    def listed(self) -> list[Any]:
+        """All but losses and metrics."""
+        return [*self.arguments, self.optimizer, self.model]
+
+
+def _things(model: Any, options: Mapping[str, Any], plan: Plan) -> _Things | None:
+    """Things of a job; None for one that must go alone."""
     compiled = model._compiled
     given, optimizer = compiled.given, compiled.optimizer
     if given["run_eagerly"] or compiled.scales or not optimizer.has_one_rate:
@@ -208,40 +228,41 @@ def _things(model: Any, options: Mapping[str, Any], plan: Plan) -> list[Any] | N
     listed = leaves(given["metrics"]) + leaves(given["weighted_metrics"])
     if any(isinstance(each, metrics.Metric) for each in listed):  # which the user may ask
         return None
-    things: list[Any] = [plan.batch, plan.is_plain, options.get("class_weight") is None]
+    found: list[Any] = [plan.batch, plan.is_plain, options.get("class_weight") is None]
     for name in ("x", "y", "sample_weight"):
         array = options.get(name)
-        things += (None,) if array is None else (*array.shape[1:], array.dtype.str)
-    things += [given[name] for name in _COMPILED]
+        found += (None,) if array is None else (*array.shape[1:], array.dtype.str)
+    found += [given[name] for name in _COMPILED]
     for info in model._infos:
-        things += (*info.shape, info.dtype)
-    return [*things, compiled.resolved, optimizer, model]
+        found += (*info.shape, info.dtype)
+    return _Things(found, optimizer, model, compiled.resolved)
 
 
 class Likeness:
     """Form of all things that jobs of equal programs have in common.
 
     Args:
-        things: those of the first job, as of `_things`.
+        things: those of the first job.
 
     Attributes:
         first: what was found in them.
     """
 
-    def __init__(self, things: list[Any]) -> None:
+    def __init__(self, things: _Things) -> None:
         self.first = _Found()
-        self._of_metrics = _Form(things[-3], self.first, reads_states=False)
-        self._form = _Form(things[:-3] + things[-2:], self.first)
-        self._paths = _of_paths(things[-2], self.first)
+        self._resolved = _Form(things.resolved, self.first, reads_states=False)
+        self._listed = _Form(things.listed(), self.first)
+        self._paths = _of_paths(things.optimizer, self.first)
 
-    def described(self, things: list[Any]) -> Description | None:
+    def described(self, things: _Things) -> Description | None:
         """Description of a job that has the likeness; None for any other."""
-        found, of_metrics = _Found(), things[-3]
+        found = _Found()
         try:
-            if not self._of_metrics.fits(of_metrics, found):
+            if not self._resolved.fits(things.resolved, found):
                 return None
-            rest = things[:-3] + things[-2:]
-            if not self._form.fits(rest, found) or _of_paths(rest[-2], found) != self._paths:
+            if not self._listed.fits(things.listed(), found):
+                return None
+            if _of_paths(things.optimizer, found) != self._paths:
                 return None
         except KeyError:  # an attribute that the first has
             return None
@@ -288,7 +309,7 @@ class _Form:
         self._thing, self._kind = thing, type(thing)
         self._is_value = self._kind in _VALUES
         if not self._is_value:
-            self._number = len(found.forms)
+            self.number = len(found.forms)  # its place among the forms of a job
             found.forms[id(thing)] = self
         self._read = _reader(thing, found, reads_states)
         values = self._read(thing, found)
@@ -334,10 +355,6 @@ class _Form:
             if not alike:
                 return False
         return True
-
-    def number(self) -> int:
-        """Place among the forms of a job."""
-        return self._number
 
 
 def _is_plain(value: Any) -> bool:
@@ -387,7 +404,7 @@ def _reader(
     if isinstance(thing, Initializer):
         return _nothing
     if kind is set and all(id(each) in found.forms for each in thing):
-        return lambda thing, found: (*sorted(found.forms[id(each)].number() for each in thing),)
+        return lambda thing, found: (*sorted(found.forms[id(each)].number for each in thing),)
     if kind is np.ndarray and thing.nbytes <= _MOST_BYTES:
         return lambda thing, found: (thing.dtype.str, *thing.shape, thing.tobytes())
     if kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__"):
