@@ -243,6 +243,8 @@ _OUTLINES = {
 def test_unique_along_an_axis_that_is_not_there_has_no_shape():
     with pytest.raises(ValueError, match="axis"):
         ops.unique(cdl.Input((3,)), axis=2)
+    with pytest.raises(ValueError, match=r"unique: axis must be an int.*\(0, 1\)"):
+        ops.unique(cdl.Input((3,)), axis=(0, 1))
 
 
 @pytest.mark.parametrize("name", _OUTLINES)

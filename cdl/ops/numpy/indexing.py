@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common import validation
 from cdl._ir import emit
 from cdl._ir.lowering import Lowering
 from cdl._tracing.array_call import on_arrays
@@ -219,7 +220,9 @@ def _unique_outline(
     x: KerasTensor, _: bool, index: bool, inverse: bool, counts: bool, axis: int | None, *rest: Any
 ) -> Any:
     """Symbolic results of sizes that the data decides."""
-    size, at = rest[0], 0 if axis is None else axes_of(axis, x.ndim)[0]
+    size, at = rest[0], 0
+    if axis is not None:
+        at = axes_of(validation.whole("unique", "axis", axis), x.ndim)[0]
     sizes = (size,) if axis is None else (*x.shape[:at], size, *x.shape[at + 1 :])
     of_inverse = x.shape if axis is None else (x.shape[at],)
     shapes = [(index, (size,)), (inverse, of_inverse), (counts, (size,))]
