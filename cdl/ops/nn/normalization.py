@@ -158,11 +158,9 @@ def layer_normalization(
     y = multiply(scaled, rsqrt(add(mean_of(square(centered), axes, True), least)))
     if gamma is not None:
         y = multiply(y, _placed("layer_normalization: gamma", gamma, axes, shape))
-    return (
-        y
-        if beta is None or rms_scaling
-        else add(y, _placed("layer_normalization: beta", beta, axes, shape))
-    )
+    if beta is not None and not rms_scaling:
+        y = add(y, _placed("layer_normalization: beta", beta, axes, shape))
+    return y
 
 
 @tensor_operation(saved=Saved("RMSNorm", by_name=("scale",)))
@@ -181,9 +179,9 @@ def rms_normalization(
     axes = axes_of(axis, len(shape))
     least = default_epsilon() if epsilon is None else epsilon
     y = multiply(x, rsqrt(add(mean_of(square_as_float(x), axes, True), least)))
-    return (
-        y if scale is None else multiply(y, _placed("rms_normalization: scale", scale, axes, shape))
-    )
+    if scale is not None:
+        y = multiply(y, _placed("rms_normalization: scale", scale, axes, shape))
+    return y
 
 
 @pair_operation(saved=Saved("PSNR"))

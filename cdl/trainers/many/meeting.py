@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cdl.callbacks import History
 
 _PATIENCE = 2.0  # seconds without an arrival: what still runs may wait for one of those here
-_HALTED = "fit: the tasks that it has met were interrupted"
+_HALTED = "fit: the search that it is part of was interrupted"
 
 
 class _Fit:
