@@ -69,3 +69,25 @@ def test_numbers_that_no_float_holds_are_named():
         TabularRegressor(**QUICK).fit(X, [10**400] * len(X))
     x = pd.DataFrame({"a": [Decimal("sNaN"), *map(Decimal, range(len(Y) - 1))]})
     assert np.isfinite(TabularClassifier(**QUICK).fit(x, Y).predict_proba(x)).all()
+
+
+@pytest.mark.parametrize("kind", ["pandas", "numbers", "arrow", "polars", "enum"])
+def test_categories_that_a_frame_declares_may_have_nearly_as_many_values_as_rows(kind):
+    numbers = [i // 2 if i < 20 else i for i in range(len(Y))]  # 50 of 60 rows
+    names = [f"shop {i}" for i in numbers]
+    texts = pd.DataFrame({"a": X[:, 0], "shop": names})
+    with pytest.raises(ValueError, match="or make it a categorical column"):
+        TabularClassifier(**QUICK).fit(texts, Y)
+    if kind == "arrow":
+        pyarrow = pytest.importorskip("pyarrow")
+        x = pyarrow.table({"a": X[:, 0], "shop": pyarrow.array(names).dictionary_encode()})
+    elif kind in ("polars", "enum"):
+        pl = pytest.importorskip("polars")
+        dtype = pl.Enum(sorted(set(names))) if kind == "enum" else pl.Categorical
+        x = pl.from_pandas(texts).with_columns(pl.col("shop").cast(dtype))
+    else:
+        shops = pd.Series(numbers if kind == "numbers" else names, dtype="category")
+        x = texts.assign(shop=shops)
+    model = TabularClassifier(early_stopping=False, text="hash", **QUICK).fit(x, Y)
+    assert len(model._tables[0].categories[1]) == 10  # those that two rows have
+    np.testing.assert_allclose(model.predict_proba(x[:9]), model.predict_proba(x)[:9], atol=1e-6)

@@ -37,12 +37,14 @@ class Column(NamedTuple):
         values: float64 of numbers, of times and their differences in seconds, of dates in seconds
             since 1970, NaN for missing ones; else objects, None for missing ones.
         mixed: whether numbers are among texts.
+        declared: whether the frame calls them categories.
     """
 
     name: str
     kind: str
     values: Array
     mixed: bool = False
+    declared: bool = False
 
     def rows(self, at: Any) -> Column:
         """Column of some rows."""
@@ -248,7 +250,14 @@ def _read(owner: str, name: str, values: Any, text: bool = False) -> Column:
         return Column(name, _OF_TIMES[array.dtype.kind], _seconds(array))
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{owner}: X: {name} has complex numbers")
-    return _of_objects(owner, name, array.astype(object), text)
+    found = _of_objects(owner, name, array.astype(object), text)
+    return found._replace(declared=_of_categories(values))
+
+
+def _of_categories(values: Any) -> bool:
+    """Whether a column's type is of categories: pandas', Polars' (Enums too) or Arrow's."""
+    dtype = values.type if hasattr(values, "to_pylist") else getattr(values, "dtype", None)
+    return str(dtype).startswith(("category", "Categorical", "Enum", "dictionary"))
 
 
 def _as_array(values: Any) -> Array:

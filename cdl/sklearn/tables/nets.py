@@ -173,15 +173,17 @@ def _ensemble(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any
 
 
 def begin(net: Net, inputs: list[Array], random: np.random.RandomState) -> None:
-    """Choose first weights of RealMLP by data, layer after layer.
+    """Choose first weights of RealMLP by data, layer after layer, each on the values before it.
 
     Each unit's product gets deviation 1 on a sample of rows, and its bias is minus a random mixture
     of five of its values (he+5; Steinwart, 2019).
     """
     rows = random.permutation(len(inputs[0]))[:_SAMPLE]
-    sample = [each[rows] for each in inputs]
+    known: Any = [each[rows] for each in inputs]
+    tensors = net.trained.inputs
     for layer, before in net.first:
-        x = Model(net.trained.inputs, before).predict(sample, verbose=0).astype(np.float64)
+        known, tensors = Model(tensors, before).predict(known, verbose=0), before
+        x = known.astype(np.float64)
         kernel = random.normal(size=layer.kernel.shape)
         y = x @ kernel
         kernel /= np.maximum(y.std(0), 1e-6 * max(1.0, float(np.abs(y).max(initial=0.0))))

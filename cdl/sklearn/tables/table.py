@@ -113,12 +113,13 @@ class Table:
         known = column.values[~_missing(column.values)].astype(str)
         names, counts = np.unique(known, return_counts=True)
         # Names and sentences have nearly as many values as rows: none learns from another.
-        if len(known) >= 20 and len(names) > 0.5 * len(known):
+        if not column.declared and len(known) >= 20 and len(names) > 0.5 * len(known):
             if self._text == "refuse":
                 raise ValueError(
                     f"{self.owner}: X: {column.name} must be of numbers, dates or categories, got "
                     f"text: {len(names)} different values in {len(known)} rows, such as "
-                    f"{str(names[0])!r}; leave it out, or give text='hash'"
+                    f"{str(names[0])!r}; leave it out, give text='hash', or "
+                    "make it a categorical column"
                 )
             self.hashed.add(i)
             return
