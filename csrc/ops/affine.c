@@ -7,7 +7,7 @@
  * Neither learns; both are read at the start of each run, since `adapt` may have set them.
  */
 #include "ops/op.h"
-#include "products/columns.h"
+#include "products/blocks.h"
 
 #include <math.h>
 

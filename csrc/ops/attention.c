@@ -19,7 +19,7 @@
  * backward, where dv = D(P)^T dy and dP = D(dy v^T).
  */
 #include "ops/lines.h"
-#include "products/low.h"
+#include "products/matmul_values.h"
 
 /* Numbers: whether query i sees keys 0 to i alone; whether one that sees none gets nothing; whether
  * weights are dropped in predictions too. */

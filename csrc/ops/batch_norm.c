@@ -11,7 +11,6 @@
  * y = gamma (r u + d) + beta for r = s / t and d = (mean - m) / t, both clipped, both constants
  * to the gradient. Then the moving deviation follows, and the moving variance is made from it.
  */
-#include "learn/learn.h"
 #include "ops/op.h"
 #include "products/blocks.h"
 

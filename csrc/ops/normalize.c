@@ -3,7 +3,7 @@
  * 2019), unit normalization. The formulas stand in kernels/normalize.h.
  */
 #include "ops/op.h"
-#include "products/columns.h"
+#include "products/blocks.h"
 
 enum { MEASURE, SUBTRACTS_MEAN }; /* numbers; MEASURE is an enum cdl_measure */
 enum { EPSILON };                 /* attributes */

@@ -1,7 +1,7 @@
 /* prelu.c - y = x above 0 and alpha x below, with a slope alpha a column that learns (He et al.,
  * "Delving deep into rectifiers", 2015). At 0 the slope of both sides is 0, as in Keras. */
 #include "ops/op.h"
-#include "products/columns.h"
+#include "products/blocks.h"
 
 enum { ALPHA }; /* params */
 

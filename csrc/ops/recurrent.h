@@ -3,7 +3,6 @@
 #define CDL_OPS_RECURRENT_H
 
 #include "ops/gates.h"
-#include "products/low.h"
 
 /* Most samples that go through all steps together: a panel's gates of a step fill a third of L1. */
 enum { CDL_STEP_SAMPLES = 64 };

@@ -1,5 +1,9 @@
-/* low.c - tiles of both factors for the product of bfloat16: rows, and pairs of rows. */
-#include "products/low.h"
+/* low.c - products of floats by tiles of bfloat16: both factors are rounded on the way.
+ *
+ * Some rows of either factor at a time become tiles, and are not kept. The order of a sum is that
+ * of kernels/bf16.h, in runs of 256.
+ */
+#include "products/matmul_values.h"
 
 #include <string.h>
 

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/param.h"
-#include "products/low.h"
 
 enum { PIECE = 64 };
 

@@ -12,7 +12,7 @@ struct cdl_side {
     const float *lines;
     size_t ld;
     bool transposed;
-    bool low; /* of a: the product may use bfloat16 tiles (low.h) */
+    bool low; /* of a: the product may use bfloat16 tiles (low.c) */
 };
 
 /* Product c[m, n] = init + a[m, k] b[k, n]; init.at NULL: from 0; else c itself or, of n > 1
@@ -24,5 +24,8 @@ struct cdl_values {
     struct cdl_output c;
 };
 void cdl_matmul_values(const struct cdl_kernels *kernels, const struct cdl_values *product);
+
+/* low.c: the same by tiles, of n <= CDL_PANEL columns, from an init. */
+void cdl_low_panel(const struct cdl_kernels *kernels, const struct cdl_values *product);
 
 #endif

@@ -1,18 +1,17 @@
 /* place.c - first fit: each buffer in turn goes to the lowest offset that is free while it lives.
  * Three orders are tried; the one that needs least memory is taken.
  *
- * By birth, best for nets without branches: gaps are taken and given back as time goes on (gaps.h),
- * n log n. By death, the same with time running backward, often better for training nets that
- * branch. By size, the largest first, better still for some nets, but each buffer is compared with
- * all that live beside it: it is not tried with more than MOST_BY_SIZE buffers.
+ * By birth, best for nets without branches: gaps are taken and given back as time goes on. By
+ * death, the same with time running backward, often better for training nets that branch. By size,
+ * the largest first, better still for some nets, but each buffer is compared with all that live
+ * beside it: it is not tried with more than MOST_BY_SIZE buffers.
  */
 #include "program/place.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-
-#include "program/gaps.h"
+#include <string.h>
 
 enum { MOST_BY_SIZE = 8192 };
 
@@ -43,21 +42,61 @@ static void sort(struct cdl_buffer *buffers, int n, struct cdl_buffer **dying) {
     qsort(dying, (size_t)n, sizeof(struct cdl_buffer *), by_death);
 }
 
+/* Gaps of an endless arena, by offset; no two touch. The last one has no end. */
+struct gaps {
+    struct gap {
+        size_t offset, floats;
+    } *all;
+    size_t n;
+};
+
+static void drop(struct gaps *gaps, struct gap *at) {
+    memmove(at, at + 1, (size_t)(gaps->all + --gaps->n - at) * sizeof *at);
+}
+
+/* Takes the lowest place of so many floats (not 0). */
+static size_t take(struct gaps *gaps, size_t floats) {
+    struct gap *gap = gaps->all;
+    while (gap->floats < floats) gap++;
+    const size_t offset = gap->offset;
+    gap->offset += floats;
+    gap->floats -= floats;
+    if (!gap->floats) drop(gaps, gap);
+    return offset;
+}
+
+/* Joins a gap to the one above it if they touch. */
+static void join(struct gaps *gaps, struct gap *gap) {
+    if (gap->offset + gap->floats != gap[1].offset) return;
+    gap->floats += gap[1].floats;
+    drop(gaps, gap + 1);
+}
+
+static void give(struct gaps *gaps, size_t offset, size_t floats) {
+    struct gap *gap = gaps->all;
+    while (gap->offset < offset) gap++;
+    memmove(gap + 1, gap, (size_t)(gaps->all + gaps->n++ - gap) * sizeof *gap);
+    *gap = (struct gap){offset, floats};
+    join(gaps, gap);
+    if (gap > gaps->all) join(gaps, gap - 1);
+}
+
 /* Placement in order of birth: buffers that have died give their places back first. */
 static cdl_status place_by_birth(struct cdl_buffer *buffers, int n, struct cdl_buffer **dying,
                                  size_t *top) {
-    struct cdl_gaps gaps;
-    CDL_TRY(cdl_gaps_open(&gaps, (size_t)n));
+    struct gaps gaps = {.all = malloc(((size_t)n + 2) * sizeof *gaps.all), .n = 1};
+    if (!gaps.all) return CDL_ERR_NO_MEMORY;
+    gaps.all[0] = (struct gap){0, SIZE_MAX / 2};
     sort(buffers, n, dying);
     *top = 0;
     for (int i = 0, dead = 0; i < n; i++) {
         for (; dying[dead]->death < buffers[i].birth; dead++) {
-            if (dying[dead]->floats) cdl_gaps_give(&gaps, dying[dead]->tried, dying[dead]->floats);
+            if (dying[dead]->floats) give(&gaps, dying[dead]->tried, dying[dead]->floats);
         }
-        buffers[i].tried = buffers[i].floats ? cdl_gaps_take(&gaps, buffers[i].floats) : 0;
+        buffers[i].tried = buffers[i].floats ? take(&gaps, buffers[i].floats) : 0;
         if (end_of(&buffers[i]) > *top) *top = end_of(&buffers[i]);
     }
-    cdl_gaps_close(&gaps);
+    free(gaps.all);
     return CDL_OK;
 }
 
