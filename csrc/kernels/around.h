@@ -4,11 +4,11 @@
  */
 static void penalize(size_t n, const float *restrict w, float *restrict g, float l1, float l2,
                      double *penalty) {
-    assert(w && penalty && (!g || are_apart(w, n, g, n)));
+    assert(w && (!g || are_apart(w, n, g, n)));
     for (size_t i = 0; i < n; i++) {
         if (g) g[i] += fma_f(2.0f * l2, w[i], w[i] >= 0.0f ? l1 : -l1);
     }
-    for (size_t b = 0; b < n; b += CDL_LINE) {
+    for (size_t b = 0; b < n && penalty; b += CDL_LINE) {
         const size_t live = cdl_min(n - b, CDL_LINE);
         double absolute = 0.0, squares = 0.0; /* a square of a float may be no float */
         for (size_t i = 0; i < live; i++) {

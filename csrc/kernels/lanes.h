@@ -93,6 +93,32 @@ static void lanes_dots(const struct cdl_lanes_product *p) {
     }
 }
 
+static void lanes_penalty(size_t n, const float *w, double l1, double l2, double *restrict sums) {
+    double absolute[CDL_LINE] = {0.0}, squares[CDL_LINE] = {0.0};
+    for (size_t i = 0; i < n; i++, w += CDL_LINE) {
+        for (size_t lane = 0; lane < CDL_LINE; lane++) {
+            absolute[lane] += (double)abs_f(w[lane]);
+            squares[lane] += (double)w[lane] * (double)w[lane];
+        }
+    }
+    for (size_t lane = 0; lane < CDL_LINE; lane++)
+        sums[lane] += l1 * absolute[lane] + l2 * squares[lane];
+}
+
+/* As `penalize` has them: a line is of one row and panel, or of a single column. */
+static void lanes_penalties(size_t rows, size_t cols, const float *w, float l1, float l2,
+                            double *sums) {
+    const size_t height = cols == 1 ? 1 : rows, n = cols == 1 ? rows : cols;
+    for (size_t first = 0; first < n; first += CDL_PANEL) {
+        const size_t last = cdl_min(first + CDL_PANEL, n);
+        for (size_t r = 0; r < height; r++) {
+            for (size_t j = first; j < last; j += CDL_LINE)
+                lanes_penalty(cdl_min(last - j, CDL_LINE), w + (r * n + j) * CDL_LINE, (double)l1,
+                              (double)l2, sums);
+        }
+    }
+}
+
 /* Columns [j, j + 4) of as many members as a register has lanes; of the first n. */
 CDL_INLINE void lanes_fours_in(size_t n, size_t j, const float *members, size_t ld,
                                float *elements) {

@@ -74,9 +74,9 @@ static void penalize_block(const struct cdl_trained *trained, const struct cdl_c
     const float share = ctx->optimizer.share;
     const size_t offset = cdl_block_offset(trained->param, block);
     const size_t left = trained->param->cols - block.column;
+    double *penalty = trained->penalty ? trained->penalty + offset / CDL_LINE : NULL;
     ctx->kernels->penalize(block.rows * block.width, trained->param->w + offset, g,
-                           share * trained->l1, share * trained->l2,
-                           trained->penalty + offset / CDL_LINE);
+                           share * trained->l1, share * trained->l2, penalty);
     for (size_t r = 0; r < block.rows && left < block.width; r++) {
         for (size_t j = left; j < block.width; j++) g[r * block.width + j] = 0.0f;
     }
@@ -144,7 +144,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx,
         return;
     }
     if (step->unscale != 1.0f) kernels->scale(n, step->unscale, g);
-    if (trained->penalty) penalize_block(trained, ctx, block, g);
+    if (cdl_is_penalized(trained)) penalize_block(trained, ctx, block, g);
     if (trained->added_grad) kernels->add(n, trained->added_grad + offset, g);
     if (trained->gradient) {
         keep(trained, ctx, block, offset, g);
@@ -213,7 +213,7 @@ bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_co
     const struct cdl_group *group = &ctx->optimizer.groups[trained->group];
     const bool plain = group->update == ctx->kernels->update[CDL_OPTIMIZER_sgd] ||
                        group->update == ctx->kernels->update[CDL_OPTIMIZER_adagrad];
-    return plain && !trained->is_part && !trained->gradient && !trained->penalty &&
+    return plain && !trained->is_part && !trained->gradient && !cdl_is_penalized(trained) &&
            !trained->added_grad && !trained->accumulated && !trained->average &&
            trained->decay == 0.0f && trained->constraint == CDL_FREE;
 }

@@ -34,7 +34,8 @@ struct cdl_trained {
     float *gradient;    /* NULL: blocks go straight into the update; else all of it is kept */
     float *sum;      /* sum over the micro-batches of a batch so far, and behind it slots for single
                         ones; or NULL */
-    double *penalty; /* penalty of each line of CDL_LINE floats, from the last step; NULL without */
+    double *penalty; /* penalty of each line of CDL_LINE floats, from the last step; NULL without,
+                        and in lanes, which are not lines of one model */
     struct cdl_squares *squares; /* per block, of the last step; NULL if no norm is needed */
     /* Parts, one for each instruction that uses the parameter. All that a part holds is `param`,
      * `gradient` (what its instruction contributes), `sum` and `next`; NULL ends the list. */
@@ -47,6 +48,10 @@ struct cdl_trained {
         dtype;         /* dtype of the gradient that its instruction hands over: float16 or not */
     bool gradientless; /* without a gradient from any instruction: it learns from zeros */
 };
+
+static inline bool cdl_is_penalized(const struct cdl_trained *trained) {
+    return trained->l1 != 0.0f || trained->l2 != 0.0f;
+}
 
 /* Settings of one step of the optimizer: by group, and for all parameters. */
 enum { CDL_MAX_GROUPS = 8 };

@@ -141,7 +141,7 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
         to->squares = calloc(cdl_blocks(to->param), sizeof *to->squares);
         if (!to->squares) return CDL_ERR_NO_MEMORY;
     }
-    if (to->l1 == 0.0f && to->l2 == 0.0f) return CDL_OK;
+    if (!cdl_is_penalized(to)) return CDL_OK;
     to->penalty = calloc(cdl_param_floats(to->param) / CDL_LINE + 1, sizeof *to->penalty);
     return to->penalty ? CDL_OK : CDL_ERR_NO_MEMORY;
 }

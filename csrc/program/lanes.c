@@ -44,8 +44,8 @@ static bool trained_fits(const struct cdl_program *program, const struct cdl_hos
     bool known = knows(host, trained->average) && knows(host, trained->accumulated);
     for (int s = 0; s < CDL_MAX_SLOTS; s++) known &= knows(host, trained->slots[s]);
     known &= trained->param->rows * trained->param->cols <= most_numbers(program->kernels);
-    return known && trained->users == 1 && !trained->gradient && !trained->penalty &&
-           !trained->added_grad && !trained->rounded && trained->constraint != CDL_NORM &&
+    return known && trained->users == 1 && !trained->gradient && !trained->added_grad &&
+           !trained->rounded && trained->constraint != CDL_NORM &&
            trained->dtype != CDL_DTYPE_float16 && !cdl_tensorwise_rules[group->optimizer];
 }
 
@@ -159,6 +159,7 @@ static void make_trained(struct cdl_member_lanes *lanes, int i) {
     const struct cdl_trained *of = &lanes->program->trained[i];
     struct cdl_trained *trained = &lanes->trained[i];
     *trained = *of;
+    trained->penalty = NULL;
     lanes->decays |= of->decay != 0.0f;
     trained->param = param_of(lanes, of->param);
     floats_of(lanes, of->param->w);

@@ -29,6 +29,8 @@ struct cdl_member_lanes {
     float derived[CDL_MAX_GROUPS][CDL_MAX_DERIVED * CDL_LINE]; /* of the step, by lane */
     float *arena, *g, *scratch; /* scratch: a weight of all members, or what they report */
     double *states;             /* reports of the epoch, of one member after the other */
+    /* Penalties of weights in a step, and their sum over the samples of the epoch, by lane. */
+    double penalties[CDL_LINE], penalty_totals[CDL_LINE];
 };
 
 /* Lanes for a program; NULL if it has an op or a rule that cannot run there, or if it is so large

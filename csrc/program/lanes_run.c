@@ -164,6 +164,22 @@ static void turn_gradients(const struct cdl_member_lanes *lanes, int i, size_t r
     }
 }
 
+/* Counts the penalties of the weights as they are: before each step, or once an evaluation. */
+static void count_penalties(struct cdl_member_lanes *lanes, const struct cdl_context *ctx,
+                            bool first_batch) {
+    const struct cdl_program *program = lanes->program;
+    if (ctx->training || first_batch) memset(lanes->penalties, 0, sizeof lanes->penalties);
+    for (int i = 0; i < program->n_trained && (ctx->training || first_batch); i++) {
+        const struct cdl_trained *trained = &program->trained[i];
+        if (cdl_is_penalized(trained))
+            ctx->kernels->lanes_penalties(trained->param->rows, trained->param->cols,
+                                          lanes->trained[i].param->w, trained->l1, trained->l2,
+                                          lanes->penalties);
+    }
+    for (size_t l = 0; l < CDL_LINE; l++)
+        lanes->penalty_totals[l] += lanes->penalties[l] * (double)ctx->batch;
+}
+
 static void learn(const struct cdl_member_lanes *lanes, const struct cdl_context *ctx) {
     const struct cdl_rows rows = {0, ctx->rows, ctx->rows};
     for (int i = lanes->program->n_nodes - 1; i >= 0; i--) {
@@ -217,6 +233,7 @@ static void step(struct cdl_member_lanes *lanes, struct cdl_epoch *epoch, struct
         if (ctx->training && program->nodes[i].op->role == CDL_LOSS)
             turn_gradients(lanes, i, ctx->rows);
     }
+    count_penalties(lanes, ctx, epoch->next == 0);
     if (ctx->training) learn(lanes, ctx);
     double *states = lanes->states;
     for (int r = 0; r < program->n_reports; r++) {
@@ -287,7 +304,7 @@ static bool tell(const struct cdl_member_lanes *lanes, size_t lane) {
     const size_t doubles = cdl_found_doubles(program);
     double *found = member->found + member->done * doubles, *to = found;
     const double *states = lanes->states;
-    *to++ = 0.0, *to++ = (double)member->epoch.rows; /* penalties, of which there are none */
+    *to++ = lanes->penalty_totals[lane], *to++ = (double)member->epoch.rows;
     for (int r = 0; r < program->n_reports; r++) {
         const size_t n = program->state_sizes[r];
         memcpy(to, states + lane * n, n * sizeof *to);
@@ -315,6 +332,7 @@ bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, 
     for (struct cdl_member *leader; (leader = leader_of(lanes)) != NULL;) {
         struct lanes_epoch job = {lanes, program, false};
         memset(lanes->states, 0, doubles * sizeof *lanes->states);
+        memset(lanes->penalty_totals, 0, sizeof lanes->penalty_totals);
         cdl_region(1, epoch_work, &job);
         if (leader->epoch.next * leader->epoch.batch < leader->epoch.rows) return false;
         end_epoch(lanes);

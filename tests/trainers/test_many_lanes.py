@@ -122,6 +122,24 @@ def test_optimizers(monkeypatch, optimizer):
     both_ways(monkeypatch, lambda i: built(sizes, optimizer=optimizer), rows(sizes))
 
 
+# A line of a penalty is of one panel of 64 columns, or of a single column.
+@pytest.mark.parametrize("sizes", [(3, 70, 1), (40, 1), (4, 16, 3)], ids=str)
+@pytest.mark.parametrize("steps", [None, 2])
+def test_penalties_of_weights(monkeypatch, sizes, steps):
+    def build(i):
+        of_kernel = cdl.regularizers.L1L2(0.01, 0.02)
+        given = {"kernel_regularizer": of_kernel, "bias_regularizer": cdl.regularizers.L1(0.1)}
+        stack = [layers.Dense(n, "tanh", **given) for n in sizes[1:]]
+        net = cdl.Sequential([cdl.Input(sizes[:1]), *stack])
+        rule = cdl.optimizers.Adam(0.01 + 0.001 * i, gradient_accumulation_steps=steps)
+        net.compile(rule, "mse", metrics=["mae"])
+        return net
+
+    histories, _ = both_ways(monkeypatch, build, rows(sizes), validation_split=0.3)
+    assert all(np.subtract(each["loss"], 0.1).min() > 0 for each in histories)
+    both_ways(monkeypatch, build, rows(sizes))
+
+
 def test_rates_by_member_beside_a_decay(monkeypatch):
     def build(i):
         rate = 0.01 if i % 4 else 0.02
