@@ -173,7 +173,7 @@ def traced(constraint: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
 
 def _weight(w: ArrayLike) -> Any:
     """Weight as an array; symbolic values stay so."""
-    return w if isinstance(w, KerasTensor) else np.asarray(w, np.float32)
+    return w if isinstance(w, KerasTensor) else np.asanyarray(w, np.float32)
 
 
 def _norm(w: ArrayLike, axis: int | tuple[int, ...]) -> tuple[Any, Any]:

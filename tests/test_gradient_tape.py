@@ -443,3 +443,31 @@ def test_symmetric_losses_are_differentiated_by_their_targets_too(name):
     assert np.abs(of_target).max() > 0.01
     near(of_target, cdl.grad(lambda p, y: loss(y, p))(a, b))
     near(of_prediction, cdl.grad(lambda p, y: loss(y, p))(b, a))
+
+
+MASK = cdl.random.dropout(np.ones((8, 4), "float32"), 0.5, seed=1)
+ORDER = cdl.random.shuffle(np.arange(8), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("function", "same"),
+    [
+        (lambda y: cdl.utils.normalize(y, axis=1), lambda y: ops.normalize(y, axis=1)),
+        (lambda y: cdl.random.dropout(y, 0.5, seed=1), lambda y: y * MASK),
+        (lambda y: cdl.random.shuffle(y, seed=1), lambda y: ops.take(y, ORDER, axis=0)),
+        (cdl.constraints.UnitNorm(), lambda y: y / (ops.norm(y, axis=0, keepdims=True) + 1e-7)),
+    ],
+    ids=["normalize", "dropout", "shuffle", "constraint"],
+)
+def test_functions_outside_of_ops_are_recorded_too(function, same):
+    layer = layers.Dense(4)
+    layer.build((None, 3))
+    x = X * (np.arange(8)[:, None] > 0)  # a line of zeros has a norm without a slope
+
+    def gradient(function):
+        with cdl.GradientTape() as tape:
+            y = layer(x.astype("float32"))
+            loss = ops.sum(y) + ops.sum(function(y) * X[:, :1] * np.arange(4.0, dtype="float32"))
+        return np.asarray(tape.gradient(loss, layer.kernel))
+
+    near(gradient(function), gradient(same))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from cdl._common.dtypes import astype, standardize_dtype
@@ -292,7 +293,7 @@ def dropout(
         rate = number("dropout", "rate", rate, 0.0, 1.0, below=1.0)
         tensor: Array = operator_of("random.dropout")(inputs, rate, noise_shape, seed)
         return tensor
-    x = np.asarray(inputs)
+    x = np.asanyarray(inputs)
     rate = number("dropout", "rate", rate, 0.0, 1.0)
     shape = x.shape if noise_shape is None else noise_shape
     shape = tuple(own if n is None else n for n, own in zip(shape, x.shape, strict=True))
@@ -303,8 +304,12 @@ def dropout(
 @_undone_on_error
 def shuffle(x: ArrayLike, axis: int = 0, seed: int | SeedGenerator | None = None) -> Array:
     """Shuffle a copy of `x` along one axis; see `normal`."""
-    order: Array = _generator("shuffle", seed).permutation(np.asarray(x), axis)
-    return order
+    array = np.asanyarray(x)
+    order = _generator("shuffle", seed).permutation(
+        array.shape[normalize_axis_index(axis, array.ndim)]
+    )
+    shuffled: Array = np.take(array, order, axis)
+    return shuffled
 
 
 @_undone_on_error

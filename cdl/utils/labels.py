@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.errors import BothError, hinted
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.symbolic import operator_of
 
 
 class LabelError(BothError, ValueError, IndexError):
@@ -15,7 +17,7 @@ class LabelError(BothError, ValueError, IndexError):
 
 
 @hinted
-def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
+def to_categorical(x: Any, num_classes: int | None = None) -> Any:
     """One-hot encoding of integer class labels.
 
     Args:
@@ -23,18 +25,21 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64
         num_classes: length of a row; one more than the largest number unless given.
 
     Returns:
-        Float64 array of shape `(*x.shape, num_classes)`.
+        Float64 array of shape `(*x.shape, num_classes)`; of a symbolic tensor a symbolic one.
 
     Raises:
         ValueError: a negative or too large class number, NaN, or nothing to find the number of
             classes from.
         TypeError: `num_classes` is no int.
     """
-    classes = _class_numbers(x)
     if num_classes is not None and not isinstance(num_classes, (int, np.integer)):
         raise TypeError(f"to_categorical: num_classes must be an int or None, got {num_classes!r}")
     if num_classes is not None and num_classes < 0:
         raise ValueError(f"to_categorical: num_classes must be positive, got {num_classes!r}")
+    if isinstance(x, KerasTensor) and num_classes:
+        lines = operator_of("squeeze")(x, -1) if len(x.shape) > 1 and x.shape[-1] == 1 else x
+        return operator_of("one_hot")(lines, num_classes)
+    classes = _class_numbers(x)
     if not num_classes:
         if classes.size == 0:
             raise ValueError("to_categorical: x is empty, so num_classes must be given")

@@ -14,6 +14,7 @@ from cdl.utils import (
     pad_sequences,
     split_dataset,
     timeseries_dataset_from_array,
+    to_categorical,
     unpack_x_y_sample_weight,
 )
 
@@ -90,6 +91,16 @@ def test_zeros_stay_zeros_and_axes_are_checked():
         normalize(np.ones((2, 2)), 2)
     with pytest.raises(ValueError, match="axis must be an int, got 'a'"):
         normalize(np.ones((2, 2)), "a")
+
+
+def test_norms_and_classes_in_a_model_are_those_of_arrays():
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    classes = np.array([[0], [2], [1], [2], [0]])
+    numbers, labels = cdl.Input((4,)), cdl.Input((1,), dtype="int32")
+    model = cdl.Model([numbers, labels], [normalize(numbers, 1), to_categorical(labels, 3)])
+    norms, rows = model.predict([x, classes], verbose=0)
+    np.testing.assert_allclose(norms, normalize(x, 1), rtol=1e-5)
+    np.testing.assert_array_equal(rows, to_categorical(classes, 3))
 
 
 # --- split_dataset ---
