@@ -10,10 +10,6 @@ _IN_CALL = "in the call of a layer of your own"
 # The first pattern that fits counts.
 REASONS = {
     # --- layers ---
-    r"layers\.(RandomElasticTransform|ContrastLimited.*|MaxNumBoundingBoxes)": (
-        "",
-        "layers.RandomFlip and its sisters, and ops.image.elastic_transform",
-    ),
     r"layers\.(Flax|Jax|TFSM)Layer|layers\.TorchModuleWrapper": (
         "there is no other framework underneath",
         "layers.Lambda for functions in NumPy or cdl.ops, layers.Layer with a call",

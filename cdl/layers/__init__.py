@@ -121,8 +121,13 @@ from cdl.layers.preprocessing.image.coloring import RandomGrayscale as RandomGra
 from cdl.layers.preprocessing.image.coloring import RandomHue as RandomHue
 from cdl.layers.preprocessing.image.coloring import RandomInvert as RandomInvert
 from cdl.layers.preprocessing.image.coloring import RandomSaturation as RandomSaturation
+from cdl.layers.preprocessing.image.local_contrast import (
+    ContrastLimitedAdaptiveHistogramEqualization as ContrastLimitedAdaptiveHistogramEqualization,
+)
+from cdl.layers.preprocessing.image.max_boxes import MaxNumBoundingBoxes as MaxNumBoundingBoxes
 from cdl.layers.preprocessing.image.mixing import CutMix as CutMix
 from cdl.layers.preprocessing.image.mixing import MixUp as MixUp
+from cdl.layers.preprocessing.image.moving import RandomElasticTransform as RandomElasticTransform
 from cdl.layers.preprocessing.image.moving import RandomFlip as RandomFlip
 from cdl.layers.preprocessing.image.moving import RandomPerspective as RandomPerspective
 from cdl.layers.preprocessing.image.moving import RandomRotation as RandomRotation

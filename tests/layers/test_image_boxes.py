@@ -16,6 +16,9 @@ MOVING = {
     ),
     "RandomCrop": lambda **more: layers.RandomCrop(40, 50, seed=2, **more),
     "RandomCrop of smaller images": lambda **more: layers.RandomCrop(80, 70, seed=2, **more),
+    "RandomElasticTransform": lambda **more: layers.RandomElasticTransform(
+        scale=0.4, **FIXED, seed=2, **more
+    ),
     "RandomFlip": lambda **more: layers.RandomFlip(seed=2, **more),
     "RandomFlip horizontal": lambda **more: layers.RandomFlip("horizontal", seed=2, **more),
     "RandomFlip vertical": lambda **more: layers.RandomFlip("vertical", seed=2, **more),
@@ -37,6 +40,7 @@ MOVING = {
 STILL = {
     "AugMix": layers.AugMix,
     "AutoContrast": layers.AutoContrast,
+    "ContrastLimited": layers.ContrastLimitedAdaptiveHistogramEqualization,
     "Equalization": layers.Equalization,
     "RandomBrightness": lambda **more: layers.RandomBrightness(0.3, **more),
     "RandomErasing": layers.RandomErasing,

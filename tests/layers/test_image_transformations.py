@@ -15,8 +15,10 @@ MAKERS = {
     "AugMix": lambda: layers.AugMix(seed=1),
     "AutoContrast": layers.AutoContrast,
     "CenterCrop": lambda: layers.CenterCrop(4, 5),
+    "ContrastLimited": layers.ContrastLimitedAdaptiveHistogramEqualization,
     "CutMix": lambda: layers.CutMix(seed=1),
     "Equalization": layers.Equalization,
+    "MaxNumBoundingBoxes": lambda: layers.MaxNumBoundingBoxes(4),
     "MixUp": lambda: layers.MixUp(seed=1),
     "RandAugment": lambda: layers.RandAugment(seed=1),
     "RandomBrightness": lambda: layers.RandomBrightness(0.3, seed=1),
@@ -24,6 +26,7 @@ MAKERS = {
     "RandomColorJitter": lambda: layers.RandomColorJitter((0, 255), 0.2, 0.2, 0.2, 0.2, seed=1),
     "RandomContrast": lambda: layers.RandomContrast(0.3, seed=1),
     "RandomCrop": lambda: layers.RandomCrop(4, 5, seed=1),
+    "RandomElasticTransform": lambda: layers.RandomElasticTransform(seed=1),
     "RandomErasing": lambda: layers.RandomErasing(seed=1),
     "RandomFlip": lambda: layers.RandomFlip(seed=1),
     "RandomGaussianBlur": lambda: layers.RandomGaussianBlur(seed=1),
@@ -226,3 +229,70 @@ def test_boxes_need_a_format_and_labels():
         Turned()({"images": PICTURES, "bounding_boxes": BOXES})
     with pytest.raises(ValueError, match="bounding_boxes must be a dict with 'boxes'"):
         Turned(bounding_box_format="xyxy")({"images": PICTURES, "bounding_boxes": BOXES["boxes"]})
+
+
+def test_elastic_places_are_blurred_noise_of_the_size_that_the_scale_says():
+    images = np.zeros((8, 60, 80, 1), np.float32)
+    for scale in (0.5, 1.0):
+        layer = layers.RandomElasticTransform((1, 1), (scale, scale), seed=4)
+        happens, at = layer.get_random_transformation(images)["drawn"]
+        assert np.all(happens)
+        still = np.stack(np.mgrid[:60, :80]).reshape(2, -1)
+        inner = (at - still).reshape(8, 2, 60, 80)[:, :, 15:-15, 15:-15]
+        sigma, alpha = 0.05 * scale * 60, 0.1 * scale * 80
+        # White noise of deviation sigma, blurred by a Gaussian of that width, has 1 / sqrt(4 pi).
+        np.testing.assert_allclose(inner.std(), alpha / np.sqrt(4 * np.pi), rtol=0.15)
+        near = np.mean(inner[..., 1:] * inner[..., :-1]) / np.mean(inner**2)
+        np.testing.assert_allclose(near, np.exp(-1 / (4 * sigma**2)), atol=0.02)
+
+
+def test_elastic_images_are_taken_from_their_places_and_cut():
+    layer = layers.RandomElasticTransform((0.5, 0.5), 0.5, "nearest", value_range=(50, 200), seed=6)
+    drawn = layer.get_random_transformation(PICTURES)
+    found = layer.transform_images(PICTURES, drawn)
+    masks = layer.transform_segmentation_masks(MASKS, drawn)
+    happens, at = drawn["drawn"]
+    assert 0 < np.sum(happens) < len(happens)
+    for i, moved in enumerate(np.ravel(happens)):
+        rows, columns = np.clip(np.rint(at[i]).astype(int), 0, [[7], [8]])
+        expected = PICTURES[i, rows, columns].reshape(8, 9, 3) if moved else PICTURES[i]
+        inside = ((rows == np.rint(at[i, 0])) & (columns == np.rint(at[i, 1]))).reshape(8, 9)
+        inside |= not moved
+        np.testing.assert_allclose(found[i][inside], np.clip(expected, 50, 200)[inside], rtol=1e-5)
+        labels = MASKS[i, rows, columns].reshape(8, 9, 1) if moved else MASKS[i]
+        np.testing.assert_array_equal(masks[i][inside], labels[inside])
+
+
+def test_elastic_transform_of_no_scale_or_no_chance_changes_nothing():
+    for arguments in ((1.0, 0.0), (0.0, 1.0)):
+        layer = layers.RandomElasticTransform(*arguments, value_range=(50, 200))
+        np.testing.assert_array_equal(layer(PICTURES, training=True), PICTURES)
+        assert layer.get_random_transformation(PICTURES) is None
+
+
+def test_images_equalized_by_tiles_in_a_model_that_learns():
+    inputs = cdl.Input((8, 9, 3))
+    tiles = layers.ContrastLimitedAdaptiveHistogramEqualization(tile_grid_size=(2, 2))
+    x = tiles(layers.Conv2D(3, 1, kernel_initializer="ones")(inputs))
+    model = cdl.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
+    model.compile(cdl.optimizers.SGD(1e-6), "mse")
+    before = [np.array(w) for w in model.get_weights()]
+    model.fit(PICTURES / 3, np.zeros((3, 1)), verbose=0)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
+    assert changed == [False, False, True, True]  # no gradient passes through the levels
+    empty = tiles(np.zeros((0, 8, 9, 3), np.float32))
+    assert empty.shape == (0, 8, 9, 3)
+
+
+def test_what_the_three_image_layers_refuse():
+    tiles = layers.ContrastLimitedAdaptiveHistogramEqualization
+    for bad in ({"tile_grid_size": (0, 2)}, {"clip_limit": "a"}, {"value_range": 3}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            tiles(**bad)
+    for bad in ({"max_number": 0}, {"max_number": 2.5}, {"max_number": 2, "fill_value": 0.5}):
+        with pytest.raises(ValueError, match=[*bad][-1]):
+            layers.MaxNumBoundingBoxes(**bad)
+    with pytest.raises(ValueError, match="bounding_box_format must be given"):
+        layers.MaxNumBoundingBoxes(2)({"images": PICTURES, "bounding_boxes": BOXES})
+    again = layers.MaxNumBoundingBoxes(2, 7).get_config()
+    assert (again["max_number"], again["fill_value"]) == (2, 7)

@@ -88,6 +88,7 @@ RANDOM = {
     "RandomZoom": {"height_factor": 0.3, "width_factor": 0.3},
     "RandomShear": {"x_factor": 0.3, "y_factor": 0.2},
     "RandomPerspective": {"factor": (0.7, 0.7)},
+    "RandomElasticTransform": {"factor": (0.7, 0.7), "scale": 0.5},
     "RandomCrop": {"height": 4, "width": 5},
     "RandomBrightness": {"factor": 0.3},
     "RandomContrast": {"factor": 0.8},

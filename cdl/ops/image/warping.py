@@ -339,16 +339,28 @@ def elastic_transform(
     name = "elastic_transform"
     alpha, sigma = number(name, "alpha", alpha), number(name, "sigma", sigma, above=0.0)
     plane = plane_of(name, images, data_format)
-    size = int(6 * sigma) | 1
     n: Any = 1 if plane.rank == 3 else images.shape[0]
     if isinstance(images, LoweredTensor) and images.rows_per_sample:
         n = SymbolicBatch(images.rows_per_sample)
     noise = random.normal((n, plane.height, plane.width, 2), stddev=sigma, seed=seed)
-    flat = plane._replace(rank=4, rows=1, columns=2, channels=3, depth=2)
-    moves = blurred(noise, flat, (size, size), (sigma, sigma), "same")
-    moves = reshape(moveaxis(moves, -1, 1), (-1, 2, plane.height * plane.width))
-    at = grid(plane.height, plane.width)[:2] + moves * alpha
+    at = displaced_places(noise, alpha, sigma, int(6 * sigma) | 1)
     return warped(images, at, data_format, name, interpolation, fill_mode, fill_value)
+
+
+def displaced_places(noise: Any, alpha: Any, sigma: Any, size: int) -> Any:
+    """Places of images moved by blurred noise: rows and columns, (n, 2, height * width).
+
+    Args:
+        noise: (n, height, width, 2).
+        alpha: by what the blurred noise is multiplied.
+        sigma: width of the Gaussian that blurs it.
+        size: of the Gaussian's window.
+    """
+    _, height, width, _ = noise.shape
+    plane = plane_of("elastic_transform", noise, "channels_last")
+    moves = blurred(noise, plane, (size, size), (sigma, sigma), "same")
+    moves = reshape(moveaxis(moves, -1, 1), (-1, 2, height * width))
+    return grid(height, width)[:2] + moves * alpha
 
 
 # --- any places ---

@@ -41,6 +41,76 @@ for _name, _rows in ALWAYS.items():
         add("images", f"{_name} {label(_options)}", on_arrays(_name, pictures(_options), _options))
 
 
+LARGER = shares(N, 20, 26, 3, seed=4) * 255
+TILES = "ContrastLimitedAdaptiveHistogramEqualization"
+BY_TILES = [
+    {},
+    {"clip_limit": 0, "tile_grid_size": (2, 3)},
+    {"clip_limit": 1.5, "tile_grid_size": (3, 4)},
+    {"clip_limit": 1.0, "tile_grid_size": (1, 30)},
+    {"tile_grid_size": (4, 2), **FIRST},
+]
+
+
+def by_tiles(options):
+    """Images of floats, of bytes and of a range of their own, and one image."""
+
+    def run(k):
+        x = LARGER.transpose(0, 3, 1, 2).copy() if "data_format" in options else LARGER
+        layer = getattr(k.layers, TILES)(**options)
+        net = k.Sequential([k.layers.Input(x.shape[1:]), layer])
+        bright = getattr(k.layers, TILES)(value_range=(-1, 3), **options)
+        whole = np.asarray(layer(x.astype("uint8") // 2 * 2))
+        return {
+            "y": np.asarray(layer(x)),
+            "training": np.asarray(layer(x, training=True)),
+            "predicted": net.predict(x, verbose=0),
+            "one": np.asarray(layer(x[0])),
+            "bright": np.asarray(bright(x / np.float32(64) - np.float32(1))),
+            "whole": whole.astype("float32"),
+            "dtype": str(whole.dtype),
+            "shape": list(layer.compute_output_shape((None, *x.shape[1:]))),
+            "config": config_of(layer),
+            "config again": config_of(type(layer).from_config(layer.get_config())),
+        }
+
+    return run
+
+
+for _options in BY_TILES:
+    add("images", f"{TILES} {label(_options)}", by_tiles(_options))
+
+
+def counted_boxes(most, fill):
+    """Boxes of several images and of one, more or fewer than are wanted."""
+
+    def run(k):
+        layer = k.layers.MaxNumBoundingBoxes(most, fill, bounding_box_format="rel_xyxy")
+        boxes = {
+            "boxes": shares(N, 3, 4, seed=5),
+            "labels": np.arange(N * 3, dtype="int32").reshape(N, 3),
+        }
+        given = {"images": PICTURES, "labels": np.arange(N, dtype="int32"), "bounding_boxes": boxes}
+        found = layer(given, training=False)
+        one = {"images": PICTURES[0], "bounding_boxes": {n: x[0] for n, x in boxes.items()}}
+        alone = layer(one)["bounding_boxes"]
+        sizes = {"images": (N, H, W, 3), "bounding_boxes": {"boxes": (N, 3, 4), "labels": (N, 3)}}
+        shapes = layer.compute_output_shape(sizes)["bounding_boxes"]
+        return {
+            "images": np.asarray(found["images"]),
+            "labels": np.asarray(found["labels"]),
+            "boxes": {n: np.asarray(x) for n, x in found["bounding_boxes"].items()},
+            "one": {n: np.asarray(x) for n, x in alone.items()},
+            "shapes": {n: list(x) for n, x in shapes.items()},
+        }
+
+    return run
+
+
+for _most, _fill in ((2, -1), (3, -1), (5, -1), (4, 7)):
+    add("images", f"MaxNumBoundingBoxes {_most} {_fill}", counted_boxes(_most, _fill))
+
+
 def parts(name, options):
     """A single image, images of integers, and images with masks."""
 
@@ -169,6 +239,8 @@ CONFIGS = [
     ("RandomZoom", {"height_factor": 0.2}),
     ("RandomShear", {"x_factor": 0.2, "y_factor": (0.1, 0.3)}),
     ("RandomPerspective", {"factor": 0.6, "scale": 0.3, "seed": 5}),
+    ("RandomElasticTransform", {"factor": 0.6, "scale": (0.3, 0.1), "seed": 5}),
+    ("RandomElasticTransform", {"factor": (0.2, 0.4), "fill_mode": "mirror", **FIRST}),
     ("RandomCrop", {"height": 3, "width": 2, "seed": 6}),
     ("RandomBrightness", {"factor": 0.3}),
     ("RandomContrast", {"factor": 0.3}),
@@ -218,6 +290,9 @@ WRONG = {
     "RandomZoom": [{"height_factor": -1}, {"height_factor": (0, 1.5)}],
     "RandomShear": [{"x_factor": -0.1}, {"y_factor": 1.1}, {"x_factor": (0.1, -0.2)}],
     "RandomPerspective": [{"scale": 1.5}, {"factor": 2}, {"interpolation": "cubic"}],
+    "RandomElasticTransform": [
+        {"scale": 1.5}, {"factor": 2}, {"interpolation": "cubic"}, {"fill_mode": "edge"},
+    ],
     "RandomBrightness": [
         {"factor": 1.5}, {"factor": 0.1, "value_range": 255}, {"factor": 0.1, "value_range": [1]},
     ],

@@ -59,3 +59,23 @@ def through_places(boxes: Any, at: Any, height: int, width: int) -> Any:
     x, y = moved[:, :, 0] / moved[:, :, 2], moved[:, :, 1] / moved[:, :, 2]
     found = [x.min(-1), y.min(-1), x.max(-1), y.max(-1)]
     return np.stack(found, -1).astype(np.float32)
+
+
+def around_places(boxes: Any, at: Any, height: int, width: int) -> Any:
+    """Bounding boxes of the places that are taken from boxes; without area if there are none.
+
+    Args:
+        boxes: of the images before.
+        at: from where each place is taken: rows and columns (n, 2, h * w).
+        height: of the images.
+        width: of the images.
+    """
+    rows, columns = np.moveaxis(np.asarray(at, np.float32).reshape(-1, 2, height, width), 1, 0)
+    moved = np.zeros_like(boxes, np.float32)
+    for i, j in np.ndindex(moved.shape[:2]):
+        left, top, right, bottom = np.asarray(boxes[i, j]) - 0.5  # centers of places are whole
+        seen = (left <= columns[i]) & (columns[i] < right) & (top <= rows[i]) & (rows[i] < bottom)
+        y, x = np.nonzero(seen)
+        if y.size:
+            moved[i, j] = x.min(), y.min(), x.max() + 1, y.max() + 1
+    return moved

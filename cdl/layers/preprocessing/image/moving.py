@@ -1,4 +1,4 @@
-"""Random geometric layers: flip, rotation, translation, zoom, shear, perspective."""
+"""Random geometric layers: flip, rotation, translation, zoom, shear, perspective, elastic."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import is_real, number, one_of
+from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.layer import registry
-from cdl.layers.preprocessing.image.boxes import through_places, within
-from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range, chosen
-from cdl.ops.image.warping import grid, homography, moved_places, warped
+from cdl.layers.preprocessing.image.boxes import around_places, through_places, within
+from cdl.layers.preprocessing.image.random_image import (
+    RandomImage,
+    checked_range,
+    checked_values,
+    chosen,
+)
+from cdl.ops.image.warping import displaced_places, grid, homography, moved_places, warped
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.elementary import cos, sin
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import concatenate, flip
 from cdl.ops.numpy.products import matmul
+from cdl.ops.numpy.rounding import clip
+from cdl.ops.random import random_normal
 
 _MODES = ("horizontal", "vertical", "horizontal_and_vertical")
 _FILLS = ("reflect", "wrap", "constant", "nearest")
@@ -84,6 +92,8 @@ class Moved(RandomImage):
         NotImplementedError: another fill mode or interpolation.
     """
 
+    _fills: tuple[str, ...] = _FILLS
+
     def __init__(
         self,
         fill_mode: str,
@@ -95,7 +105,7 @@ class Moved(RandomImage):
     ) -> None:
         super().__init__(seed, data_format, **kwargs)
         for name, value, known in (
-            ("fill_mode", fill_mode, _FILLS),
+            ("fill_mode", fill_mode, self._fills),
             ("interpolation", interpolation, _KINDS),
         ):
             if value not in known:
@@ -290,13 +300,46 @@ class RandomShear(Moved):
         return moved_places([one, y, zero], [x, one, zero], height, width)
 
 
-@registry.add()
-class RandomPerspective(Moved):
-    """Random perspective of images, by moved corners, in training.
+class _MovedByChance(Moved):
+    """Base of layers that move the places of some images only.
 
     Args:
         factor: how probable that is: the probability is drawn between 0 and a number, or between
             two; (1, 1) means always.
+    """
+
+    factor: tuple[float, float]
+
+    def draws(self, images: Any) -> Any:
+        """Choice of images to warp, and the source of each place."""
+        at = super().draws(images)
+        return self._chance(self.factor), at
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        happens, at = drawn
+        return chosen(happens, super().transform(images, at), images)
+
+    def _boxes_through(self, boxes: Any, at: Any, height: int, width: int) -> Any:
+        """Boxes of all images as if all were moved."""
+        return through_places(boxes, at, height, width)
+
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        happens, at = drawn
+        moved = self._boxes_through(boxes, at, *size)
+        return within(np.where(np.reshape(happens, (-1, 1, 1)), moved, boxes), labels, *size)
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        happens, at = drawn
+        return chosen(happens, super().transform_masks(masks, at), masks)
+
+
+@registry.add()
+class RandomPerspective(_MovedByChance):
+    """Random perspective of images, by moved corners, in training.
+
+    Args:
         scale: how far corners are moved, from 0 to 1.
         fill_value: what stands beyond the borders.
 
@@ -322,9 +365,7 @@ class RandomPerspective(Moved):
         number("RandomPerspective", "scale", scale, 0.0, 1.0)
         self.scale = scale
 
-    def draws(self, images: Any) -> Any:
-        """Choice of images to warp, and their corners."""
-        height, width = self._plane(images)
+    def _places(self, height: int, width: int) -> Any:
         start = np.array(
             [[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], np.float32
         )
@@ -332,19 +373,63 @@ class RandomPerspective(Moved):
         places = grid(height, width)[[1, 0, 2]]
         at = matmul(homography(start[None] + end * 0.0, end), places)
         columns, rows, depth = (get_item(at, (slice(None), slice(k, k + 1))) for k in range(3))
-        return self._chance(self.factor), concatenate([rows / depth, columns / depth], 1)
+        return concatenate([rows / depth, columns / depth], 1)
+
+
+@registry.add()
+class RandomElasticTransform(_MovedByChance):
+    """Random elastic distortion of images, by smoothed noise, in training.
+
+    Each place is moved by normal noise that a Gaussian has blurred, as in
+    `ops.image.elastic_transform`, with ``alpha = 0.1 * s * max(height, width)`` and
+    ``sigma = 0.05 * s * min(height, width)``, where s is drawn once a batch.
+
+    Args:
+        scale: how far and how smoothly places are moved: a number f for 0 to f, or two.
+        fill_mode: what stands beyond their borders: "reflect" (the image turned round), "mirror"
+            (the same without the last place), "wrap" (the image again), "constant" or "nearest"
+            (the last place).
+        value_range: the lowest and the highest number of images; what is beyond is cut.
+
+    Raises:
+        NotImplementedError: another fill mode or interpolation.
+        ValueError: a factor or a scale beyond 0 to 1, or an invalid range.
+    """
+
+    _fills = (*_FILLS, "mirror")
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        scale: Any = 1.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        value_range: Any = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(fill_mode, interpolation, fill_value, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
+        self.scale = checked_range(self, "scale", scale, 0.0, 1.0)
+        self.value_range = checked_values(self, value_range)
+
+    def _changes(self, training: bool) -> bool:
+        return training and self.scale[1] > 0 and self.factor[1] > 0
+
+    def _places(self, height: int, width: int) -> Any:
+        low, high = self.scale
+        scale = self._shared(1) * (high - low) + (low + 1e-6)
+        sigma = get_item(scale, 0) * (0.05 * min(height, width))
+        shape: tuple[Any, ...] = (SymbolicBatch(), height, width, 2)
+        noise = random_normal(shape, seed=self.seed_generator) * sigma
+        alpha = scale * (0.1 * max(height, width))
+        size = int(0.3 * high * min(height, width)) | 1  # three sigma to both sides
+        return displaced_places(noise, alpha, sigma, size)
+
+    def _boxes_through(self, boxes: Any, at: Any, height: int, width: int) -> Any:
+        return around_places(boxes, at, height, width)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        happens, at = drawn
-        return chosen(happens, super().transform(images, at), images)
-
-    def _moved_boxes(
-        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
-    ) -> tuple[Any, Any]:
-        happens, at = drawn
-        moved = np.where(np.reshape(happens, (-1, 1, 1)), through_places(boxes, at, *size), boxes)
-        return within(moved, labels, *size)
-
-    def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        happens, at = drawn
-        return chosen(happens, super().transform_masks(masks, at), masks)
+        return clip(super().transform(images, drawn), *self.value_range)
