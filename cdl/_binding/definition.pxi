@@ -49,7 +49,7 @@ cdef list _groups(optimizer):
     return optimizer if isinstance(optimizer, list) else [optimizer] if optimizer else []
 
 
-cdef cdl_param *_slot(str name, Parameter slot, Parameter weight) except? NULL:
+cdef float *_slot(str name, Parameter slot, Parameter weight) except? NULL:
     """The memory of a slot: one element for each of a weight, or for each row or column."""
     if name not in ("row", "column"):
         return _beside(slot, weight)
@@ -57,16 +57,16 @@ cdef cdl_param *_slot(str name, Parameter slot, Parameter weight) except? NULL:
     wanted = tuple(outer if name == "row" else outer[:len(outer) - 1] + [width])
     if slot.matrix or slot.shape != wanted:
         raise ValueError(f"optimizer: expected a slot of shape {wanted}, got {slot.shape}")
-    return slot.param
+    return slot.param.w
 
 
-cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
+cdef float *_beside(Parameter other, Parameter weight) except? NULL:
     """The memory of what is kept for each element of a weight; NULL for None."""
     if other is None:
         return NULL
     if other.shape != weight.shape or other.matrix != weight.matrix:
         raise ValueError(f"optimizer: expected a slot of shape {weight.shape}, got {other.shape}")
-    return other.param
+    return other.param.w
 
 
 _OUTSIDE = "{}: expected numbers in [0, {}), got {:.8g}"
@@ -207,8 +207,8 @@ cdef class _Definition:
 
     cdef _optimizer(self, program, optimizer, dict rules):
         learning = self._learning(program, optimizer, rules)
-        cdef cdl_trained_def *trained = <cdl_trained_def *>self._memory(
-            len(learning) * sizeof(cdl_trained_def))
+        cdef cdl_trained *trained = <cdl_trained *>self._memory(
+            len(learning) * sizeof(cdl_trained))
         self.definition.n_trained = len(learning)
         self.definition.trained = trained
         for k, variable in enumerate(learning):
@@ -237,7 +237,7 @@ cdef class _Definition:
         cdef Parameter scale = rules.get("loss_scale")
         to.loss_scale = NULL if scale is None else scale.param
 
-    cdef int _trained(self, cdl_trained_def *to, variable, optimizer, dict rules) except -1:
+    cdef int _trained(self, cdl_trained *to, variable, optimizer, dict rules) except -1:
         cdef Parameter storage = variable.storage
         to.param = storage.param
         *_, height, width = (1, 1) + storage.shape

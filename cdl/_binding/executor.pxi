@@ -47,7 +47,7 @@ cdef class Executor(_Reports):
         if after is not None:
             definition.definition.after = after.program
         self.after, self.ranks = after, ranks
-        _share(&definition.definition, ranks)
+        _share(&definition.definition.ranks, self)
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &misfit)
         check(status, &misfit)
         self.hosts, self.labels, self.seeds = definition.hosts, definition.labels, definition.seeds
@@ -278,12 +278,10 @@ cdef class Executor(_Reports):
                 self.where.n_rates = 1
                 self.where.iteration = iteration
                 self.where.seed = seed
-                with nogil:
-                    cdl_train(self.program, &self.where, 1, 0.0)
+            with nogil:
+                cdl_run_batches(self.program, &self.where, 1, 0.0, trains)
+            if trains:
                 self._count()
-            else:
-                with nogil:
-                    cdl_test(self.program, &self.where, 1, 0.0)
             self._raise(NULL)
         finally:
             self.where.rates = NULL
@@ -326,7 +324,7 @@ cdef class Executor(_Reports):
             self.where.seed = seed
             try:
                 with nogil:
-                    cdl_train(self.program, &self.where, steps, seconds)
+                    cdl_run_batches(self.program, &self.where, steps, seconds, True)
                 self._count()
                 self._raise(self.where.order)
             finally:
@@ -389,7 +387,7 @@ cdef class Executor(_Reports):
         self._enter()
         try:
             with nogil:
-                cdl_test(self.program, &self.where, steps, seconds)
+                cdl_run_batches(self.program, &self.where, steps, seconds, False)
             self._raise(self.where.order)
         finally:
             self.busy = False

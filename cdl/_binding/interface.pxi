@@ -113,23 +113,23 @@ cdef extern from "cdl.h" nogil:
         const double *data
         size_t n_data
         cdl_host host
-    struct cdl_trained_def:
+    struct cdl_trained:
         cdl_param *param
         size_t outer
         size_t height
         size_t width
         int group
-        cdl_param *slots[CDL_MAX_SLOTS]
+        float *slots[CDL_MAX_SLOTS]
         float l1
         float l2
-        cdl_param *added_grad
+        float *added_grad
         float decay
         int constraint
         float low
         float high
         float rate
-        cdl_param *average
-        cdl_param *accumulated
+        float *average
+        float *accumulated
     struct cdl_rules:
         double clip_value
         double clip_norm
@@ -143,6 +143,14 @@ cdef extern from "cdl.h" nogil:
         int optimizer
         double rate_factor
         double hypers[CDL_MAX_HYPERS]
+    struct cdl_ranks:
+        int rank
+        int all
+        c_bool (*join)(void *who, float *floats, size_t n, c_bool step) noexcept
+        float *(*block)(void *who, size_t n) noexcept
+        void *who
+        bint own
+        bint leaves
     struct cdl_program:
         pass
     struct cdl_program_def:
@@ -164,19 +172,14 @@ cdef extern from "cdl.h" nogil:
         const int *inputs
         const int *outputs
         const int *external_grads
-        const cdl_trained_def *trained
+        const cdl_trained *trained
         int n_groups
         cdl_group_def groups[CDL_MAX_GROUPS]
         cdl_rules rules
         cdl_program *after
         c_bool (*poll)(void *who) noexcept
         void *who
-        c_bool (*join)(void *who, float *floats, size_t n, c_bool step) noexcept
-        float *(*block)(void *who, size_t n) noexcept
-        int rank
-        int ranks
-        bint own
-        bint leaves
+        cdl_ranks ranks
     void cdl_watch_every(double seconds)
     struct cdl_misfit:
         int instruction
@@ -207,8 +210,8 @@ cdef extern from "cdl.h" nogil:
         const float *rates
         size_t n_rates
         const float *shares
-    void cdl_train(cdl_program *program, cdl_epoch *where, size_t steps, double seconds)
-    void cdl_test(cdl_program *program, cdl_epoch *where, size_t steps, double seconds)
+    void cdl_run_batches(cdl_program *program, cdl_epoch *where, size_t steps, double seconds,
+                         c_bool training)
     struct cdl_link:
         cdl_program *program
         cdl_epoch *epoch

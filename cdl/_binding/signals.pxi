@@ -51,11 +51,12 @@ cdef c_bool _answer_signals(void *who) noexcept with gil:
         return True
 
 
-cdef int _share(cdl_program_def *to, ranks) except -1:
+cdef int _share(cdl_ranks *to, Executor executor) except -1:
     """Has the rows of each batch shared with other processes (cdl.distribution.ranks)."""
+    ranks = executor.ranks
     if ranks is not None:
-        to.join, to.block = _join, _block
-        to.rank, to.ranks = ranks.rank, ranks.size
+        to.join, to.block, to.who = _join, _block, <void *>executor
+        to.rank, to.all = ranks.rank, ranks.size
         to.leaves, to.own = ranks.reproducible, ranks.own_data
     return 0
 

@@ -18,12 +18,13 @@ struct cdl_squares {
     double g, w, d;
 };
 
-/* A trained parameter and its rules; NULL in the node if it is frozen. */
+/* A trained parameter and its rules, which the caller states up to `accumulated`; NULL in the node
+ * if it is frozen. */
 struct cdl_trained {
     struct cdl_param *param;
     size_t outer, height, width; /* shape: `outer` matrices; a vector is one row */
     float *slots[CDL_MAX_SLOTS];
-    int group;         /* group of parameters with one row of the table of optimizers */
+    int group;         /* below n_groups: parameters with one row of the table of optimizers */
     float l1, l2;      /* penalty l1 sum |w| + l2 sum w w, part of the loss */
     float *added_grad; /* term added to the gradient, or NULL: penalties computed elsewhere */
     float decay;       /* weight decay, times the rate */

@@ -104,27 +104,8 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
 
 static cdl_status make_trained(struct cdl_program *program, const struct cdl_program_def *def,
                                int i) {
-    const struct cdl_trained_def *from = &def->trained[i];
     struct cdl_trained *to = &program->trained[i];
-    *to = (struct cdl_trained){
-        .param = from->param,
-        .outer = from->outer,
-        .height = from->height,
-        .width = from->width,
-        .group = from->group,
-        .l1 = from->l1,
-        .l2 = from->l2,
-        .added_grad = from->added_grad ? from->added_grad->w : NULL,
-        .decay = from->decay,
-        .constraint = (enum cdl_constraint)from->constraint,
-        .low = from->low,
-        .high = from->high,
-        .rate = from->rate,
-        .average = from->average ? from->average->w : NULL,
-        .accumulated = from->accumulated ? from->accumulated->w : NULL,
-    };
-    for (int s = 0; s < CDL_MAX_SLOTS; s++)
-        to->slots[s] = from->slots[s] ? from->slots[s]->w : NULL;
+    *to = def->trained[i];
     struct cdl_step rules = {.clip_norm = (float)def->rules.clip_norm,
                              .global_clip_norm = (float)def->rules.global_clip_norm,
                              .finite_only = def->rules.finite_only};
@@ -196,13 +177,7 @@ static cdl_status describe(struct cdl_program *program, const struct cdl_program
     if (def->after && !(def->training && stands_alone(def->after)))
         return refuse(&misfit->reason, "after: expected training, and a program of shared values");
     program->training = def->training;
-    program->ranks = (struct cdl_ranks){.rank = def->rank,
-                                        .all = def->ranks,
-                                        .join = def->join,
-                                        .block = def->block,
-                                        .who = def->who,
-                                        .own = def->own,
-                                        .leaves = def->leaves};
+    program->ranks = def->ranks;
     program->rows = cdl_most_rows(&program->ranks, def->rows);
     program->n_groups = def->n_groups;
     memcpy(program->groups, def->groups, sizeof program->groups);

@@ -35,19 +35,6 @@ struct cdl_instruction_def {
     struct cdl_host host; /* of op "host" */
 };
 
-struct cdl_trained_def {
-    struct cdl_param *param;
-    size_t outer, height, width; /* its shape: the last two axes, and the product of the others */
-    int group;                   /* below n_groups */
-    struct cdl_param *slots[CDL_MAX_SLOTS];
-    float l1, l2;
-    struct cdl_param *added_grad; /* term added to the gradient, or NULL */
-    float decay;                  /* weight decay, times the learning rate */
-    int constraint;               /* 0 none, 1 not negative, 2 norms: low, high, rate */
-    float low, high, rate;
-    struct cdl_param *average, *accumulated; /* or NULL */
-};
-
 /* Settings around the optimizer's row; 0 where they do not apply. */
 struct cdl_rules {
     double clip_value, clip_norm, global_clip_norm;
@@ -71,7 +58,7 @@ struct cdl_program_def {
     size_t rows; /* capacity: the largest batch; for each thread when not training */
     bool training;
     bool predicts;   /* only cdl_predict is called: memory for a block of rows suffices */
-    bool splits;     /* only cdl_train, cdl_train_epochs and cdl_test are called: micro-batches are
+    bool splits;     /* only cdl_run_batches and cdl_train_epochs are called: micro-batches are
                         possible */
     const char *isa; /* or NULL */
     int threads;     /* or 0: the gate decides (below 0: of so many that there would be) */
@@ -80,9 +67,9 @@ struct cdl_program_def {
     const struct cdl_value_def *values;
     const struct cdl_instruction_def *instructions;
     const int *inputs, *outputs;
-    const int *external_grads; /* values whose gradients cdl_backward is given */
-    const struct cdl_trained_def *trained;
-    int n_groups; /* 0: nothing learns */
+    const int *external_grads;         /* values whose gradients cdl_backward is given */
+    const struct cdl_trained *trained; /* n_trained, their first fields */
+    int n_groups;                      /* 0: nothing learns */
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     /* Program run once after each training batch, after the update, such as constraints: shared
@@ -90,13 +77,7 @@ struct cdl_program_def {
     struct cdl_program *after;
     cdl_poll_fn *poll; /* asks whether a run must end early (base/watch.h), or NULL */
     void *who;
-    /* Calls for processes that share the rows of each batch (learn/context.h), with `who` as first
-     * argument; or NULL, and 0 ranks. */
-    cdl_join_fn *join;
-    cdl_block_fn *block;
-    int rank, ranks;
-    bool own;    /* each process is given its own rows, equally many */
-    bool leaves; /* the same bits for any number of ranks (CDL_LEAVES) */
+    struct cdl_ranks ranks; /* all 0: this process is the only one */
 };
 
 struct cdl_program;

@@ -24,20 +24,17 @@ struct plan {
     double floats; /* total of all buffers: a double cannot wrap around */
 };
 
-static void add(struct plan *plan, float **place, size_t floats, int birth, int death) {
-    plan->floats += (double)floats;
-    plan->buffers[plan->n++] = (struct cdl_buffer){
-        .place = place, .floats = cdl_round_up(floats, CDL_LINE), .birth = birth, .death = death};
-}
-
 /* Floats of so many copies, as a loop keeps them; an overflow is refused later, by the total. */
-static void add_iterations(struct plan *plan, float **place, size_t iterations, size_t floats,
-                           int birth, int death) {
-    const double all = (double)iterations * (double)floats;
-    if (all > MOST_FLOATS)
-        plan->floats += all;
-    else
-        add(plan, place, iterations * floats, birth, death);
+static void add(struct plan *plan, float **place, size_t copies, size_t floats, int birth,
+                int death) {
+    const double all = (double)copies * (double)floats;
+    plan->floats += all;
+    if (all > MOST_FLOATS) return;
+    plan->buffers[plan->n++] =
+        (struct cdl_buffer){.place = place,
+                            .floats = cdl_round_up(copies * floats, CDL_LINE),
+                            .birth = birth,
+                            .death = death};
 }
 
 /* The times of a node's forward pass: those of all nodes of the loop that runs it. */
@@ -151,12 +148,12 @@ static void add_values(struct plan *plan, struct cdl_program *program, struct li
         const size_t floats = rows * cdl_sample_floats(value);
         const struct life own = lives[v], back = of_gradients[v];
         if (value->owner == value)
-            add_iterations(plan, &value->data, value->slices, floats, own.fixed ? 0 : own.birth,
-                           own.fixed || always ? end : own.death);
+            add(plan, &value->data, value->slices, floats, own.fixed ? 0 : own.birth,
+                own.fixed || always ? end : own.death);
         if (!program->training || value->grad_owner != value || back.birth == end) continue;
         const int death = always ? end : back.death;
-        add_iterations(plan, &value->grad, value->grad_slices, floats, back.birth,
-                       death < back.birth ? back.birth : death);
+        add(plan, &value->grad, value->grad_slices, floats, back.birth,
+            death < back.birth ? back.birth : death);
     }
 }
 
@@ -173,7 +170,7 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         const bool of_iteration = node->loop && !node->op->follows && !cdl_adds_iterations(node);
         const bool kept = of_iteration && (node->goes_back || node->learns);
         node->scratch_slice = kept ? floats : 0;
-        add_iterations(plan, &node->scratch, kept ? node->iterations : 1, floats, 0, end);
+        add(plan, &node->scratch, kept ? node->iterations : 1, floats, 0, end);
     }
     for (int i = 0; i < program->n_nodes && program->loops; i++) {
         const struct cdl_node *node = &program->nodes[i];
@@ -181,16 +178,16 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         if (cdl_iterations_at_once(node, program->rows) == node->iterations) continue;
         for (int p = 0; p < CDL_MAX_PARAMS; p++) {
             struct cdl_trained *trained = node->trained[p];
-            if (trained) add(plan, &trained->sum, cdl_param_floats(trained->param), 0, end);
+            if (trained) add(plan, &trained->sum, 1, cdl_param_floats(trained->param), 0, end);
         }
     }
     for (int i = 0; i < program->n_trained && program->keeps_grads; i++) {
         struct cdl_trained *trained = &program->trained[i];
-        add(plan, &trained->gradient, cdl_param_floats(trained->param), 0, end);
+        add(plan, &trained->gradient, 1, cdl_param_floats(trained->param), 0, end);
     }
     for (int i = 0; i < program->n_parts && !program->ranks.all; i++) {
         struct cdl_trained *part = &program->parts[i];
-        add(plan, &part->gradient, cdl_param_floats(part->param), 0, end);
+        add(plan, &part->gradient, 1, cdl_param_floats(part->param), 0, end);
     }
     if (program->ranks.all && program->training) {
         size_t leaf = 0;
@@ -199,20 +196,20 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         program->ranks.leaf_floats = leaf;
         program->joined_floats = CDL_HEADER + (program->ranks.leaves ? CDL_LEAVES : 1) * leaf;
         program->joined = program->ranks.block(program->ranks.who, program->joined_floats);
-        if (!program->joined) add(plan, &program->joined, program->joined_floats, 0, end);
+        if (!program->joined) add(plan, &program->joined, 1, program->joined_floats, 0, end);
     }
     for (int i = 0; i < program->n_trained + program->n_parts && program->micro; i++) {
         struct cdl_trained *trained =
             i < program->n_trained ? &program->trained[i] : &program->parts[i - program->n_trained];
         const size_t floats = cdl_param_floats(trained->param);
-        add(plan, &trained->sum, (1 + program->slots) * floats, 0, end);
+        add(plan, &trained->sum, 1 + program->slots, floats, 0, end);
     }
     const size_t threads = (size_t)program->threads;
     program->thread_floats = thread_floats(program) + CDL_RED_ZONE;
     program->tensorwise_floats = cdl_round_up(program->tensorwise_floats, CDL_LINE);
-    add(plan, &program->thread_scratch, threads * program->thread_floats, 0, end);
-    add(plan, &program->tensorwise_scratch, threads * program->tensorwise_floats, 0, end);
-    add(plan, &program->undo, program->undo_floats, 0, end);
+    add(plan, &program->thread_scratch, threads, program->thread_floats, 0, end);
+    add(plan, &program->tensorwise_scratch, threads, program->tensorwise_floats, 0, end);
+    add(plan, &program->undo, 1, program->undo_floats, 0, end);
 }
 
 /* Red zones (AddressSanitizer): each buffer has its own place, and a poisoned one behind it;

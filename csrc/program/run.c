@@ -166,14 +166,10 @@ static bool run_loop(struct cdl_program *program, struct cdl_epoch *epoch, size_
     return loop.stop;
 }
 
-void cdl_train(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds) {
+void cdl_run_batches(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps,
+                     double seconds, bool training) {
     cdl_watch_begin(&program->watch);
-    run_loop(program, epoch, steps, cdl_now() + seconds, true);
-}
-
-void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds) {
-    cdl_watch_begin(&program->watch);
-    run_loop(program, epoch, steps, cdl_now() + seconds, false);
+    run_loop(program, epoch, steps, cdl_now() + seconds, training);
 }
 
 /* Next batches of link i; false if the run is to end, which leaves all links at the same batch. */
@@ -251,12 +247,9 @@ struct half {
 
 /* Context of the half for one thread of the team. */
 static struct cdl_context seen(const struct half *half, const struct cdl_team *team, int thread) {
-    struct cdl_context ctx = half->ctx;
-    ctx.thread = thread;
-    ctx.threads = team->size;
-    ctx.polls = thread == 0;
-    ctx.scratch = cdl_scratch_of(half->program, thread);
-    ctx.scratch_floats = half->program->thread_floats - CDL_RED_ZONE;
+    struct cdl_context ctx =
+        cdl_context_of(half->program, half->epoch, half->ctx.training, thread, team->size);
+    ctx.optimizer = half->ctx.optimizer;
     return ctx;
 }
 

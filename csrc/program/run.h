@@ -22,8 +22,8 @@ struct cdl_epoch {
 
 /* Runs up to `steps` batches, or as many as fit about `seconds`; moves epoch->next and, in
  * training, epoch->iteration and rates. Adds to the accumulators. */
-void cdl_train(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds);
-void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds);
+void cdl_run_batches(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps,
+                     double seconds, bool training);
 
 /* A link of a chain: a program that learns. Links may share parameters, and a counter. */
 struct cdl_link {
@@ -35,8 +35,8 @@ struct cdl_link {
     uint64_t first;
 };
 
-/* Runs up to `steps` batches as cdl_train does, each by all links in turn. The watch is polled
- * between batches, and within long ones of the first link. */
+/* Trains up to `steps` batches as cdl_run_batches does, each by all links in turn. The watch is
+ * polled between batches, and within long ones of the first link. */
 void cdl_train_chain(const struct cdl_link *links, size_t n, size_t steps, double seconds);
 
 /* Runs `epochs` epochs of training; `orders` has the order of each, one after the other. The

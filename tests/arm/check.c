@@ -227,7 +227,7 @@ static size_t train(const char *isa, int threads, float *to) {
     struct cdl_param *w[4] = {param(INPUTS, HIDDEN, true), param(1, HIDDEN, false),
                               param(HIDDEN, CLASSES, true), param(1, CLASSES, false)};
     struct cdl_param *slots[4][2];
-    struct cdl_trained_def trained[4] = {{0}};
+    struct cdl_trained trained[4] = {{0}};
     float values[INPUTS * HIDDEN], x[ROWS][INPUTS], y[ROWS][CLASSES] = {{0}};
     state = 7;
     for (int i = 0; i < 4; i++) {
@@ -236,7 +236,7 @@ static size_t train(const char *isa, int threads, float *to) {
         for (int s = 0; s < 2; s++) slots[i][s] = param(w[i]->rows, w[i]->cols, w[i]->matrix);
         trained[i].param = w[i];
         trained[i].outer = 1, trained[i].height = w[i]->rows, trained[i].width = w[i]->cols;
-        trained[i].slots[0] = slots[i][0], trained[i].slots[1] = slots[i][1];
+        trained[i].slots[0] = slots[i][0]->w, trained[i].slots[1] = slots[i][1]->w;
     }
     for (int i = 0; i < ROWS; i++) {
         for (int j = 0; j < INPUTS; j++) x[i][j] = draw();
@@ -307,14 +307,14 @@ static size_t train(const char *isa, int threads, float *to) {
                                          .shape = {ROWS, CLASSES},
                                          .strides = {CLASSES * 4, 4}}};
     const float rate = 0.05f;
-    struct cdl_pass pass = {
+    struct cdl_epoch epoch = {
         .arrays = arrays, .rows = ROWS, .batch = ROWS, .rates = &rate, .n_rates = 1};
     double first = 0.0, last = 0.0;
     for (int step = 0; step < 12; step++) {
         size_t doubles = 0;
-        pass.next = 0;
+        epoch.next = 0;
         cdl_reset_reports(program);
-        cdl_train(program, &pass, 1, 1e9);
+        cdl_run_batches(program, &epoch, 1, 1e9, true);
         last = cdl_report(program, 0, &doubles)[0];
         if (step == 0) first = last;
     }

@@ -27,3 +27,11 @@ def test_the_core_refuses_what_no_binding_would_hand_it(root, tmp_path):
     subprocess.run([compiler, "-pthread", *objects, "-lm", "-o", program], check=True)
     found = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_the_check_of_arm_is_written_for_this_core(root):
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    assert compiler, "expected gcc or cc on PATH"
+    source = root / "tests/arm/check.c"
+    command = [compiler, *FLAGS, f"-I{root / 'csrc'}", "-fsyntax-only", source]
+    subprocess.run(command, check=True, capture_output=True)
