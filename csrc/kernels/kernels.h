@@ -208,6 +208,11 @@ struct cdl_lanes_product {
     bool rest_is_last; /* dots: what k has behind whole lines is in the last of sixteen chains */
 };
 
+/* Keys of models in lanes (base/rng.h). */
+struct cdl_lane_keys {
+    uint32_t a[CDL_LINE], b[CDL_LINE];
+};
+
 /* w, g and slots: n floats, whole lines or a single column; s: what NAME_step derived. */
 typedef void cdl_update_fn(size_t n, float *w, const float *g, float *const *slots, const float *s);
 

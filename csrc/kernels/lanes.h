@@ -93,6 +93,31 @@ static void lanes_dots(const struct cdl_lanes_product *p) {
     }
 }
 
+static struct cdl_lane_keys lanes_row_keys(const struct cdl_lane_keys *keys, uint32_t row) {
+    struct cdl_lane_keys own;
+    for (size_t lane = 0; lane < CDL_LINE; lane++) {
+        const struct cdl_key key = cdl_row_key((struct cdl_key){keys->a[lane], keys->b[lane]}, row);
+        own.a[lane] = key.a, own.b[lane] = key.b;
+    }
+    return own;
+}
+
+static void lanes_dropout(size_t rows, size_t n, const struct cdl_lane_keys *keys,
+                          uint32_t first_row, const struct cdl_drop *drop, const float *x,
+                          float *restrict y) {
+    const uint32_t keep = drop->keep;
+    const float scale = drop->scale;
+    for (size_t r = 0; r < rows; r++) {
+        const struct cdl_lane_keys own = lanes_row_keys(keys, first_row + (uint32_t)r);
+        for (size_t j = 0; j < n; j++, x += CDL_LINE, y += CDL_LINE) {
+            for (size_t lane = 0; lane < CDL_LINE; lane++) {
+                const struct cdl_key key = {own.a[lane], own.b[lane]};
+                y[lane] = cdl_random_bits(key, (uint32_t)j) < keep ? x[lane] * scale : 0.0f;
+            }
+        }
+    }
+}
+
 static void lanes_penalty(size_t n, const float *w, double l1, double l2, double *restrict sums) {
     double absolute[CDL_LINE] = {0.0}, squares[CDL_LINE] = {0.0};
     for (size_t i = 0; i < n; i++, w += CDL_LINE) {

@@ -11,6 +11,7 @@
  * y = gamma (r u + d) + beta for r = s / t and d = (mean - m) / t, both clipped, both constants
  * to the gradient. Then the moving deviation follows, and the moving variance is made from it.
  */
+#include "ops/lanes.h"
 #include "ops/op.h"
 #include "products/blocks.h"
 
@@ -373,8 +374,9 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[which]));
     for (size_t i = own.first; i < own.last; i++) {
         const struct cdl_block block = cdl_block_at(node->param[which], i);
-        for (size_t j = 0; j < block.width; j++)
-            g[j] = gradient_at(node, ctx, rows, to, which, block.column + j);
+        const size_t first = cdl_block_offset(node->param[which], block);
+        for (size_t j = 0; j < block.rows * block.width; j++) /* in lanes there are many rows */
+            g[j] = gradient_at(node, ctx, rows, to, which, first + j);
         cdl_learn(node->trained[which], ctx, to, block, g);
     }
 }
@@ -399,6 +401,7 @@ const struct cdl_op cdl_op_batch_norm = {
     .joins = true,
     .changes_params = changes_params,
     .update = update,
+    .lanes = &cdl_lanes_columns,
     .bf16 = CDL_BF16_THROUGH_FLOATS,
     .parts = CDL_BY_ROWS,
 };

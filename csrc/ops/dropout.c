@@ -10,6 +10,7 @@
  *
  * noise: normal, y = x + stddev z, or y = x (1 + stddev z).
  */
+#include "ops/lanes.h"
 #include "ops/op.h"
 
 enum { RATE };            /* attributes of dropout */
@@ -28,17 +29,25 @@ static const char *check(const struct cdl_node *node) {
     return cdl_check_same(node);
 }
 
+static struct cdl_drop drop_of(const struct cdl_node *node) {
+    const double kept = 1.0 - (double)node->attribute[RATE];
+    return (struct cdl_drop){cdl_keep_of(kept), cdl_keep_scale(kept), 0.0f, 0.0f};
+}
+
+static bool drops(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return ctx->training && node->attribute[RATE] > 0.0f;
+}
+
 static void mask(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                  size_t last, struct cdl_matrix from, struct cdl_output to) {
     const struct cdl_tensor *x = node->in[0];
-    const double kept = 1.0 - (double)node->attribute[RATE];
-    const struct cdl_drop drop = {cdl_keep_of(kept), cdl_keep_scale(kept), 0.0f, 0.0f};
+    const struct cdl_drop drop = drop_of(node);
     ctx->kernels->dropout((last - first) * x->lines, x->width, cdl_node_key(node, ctx, SEED),
                           (uint32_t)((ctx->first + first) * x->lines), &drop, from, to);
 }
 
 static void forward(CDL_PASS) {
-    if (ctx->training && node->attribute[RATE] > 0.0f)
+    if (drops(node, ctx))
         mask(node, ctx, first, last, cdl_lines(node->in[0], first),
              cdl_lines_to(node->out[0], first));
     else
@@ -46,17 +55,49 @@ static void forward(CDL_PASS) {
 }
 
 static void backward(CDL_PASS) {
-    if (ctx->training && node->attribute[RATE] > 0.0f)
+    if (drops(node, ctx))
         mask(node, ctx, first, last, cdl_grad_lines(node->out[0], first),
              cdl_grad_lines_to(node->in[0], first));
     else
         cdl_copy_gradient(node, ctx, first, last);
 }
 
+static void mask_lanes(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last, const float *from, float *to) {
+    const struct cdl_drop drop = drop_of(node);
+    ctx->kernels->lanes_dropout(last - first, node->in[0]->lines, node->code,
+                                (uint32_t)(ctx->first + first), &drop, from, to);
+}
+
+static void forward_lanes(CDL_PASS) {
+    if (drops(node, ctx))
+        mask_lanes(node, ctx, first, last, cdl_rows(node->in[0], first),
+                   cdl_rows(node->out[0], first));
+    else
+        cdl_copy_values(node, ctx, first, last);
+}
+
+static void backward_lanes(CDL_PASS) {
+    if (drops(node, ctx))
+        mask_lanes(node, ctx, first, last, cdl_grad_rows(node->out[0], first),
+                   cdl_grad_rows(node->in[0], first));
+    else
+        cdl_copy_gradient(node, ctx, first, last);
+}
+
+static const struct cdl_lanes_op in_lanes = {
+    .view = CDL_BY_ELEMENTS,
+    .draws = true,
+    .seed = SEED,
+    .forward = forward_lanes,
+    .backward = backward_lanes,
+};
+
 const struct cdl_op cdl_op_dropout = {
     .check = check,
     .forward = forward,
     .backward = backward,
+    .lanes = &in_lanes,
     .reads_back = cdl_reads_none,
     .bf16 = CDL_BF16_THROUGH_FLOATS,
     .parts = CDL_BY_MICRO_BATCHES,

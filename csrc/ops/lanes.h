@@ -4,7 +4,8 @@
  * of each model. By members: of each sample a row of each model, as it would have alone. Ops that
  * work element by element run by elements as they are, on lines of CDL_LINE floats; losses and
  * metrics run by members, on sixteen times the samples; only products are written anew
- * (dense_lanes.c), in the order of those of one model. So the bits are those of each alone.
+ * (dense_lanes.c), in the order of those of one model, and what draws, by the keys of each. So the
+ * bits are those of each alone.
  */
 #ifndef CDL_OPS_LANES_H
 #define CDL_OPS_LANES_H
@@ -15,10 +16,14 @@ enum cdl_view { CDL_BY_ELEMENTS, CDL_BY_MEMBERS, CDL_N_VIEWS };
 
 struct cdl_lanes_op {
     enum cdl_view view;
+    bool by_columns; /* by elements, a sample is one line: columns of statistics have their lane */
+    bool draws;      /* the node's `code` has the keys of the lanes, by the seed that is number */
+    int seed;        /* `seed` of the node */
     bool (*fits)(const struct cdl_node *node); /* NULL: always */
-    cdl_pass_fn *forward, *backward;           /* NULL: the op's own, of one phase */
+    cdl_pass_fn *forward, *backward;           /* NULL: the op's own */
     cdl_update_rows_fn *update;
 };
-extern const struct cdl_lanes_op cdl_lanes_dense, cdl_lanes_elementwise, cdl_lanes_scoring;
+extern const struct cdl_lanes_op cdl_lanes_dense, cdl_lanes_elementwise, cdl_lanes_scoring,
+    cdl_lanes_columns;
 
 #endif

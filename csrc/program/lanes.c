@@ -52,9 +52,9 @@ static bool trained_fits(const struct cdl_program *program, const struct cdl_hos
 static bool fits(const struct cdl_program *program, const struct cdl_host_params *host) {
     bool all = program->training == (program->n_groups > 0) && !program->micro &&
                !program->keeps_grads && !program->may_fail && !program->after &&
-               !program->settles && !program->n_parts && !program->follows_batches &&
-               !program->derives[program->training] && !program->ranks.all &&
-               !program->n_penalties && !program->rules.loss_scale && program->rows <= MOST_ROWS;
+               !program->settles && !program->n_parts && !program->derives[program->training] &&
+               !program->ranks.all && !program->n_penalties && !program->rules.loss_scale &&
+               program->rows <= MOST_ROWS;
     for (int i = 0; i < program->n_values; i++) all &= value_fits(&program->values[i]);
     for (int i = 0; i < program->n_nodes; i++) {
         all &= node_fits(&program->nodes[i]);
@@ -112,6 +112,9 @@ static void place_value(struct cdl_member_lanes *lanes, struct room *room, int i
         has_room = true;
         tensor->data = data, tensor->grad = grad;
     }
+    value->by_columns = value->in[CDL_BY_ELEMENTS];
+    value->by_columns.lines = 1;
+    value->by_columns.width = value->by_columns.ld = value->by_columns.row_floats;
 }
 
 static void place(struct cdl_member_lanes *lanes, struct room *room) {
@@ -127,8 +130,10 @@ static void place(struct cdl_member_lanes *lanes, struct room *room) {
     }
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &lanes->nodes[i];
+        const bool by_members = node->op->lanes->view == CDL_BY_MEMBERS;
+        const size_t samples = lanes->rows * (by_members ? CDL_LINE : 1);
         if (node->op->scratch_floats)
-            node->scratch = take(room, node->op->scratch_floats(node, lanes->rows * CDL_LINE));
+            node->scratch = take(room, node->op->scratch_floats(node, samples));
     }
     lanes->g = take(room, largest * CDL_LINE);
     const size_t columns = 2 * cdl_round_up(lanes->rows, CDL_LINE); /* of values and weights */
@@ -168,15 +173,21 @@ static void make_trained(struct cdl_member_lanes *lanes, int i) {
     trained->accumulated = floats_of(lanes, of->accumulated);
 }
 
+static struct cdl_tensor *tensor_of(const struct cdl_member_lanes *lanes, const struct cdl_node *of,
+                                    const struct cdl_tensor *tensor) {
+    struct cdl_lanes_value *value = &lanes->values[index_of(lanes, tensor)];
+    return of->op->lanes->by_columns ? &value->by_columns : &value->in[of->op->lanes->view];
+}
+
 static void make_node(struct cdl_member_lanes *lanes, int i) {
     const struct cdl_node *of = &lanes->program->nodes[i];
     struct cdl_node *node = &lanes->nodes[i];
-    const enum cdl_view view = of->op->lanes->view;
-    for (int k = 0; k < of->n_in; k++)
-        node->in[k] = &lanes->values[index_of(lanes, of->in[k])].in[view];
-    for (int k = 0; k < of->n_out; k++)
-        node->out[k] = &lanes->values[index_of(lanes, of->out[k])].in[view];
+    if (of->op->lanes->draws) node->code = &lanes->keys[i], lanes->draws = true;
+    for (int k = 0; k < of->n_in; k++) node->in[k] = tensor_of(lanes, of, of->in[k]);
+    for (int k = 0; k < of->n_out; k++) node->out[k] = tensor_of(lanes, of, of->out[k]);
+    const bool follows = lanes->program->training && cdl_follows_batches(of);
     for (int k = 0; k < CDL_MAX_PARAMS; k++) {
+        if (of->param[k] && follows) floats_of(lanes, of->param[k]->w);
         node->param[k] = param_of(lanes, of->param[k]);
         if (of->trained[k])
             node->trained[k] = &lanes->trained[of->trained[k] - lanes->program->trained];
@@ -206,12 +217,13 @@ static bool allocate(struct cdl_member_lanes *lanes) {
     const size_t params = lanes->host->n_params, nodes = (size_t)program->n_nodes;
     lanes->values = calloc((size_t)program->n_values + 1, sizeof *lanes->values);
     lanes->nodes = calloc(nodes + 1, sizeof *lanes->nodes);
+    lanes->keys = calloc(nodes + 1, sizeof *lanes->keys);
     lanes->params = calloc(params + 1, sizeof *lanes->params);
     lanes->changes = calloc(params + 1, sizeof *lanes->changes);
     lanes->trained = calloc((size_t)program->n_trained + 1, sizeof *lanes->trained);
     lanes->states = calloc(cdl_found_doubles(program) * CDL_LINE, sizeof *lanes->states);
-    return lanes->values && lanes->nodes && lanes->params && lanes->changes && lanes->trained &&
-           lanes->states;
+    return lanes->values && lanes->nodes && lanes->keys && lanes->params && lanes->changes &&
+           lanes->trained && lanes->states;
 }
 
 static bool make(struct cdl_member_lanes *lanes) {
@@ -246,6 +258,7 @@ void cdl_lanes_destroy(struct cdl_member_lanes *lanes) {
     cdl_free(lanes->arena);
     free(lanes->values);
     free(lanes->nodes);
+    free(lanes->keys);
     free(lanes->params);
     free(lanes->changes);
     free(lanes->trained);

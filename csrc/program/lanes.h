@@ -11,6 +11,7 @@
 /* A value in its views. Where a sample has one number both are the same memory. */
 struct cdl_lanes_value {
     struct cdl_tensor in[CDL_N_VIEWS];
+    struct cdl_tensor by_columns; /* by elements, with one line a sample */
     bool is_in[CDL_N_VIEWS];
     enum cdl_view home; /* in which it is made, and its gradient read */
 };
@@ -21,10 +22,12 @@ struct cdl_member_lanes {
     struct cdl_member *members[CDL_LINE]; /* NULL: none, or it has ended or is lost */
     struct cdl_lanes_value *values;
     struct cdl_node *nodes;
-    struct cdl_param *params; /* by elements, one for each of the host's */
-    bool *changes;            /* whether training changes that parameter */
+    struct cdl_lane_keys *keys; /* one a node, for those that draw */
+    struct cdl_param *params;   /* by elements, one for each of the host's */
+    bool *changes;              /* whether training changes that parameter */
     struct cdl_trained *trained;
     size_t rows; /* capacity */
+    bool draws;  /* a node does */
     bool decays; /* weights decay by the rate, which then must be one */
     float derived[CDL_MAX_GROUPS][CDL_MAX_DERIVED * CDL_LINE]; /* of the step, by lane */
     float *arena, *g, *scratch; /* scratch: a weight of all members, or what they report */
@@ -51,5 +54,9 @@ bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, 
 
 /* Was that member in the lanes? Its weights are then written back, or dropped. */
 bool cdl_lanes_leave(struct cdl_member_lanes *lanes, const struct cdl_member *member, bool back);
+
+/* members.c: gives the program a member's seeds. */
+void cdl_take_seeds(const struct cdl_program *program, const struct cdl_host_params *host,
+                    const struct cdl_member *member);
 
 #endif

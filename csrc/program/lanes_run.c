@@ -62,6 +62,11 @@ static void bring_in(struct cdl_member_lanes *lanes) {
         lanes->program->kernels->transpose(CDL_LINE, param->rows * param->cols, lanes->scratch, ld,
                                            lanes->params[i].w, CDL_LINE);
     }
+    for (int i = 0; i < lanes->program->n_nodes; i++) {
+        const struct cdl_node *node = &lanes->nodes[i];
+        if (node->op->derive && node->op->follows) /* what is made of weights that do not learn */
+            node->op->derive(node, lanes->program->kernels);
+    }
 }
 
 static void bring_out(struct cdl_member_lanes *lanes, size_t lane) {
@@ -141,8 +146,14 @@ static void pass(const struct cdl_member_lanes *lanes, int i, bool back,
     cdl_pass_fn *run = back ? op->backward : op->forward;
     struct cdl_context seen = *ctx; /* by members: as many samples, of which a mean has its share */
     if (op->view == CDL_BY_MEMBERS) seen.rows = ctx->rows * CDL_LINE;
-    if (!run) run = back ? node->op->backward->run : node->op->forward->run;
-    if (run) run(node, &seen, 0, seen.rows);
+    if (run) {
+        run(node, &seen, 0, seen.rows);
+        return;
+    }
+    const struct cdl_phase *phase = back ? node->op->backward : node->op->forward;
+    for (; phase->run; phase++) {
+        if (cdl_phase_counts(phase, node, ctx)) phase->run(node, &seen, 0, seen.rows);
+    }
 }
 
 /* Turns what a node has made to where it is read. */
@@ -188,7 +199,8 @@ static void learn(const struct cdl_member_lanes *lanes, const struct cdl_context
             pass(lanes, i, true, ctx);
             turn_gradients(lanes, i, ctx->rows);
         }
-        if (node->learns) node->op->lanes->update(node, ctx, rows, &cdl_all_here);
+        cdl_update_rows_fn *update = node->op->lanes->update;
+        if (node->learns) (update ? update : node->op->update)(node, ctx, rows, &cdl_all_here);
     }
 }
 
@@ -223,10 +235,28 @@ static void report(struct cdl_member_lanes *lanes, int r, const struct cdl_conte
     }
 }
 
+/* Keys of the step for nodes that draw, by the seeds of each member. */
+static void set_keys(struct cdl_member_lanes *lanes, const struct cdl_context *ctx) {
+    const struct cdl_program *program = lanes->program;
+    struct cdl_context its = *ctx;
+    for (size_t l = 0; l < CDL_LINE; l++) {
+        const struct cdl_member *member = member_of(lanes, l);
+        its.seed = member->epoch.seed;
+        cdl_take_seeds(program, lanes->host, member);
+        for (int i = 0; i < program->n_nodes; i++) {
+            const struct cdl_lanes_op *op = program->nodes[i].op->lanes;
+            if (!op->draws) continue;
+            const struct cdl_key key = cdl_node_key(&program->nodes[i], &its, op->seed);
+            lanes->keys[i].a[l] = key.a, lanes->keys[i].b[l] = key.b;
+        }
+    }
+}
+
 static void step(struct cdl_member_lanes *lanes, struct cdl_epoch *epoch, struct cdl_context *ctx) {
     const struct cdl_program *program = lanes->program;
     for (int i = 0; i < program->n_inputs; i++)
         feed(lanes, i, (struct cdl_picked){NULL, epoch->rows, ctx->start}, ctx->rows);
+    if (ctx->training && lanes->draws) set_keys(lanes, ctx);
     for (int i = 0; i < program->n_nodes; i++) {
         pass(lanes, i, false, ctx);
         turn_values(lanes, i, ctx->rows);

@@ -35,17 +35,22 @@ static void copy_floats(const struct cdl_host_params *host, const struct cdl_mem
     }
 }
 
+void cdl_take_seeds(const struct cdl_program *program, const struct cdl_host_params *host,
+                    const struct cdl_member *member) {
+    for (size_t i = 0; i < host->n_seeds; i++) {
+        const struct cdl_seed_place *place = &host->seeds[i];
+        /* Numbers of a node are its own copy. */
+        ((int64_t *)program->nodes[place->instruction].numbers)[place->number] = member->seeds[i];
+    }
+}
+
 void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *member) {
     if (member->params)
         copy_params(member->params, host->params, host->n_params);
     else
         copy_floats(host, member, false);
-    for (size_t i = 0; i < host->n_seeds; i++) {
-        const struct cdl_seed_place *place = &host->seeds[i];
-        /* Numbers of a node are its own copy. */
-        ((int64_t *)program->nodes[place->instruction].numbers)[place->number] = member->seeds[i];
-    }
+    cdl_take_seeds(program, host, member);
     member->state = CDL_IS_IN;
 }
 

@@ -160,7 +160,7 @@ static inline void run_phases(const struct cdl_phase *phase, bool back, const st
                               const struct cdl_context *ctx, struct cdl_team *team,
                               struct cdl_range rows) {
     for (bool begun = false; phase->run; phase++) {
-        if (phase->trains && !(ctx->training && cdl_follows_batches(node))) continue;
+        if (!cdl_phase_counts(phase, node, ctx)) continue;
         if (begun && team) cdl_barrier_wait(team, ctx->thread);
         begun = true;
         run_phase(phase, back, node, ctx, rows);

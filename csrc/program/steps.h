@@ -76,6 +76,12 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                        struct cdl_team *team, struct cdl_range rows, const struct cdl_sink *to);
 
+/* Does a phase run in this batch? */
+static inline bool cdl_phase_counts(const struct cdl_phase *phase, const struct cdl_node *node,
+                                    const struct cdl_context *ctx) {
+    return !phase->trains || (ctx->training && cdl_follows_batches(node));
+}
+
 /* Finds the passes that are one call (whole_pass), once it is known how batches are cut. */
 void cdl_plan_passes(struct cdl_program *program);
 

@@ -69,9 +69,10 @@ def compiled(stack, optimizer="adam", loss="mse", **more):
 
 
 def dense(activation="relu", optimizer="adam", loss="mse", last=None, units=1, **more):
+    """Net that lanes do not take: one member after the other."""
     stack = [
         layers.Input((4,)),
-        layers.Dense(16, activation, kernel_regularizer="l2"),
+        layers.Dense(16, activation, activity_regularizer="l2"),
         layers.Dense(units, last),
     ]
     return compiled(stack, optimizer, loss, **more)

@@ -140,6 +140,63 @@ def test_penalties_of_weights(monkeypatch, sizes, steps):
     both_ways(monkeypatch, build, rows(sizes))
 
 
+def drops(i):
+    """Dropout, by a drawn seed and by one that is given."""
+    return [layers.Dense(16, "relu"), layers.Dropout(0.3), layers.Dropout(0.5, seed=i), 3]
+
+
+def drops_inputs(i):
+    return [layers.Dropout(0.2), layers.Dense(8, "tanh"), layers.Dense(1), layers.Dropout(0.1), 1]
+
+
+def normalizes(i):
+    of_batch = layers.BatchNormalization(momentum=0.9, gamma_regularizer="l2")
+    return [layers.Dense(20), of_batch, layers.Activation("relu"), 3]
+
+
+def normalizes_single_columns(i):
+    stack = [layers.BatchNormalization(), layers.Dense(5, "relu"), layers.BatchNormalization()]
+    return [*stack, layers.Dense(1), layers.BatchNormalization(scale=False), 1]
+
+
+def has_frozen_statistics(i):
+    given = {"center": False, "moving_variance_initializer": cdl.initializers.Constant(2.0)}
+    return [layers.Dense(8), layers.BatchNormalization(**given, trainable=False), 2]
+
+
+def has_all_of_them(i):
+    stack = [layers.Dense(8, "relu", kernel_regularizer="l1"), layers.BatchNormalization()]
+    return [*stack, layers.Dropout(0.25), 1]
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        drops,
+        drops_inputs,
+        normalizes,
+        normalizes_single_columns,
+        has_frozen_statistics,
+        has_all_of_them,
+    ],
+)
+@pytest.mark.parametrize("batch", [16, 33])
+def test_dropout_and_normalization(monkeypatch, stack, batch):
+    def build(i):
+        *hidden, units = stack(i)
+        net = cdl.Sequential([cdl.Input((4,)), *hidden, layers.Dense(units)])
+        net.compile(cdl.optimizers.Adam(0.001 * (i + 1)), "mse", metrics=["mae"])
+        return net
+
+    data = rows((4, stack(0)[-1]), 70)
+    both_ways(monkeypatch, build, data, batch_size=batch)
+    data[7][0][20] = np.nan
+    with pytest.warns(UserWarning, match="job 7"):
+        both_ways(monkeypatch, build, data, batch_size=batch)
+    data[7][0][20] = 0.0
+    both_ways(monkeypatch, build, data, batch_size=batch, validation_split=0.3)
+
+
 def test_rates_by_member_beside_a_decay(monkeypatch):
     def build(i):
         rate = 0.01 if i % 4 else 0.02
@@ -271,7 +328,7 @@ def test_members_that_are_freed_are_in_lanes_no_longer():
 @pytest.mark.parametrize("isa", _core.available_isas())
 def test_each_instruction_set(isa):
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
-    chosen = "test_activations or test_optimizers or test_losses"
+    chosen = "test_activations or test_optimizers or test_losses or (normalization and 16)"
     done = subprocess.run(
         [*command, "-k", chosen],
         env={**os.environ, "CDL_ISA": isa},
