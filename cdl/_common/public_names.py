@@ -131,14 +131,11 @@ def lacks(module: str, name: str, known: Iterable[str]) -> str:
         return text
     text = f"module {module!r} has no attribute {name!r}"
     near = nearest(name, known) or ""
-    homes = [f"cdl.{other}.{name}" for other in _OTHERS if _has(other, name)]
+    others = (importlib.import_module(f"cdl.{other}") for other in _OTHERS)
+    homes = [f"{other.__name__}.{name}" for other in others if name in dir(other)]
     if homes and near.lower() != name.lower():
         return f"{text}: it is {' or '.join(homes[:3])}"
     return f"{text}; did you mean {near!r}?" if near else text
-
-
-def _has(module: str, name: str) -> bool:
-    return name in dir(importlib.import_module(f"cdl.{module}"))
 
 
 def _is_import(frame: FrameType) -> bool:

@@ -48,7 +48,8 @@ class Registry:
     ) -> None:
         self.kind = kind
         self.module = module
-        self.expects = expects or f"the name, the config or an instance of {_article(kind)}"
+        article = "an" if kind[0] in "aeiou" else "a"
+        self.expects = expects or f"the name, the config or an instance of {article} {kind}"
         self.key = key
         self.snake = snake
         self.missing = missing
@@ -165,7 +166,3 @@ def unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
         return f"Could not find {kind} {serialization.shown(name)}: {said}"
     meant = hint([name], known) or f". Known names: {', '.join(sorted(known))}"
     return f"Could not find {kind} {serialization.shown(name)}{meant}"
-
-
-def _article(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

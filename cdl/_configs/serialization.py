@@ -134,7 +134,7 @@ def _object_config(thing: Any) -> dict[str, Any]:
     keras_module = _keras_modules.get(cls)
     public = keras_module is not None and not keras_module.startswith("keras.src.")
     written = {
-        "module": keras_module or _module_of(cls),
+        "module": keras_module or (None if cls.__module__ == "__main__" else cls.__module__),
         "class_name": cls.__name__,
         "config": serialize(config),
         "registered_name": None if public else registered.get_registered_name(cls),
@@ -160,10 +160,6 @@ def _function_config(function: Any) -> dict[str, Any]:
         "config": name,
         "registered_name": "function",
     }
-
-
-def _module_of(cls: type) -> str | None:
-    return None if cls.__module__ == "__main__" else cls.__module__
 
 
 # --- reading ---

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._ir import emit
-from cdl._ir.instruction import Instruction
-
-if TYPE_CHECKING:
-    from cdl._ir.instruction import Value
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Program
+from cdl._ir.instruction import Instruction, Value
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Program
 
 # From an instruction, the number of steps and which of its inputs differ from step to step to its
 # numbers and attributes for all steps; None where there are none.

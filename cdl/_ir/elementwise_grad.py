@@ -28,18 +28,6 @@ def _atan2_gradients(g: E, y: E, a: E, b: E) -> Gradients:
     return g * (b / size), -(g * (a / size))
 
 
-def _maximum_gradients(g: E, y: E, a: E, b: E) -> Gradients:
-    return g * apply("above", a, b), g * apply("above", b, a)
-
-
-def _minimum_gradients(g: E, y: E, a: E, b: E) -> Gradients:
-    return g * apply("above", b, a), g * apply("above", a, b)
-
-
-def _where_gradients(g: E, y: E, a: E, b: E, c: E) -> Gradients:
-    return None, apply("where", a, g, 0.0), apply("where", a, 0.0, g)
-
-
 def _divide_gradients(g: E, y: E, a: E, b: E) -> Gradients:
     by_a = g * apply("reciprocal", b) if b.is_column else g / b  # one division a line
     return by_a, -(by_a * y)
@@ -102,11 +90,11 @@ GRADIENTS: dict[str, Callable[..., Gradients]] = {
     "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
     "erf": lambda g, y, a: (g * (apply("exp", -apply("square", a)) * (2.0 / math.sqrt(math.pi))),),
     "relu": _relu_gradient,
-    "maximum": _maximum_gradients,
-    "minimum": _minimum_gradients,
+    "maximum": lambda g, y, a, b: (g * apply("above", a, b), g * apply("above", b, a)),
+    "minimum": lambda g, y, a, b: (g * apply("above", b, a), g * apply("above", a, b)),
     "mod": lambda g, y, a, b: (g, -(g * apply("floor_divide", a, b))),
     "fmod": lambda g, y, a, b: (g, -(g * apply("trunc", a / b))),
-    "where": _where_gradients,
+    "where": lambda g, y, a, b, c: (None, apply("where", a, g, 0.0), apply("where", a, 0.0, g)),
     "line_sum": lambda g, y, a: (g,),
     "line_dot": lambda g, y, a, b: ((g + g) * a, None) if a is b else (g * b, g * a),
     "line_max": _extreme_gradients,

@@ -8,17 +8,14 @@ forward and backward, where the single instructions write and read values of the
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from cdl import _core
 from cdl._ir import elementwise, normalizing
 from cdl._ir.bytecode import TooLongError, compiled, floats_of_lines, is_of_lines, read
 from cdl._ir.elementwise import Expression, argument, in_order, substituted, unified
+from cdl._ir.fusion import Rewriter
 from cdl._ir.instruction import Instruction, Value
 from cdl._ir.mapping import MOST_INPUTS, read_repeated, repeated, tidied
-
-if TYPE_CHECKING:
-    from cdl._ir.fusion import Rewriter
 
 _PRIMITIVES = {"sum": "line_sum", "mean": "line_sum", "max": "line_max", "min": "line_min"}
 # Primitives up to which a value of lines that depends on their sums is computed again, instead of

@@ -13,11 +13,11 @@ import numpy as np
 
 from cdl import _core
 from cdl._ir import emit, line_fusion, mapping, rounding
+from cdl._ir.elementwise import Expression
 from cdl._ir.fusion import Rewriter
 from cdl._ir.instruction import LOW_DTYPES, REDUCTIONS, Instruction, Shape, Value
 
 if TYPE_CHECKING:
-    from cdl._ir.elementwise import Expression
     from cdl._tracing.variable import Variable
 
 __all__ = ["Instruction", "Program", "Shape", "Value"]

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def _linear(x: Array) -> Array:
-    return np.maximum(0.0, 1.0 - x)
-
-
 def _cubic(x: Array) -> Array:
     """Keys's kernel (1981) with a = -0.5."""
     near = ((1.5 * x - 2.5) * x) * x + 1.0
@@ -34,7 +30,7 @@ def _lanczos(radius: int) -> Callable[[Array], Array]:
 
 # Weight of a place by its distance.
 KERNELS: dict[str, Callable[[Array], Array]] = {
-    "bilinear": _linear,
+    "bilinear": lambda x: np.maximum(0.0, 1.0 - x),
     "bicubic": _cubic,
     "lanczos3": _lanczos(3),
     "lanczos5": _lanczos(5),

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl import tree
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing import graph
 from cdl._tracing.joining import SAMPLES, parts_of
 from cdl._tracing.keras_tensor import KerasTensor, knowing_samples, known_samples
 from cdl._tracing.lowered_tensor import current_program
 from cdl._tracing.shape_inference import narrowed
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
 
 _PARTED = 120, 240  # which have halves and thirds, for calls that cut the samples in parts
 _OTHERS = 89  # samples for which a call is tried beside `SAMPLES`

@@ -7,20 +7,18 @@ backward pass is appended to them (cdl/_ir/reverse/), so that it can be differen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl import tree
 from cdl._ir import emit
+from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._ir.reverse import walk
 from cdl._tracing import graph, joining
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.variable import Variable
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 
 class _Leaf:

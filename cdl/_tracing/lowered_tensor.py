@@ -9,20 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl import tree
 from cdl._common import dtypes
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.numpy_dispatch import ArrayMethods
 from cdl._tracing.symbolic import give_operators
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
+from cdl._tracing.variable import Variable
 
 _local = threading.local()
 _CLIPS = ("clip", "minimum")  # whose arguments may be beyond all values, as the largest int32

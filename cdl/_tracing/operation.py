@@ -33,9 +33,12 @@ from typing import (
     overload,
 )
 
+from numpy.typing import NDArray
+
 from cdl import tree
 from cdl._common.errors import step_aside
 from cdl._common.naming import snake_case, unique
+from cdl._ir.lowering import Lowering
 from cdl._tracing import graph, joining
 from cdl._tracing.array_call import ArrayForm, append_call
 from cdl._tracing.between_inputs import (
@@ -66,11 +69,6 @@ from cdl._tracing.shape_inference import (
     why_untraced,
 )
 from cdl._tracing.variable import Variable
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -3,12 +3,10 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future
+from typing import Any
 
 from cdl._common.errors import warn
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 _DEFAULTS = {"_workers": 1, "_use_multiprocessing": False, "_max_queue_size": 10}
 

@@ -55,7 +55,8 @@ def grad_cam(
             f"grad_cam: layer must give maps, with axes of places, got {chosen.name!r}, which "
             f"gives shape {(None, *maps.shape[1:])}"
         )
-    maps, slopes = (_channels_last(chosen, each) for each in (maps, slopes))
+    if _channels_first(chosen):
+        maps, slopes = np.moveaxis(maps, 1, -1), np.moveaxis(slopes, 1, -1)
     places = tuple(range(1, maps.ndim - 1))
     weights = slopes.mean(places, keepdims=True, dtype=np.float64)
     found = np.maximum((maps * weights).sum(-1), 0.0)
@@ -77,14 +78,10 @@ def _channels_first(layer: Any) -> bool:
     return bool(form == "channels_first")
 
 
-def _channels_last(layer: Any, maps: Array) -> Array:
-    return np.moveaxis(maps, 1, -1) if _channels_first(layer) else maps
-
-
 def _layer_of(model: Model, layer: Layer | str | None) -> Layer:
     """Layer of a name, among those of the model and of the models within."""
     layers: list[Layer] = [
-        each for each in model._flatten_layers(include_self=False) if not _is_model(each)
+        each for each in model._flatten_layers(include_self=False) if not hasattr(each, "predict")
     ]
     if isinstance(layer, str):
         named = [each for each in layers if each.name == layer]
@@ -100,7 +97,3 @@ def _layer_of(model: Model, layer: Layer | str | None) -> Layer:
     if not convolutions:
         raise ValueError("grad_cam: layer must be given for a model without convolutions, got None")
     return convolutions[-1]
-
-
-def _is_model(layer: Any) -> bool:
-    return hasattr(layer, "predict")

@@ -99,7 +99,9 @@ def permutation_importance(
     of_each = labels("permutation_importance: x", "input", inputs)
     pairs = zip(flat, of_each, strict=True)
     arrays = [array_of(a, n) if holds_texts(a) else data.as_numeric(a, n) for a, n in pairs]
-    columns = [(i, j) for i, a in enumerate(arrays) for j in _columns_of(a)]
+    columns: list[tuple[int, int | None]] = []
+    for i, array in enumerate(arrays):
+        columns += [(i, j) for j in ([None] if array.ndim < 2 else range(array.shape[1]))]
     names = _names(names, columns, inputs)
 
     def quality(parts: list[Any]) -> float:
@@ -121,10 +123,6 @@ def permutation_importance(
                 shuffled[:, j] = shuffled[order, j]
             drops[k, repeat] = base - quality([*arrays[:i], shuffled, *arrays[i + 1 :]])
     return Importance(names, drops, base if score is not None else -base)
-
-
-def _columns_of(array: NDArray[Any]) -> list[int | None]:
-    return [None] if array.ndim < 2 else list(range(array.shape[1]))
 
 
 def _names(

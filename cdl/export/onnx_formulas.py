@@ -3,12 +3,10 @@
 import ast
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl.export import formulas
-
-if TYPE_CHECKING:
-    from cdl.export.to_onnx import Graph
+from cdl.export.to_onnx import Graph
 
 _OPERATORS: dict[type[ast.AST], str] = {
     ast.Or: "Or",
@@ -30,7 +28,7 @@ Operand = str | float
 class Writer:
     """Nodes of one expression; equal parts of it are one node."""
 
-    def __init__(self, g: "Graph", operands: dict[str, str]) -> None:
+    def __init__(self, g: Graph, operands: dict[str, str]) -> None:
         self.g = g
         self._operands = operands
         self._known: dict[str, str] = {}
@@ -67,61 +65,58 @@ class Writer:
                 function = FUNCTIONS[name]
                 if isinstance(function, str):
                     return g.node(function, *map(write, args))
-                return function(g, *(_constant_or(each, write) for each in args))
+                # Constants come as numbers, for functions that ask for their values.
+                given = (e.value if isinstance(e, ast.Constant) else write(e) for e in args)
+                return function(g, *given)
         raise AssertionError(ast.dump(node))
 
 
-def _constant_or(node: ast.expr, write: Callable[[ast.expr], str]) -> Any:
-    """Constant as a number, for functions that ask for its value; else the name of a value."""
-    return node.value if isinstance(node, ast.Constant) else write(node)
-
-
-def _add(g: "Graph", a: str, b: Operand) -> str:
+def _add(g: Graph, a: str, b: Operand) -> str:
     return g.node("Add", a, _name(g, b))
 
 
-def _sub(g: "Graph", a: Operand, b: Operand) -> str:
+def _sub(g: Graph, a: Operand, b: Operand) -> str:
     return g.node("Sub", _name(g, a), _name(g, b))
 
 
-def _mul(g: "Graph", a: Operand, b: Operand) -> str:
+def _mul(g: Graph, a: Operand, b: Operand) -> str:
     return g.node("Mul", _name(g, a), _name(g, b))
 
 
-def _div(g: "Graph", a: Operand, b: Operand) -> str:
+def _div(g: Graph, a: Operand, b: Operand) -> str:
     return g.node("Div", _name(g, a), _name(g, b))
 
 
-def _name(g: "Graph", operand: Operand) -> str:
+def _name(g: Graph, operand: Operand) -> str:
     return operand if isinstance(operand, str) else g.constant(operand)
 
 
-def _where(g: "Graph", condition: str, a: Operand, b: Operand) -> str:
+def _where(g: Graph, condition: str, a: Operand, b: Operand) -> str:
     return g.node("Where", condition, _name(g, a), _name(g, b))
 
 
-def _compare(g: "Graph", op: str, a: str, b: Operand) -> str:
+def _compare(g: Graph, op: str, a: str, b: Operand) -> str:
     return g.node(op, a, _name(g, b))
 
 
-def _clip(g: "Graph", x: str, low: float, high: float) -> str:
+def _clip(g: Graph, x: str, low: float, high: float) -> str:
     return g.node("Clip", x, g.constant(low), g.constant(high))
 
 
-def _relu(g: "Graph", x: str, slope: float, top: float, threshold: float) -> str:
+def _relu(g: Graph, x: str, slope: float, top: float, threshold: float) -> str:
     above = _clip(g, x, 0.0, top) if math.isfinite(top) else x
     below: Operand = 0.0 if slope == 0 else _mul(g, _sub(g, x, threshold), slope)
     return _where(g, _compare(g, "LessOrEqual", x, threshold), below, above)
 
 
-def _squareplus(g: "Graph", x: str, b: float) -> str:
+def _squareplus(g: Graph, x: str, b: float) -> str:
     root = g.node("Sqrt", _add(g, _mul(g, x, x), b))
     right = _mul(g, _add(g, x, root), 0.5)
     left = _div(g, 0.5 * b, _sub(g, root, x))
     return _where(g, _compare(g, "Less", x, 0.0), left, right)
 
 
-def _tanh_shrink(g: "Graph", x: str) -> str:
+def _tanh_shrink(g: Graph, x: str) -> str:
     """Stable x - tanh(x): x^3 / 3 - 2 x^5 / 15 + 17 x^7 / 315 near 0."""
     square = _mul(g, x, x)
     series = _add(g, _mul(g, _add(g, _mul(g, square, 17 / 315), -2 / 15), square), 1 / 3)
@@ -130,24 +125,20 @@ def _tanh_shrink(g: "Graph", x: str) -> str:
     return _where(g, small, near, _sub(g, x, g.node("Tanh", x)))
 
 
-def _expm1(g: "Graph", a: str) -> str:
+def _expm1(g: Graph, a: str) -> str:
     """Stable e^a - 1 = 2 sinh(a / 2) e^(a / 2), exact near 0."""
     half = _mul(g, g.node("Max", a, g.constant(-80.0)), 0.5)
     return _mul(g, _mul(g, g.node("Sinh", half), 2.0), g.node("Exp", half))
 
 
-def _log1p(g: "Graph", a: str) -> str:
+def _log1p(g: Graph, a: str) -> str:
     """Stable log(1 + a), near 0 as 2 atanh(a / (2 + a))."""
     near = _mul(g, g.node("Atanh", _div(g, a, _add(g, a, 2.0))), 2.0)
     small = _compare(g, "Less", g.node("Abs", a), 0.5)
     return _where(g, small, near, g.node("Log", _add(g, a, 1.0)))
 
 
-def _cbrt(g: "Graph", a: str) -> str:
-    return _mul(g, g.node("Sign", a), g.node("Pow", g.node("Abs", a), g.constant(1 / 3)))
-
-
-def _atan2(g: "Graph", a: str, b: str) -> str:
+def _atan2(g: Graph, a: str, b: str) -> str:
     turn = _where(g, _compare(g, "Less", a, 0.0), -math.pi, math.pi)
     turned = _where(g, _compare(g, "Less", b, 0.0), turn, 0.0)
     level = _compare(g, "Equal", b, 0.0)
@@ -156,15 +147,11 @@ def _atan2(g: "Graph", a: str, b: str) -> str:
     return _where(g, level, upright, _add(g, plain, turned))
 
 
-def _mod(g: "Graph", a: str, b: str) -> str:
+def _mod(g: Graph, a: str, b: str) -> str:
     rest = g.node("Mod", a, b, fmod=1)
     signs = [_compare(g, "Less", each, 0.0) for each in (rest, b)]
     other = g.node("And", g.truth(rest), g.node("Xor", *signs))
     return _where(g, other, _add(g, rest, b), rest)
-
-
-def _is_below_infinity(g: "Graph", a: str) -> str:
-    return _compare(g, "Less", g.node("Abs", a), math.inf)
 
 
 # Functions of expressions: ONNX's own, or what writes their nodes. Constants come as numbers.
@@ -182,7 +169,7 @@ FUNCTIONS: dict[str, str | Callable[..., str]] = {
     "positive": "Relu",
     "isnan": "IsNaN",
     "isinf": "IsInf",
-    "isfinite": _is_below_infinity,
+    "isfinite": lambda g, a: _compare(g, "Less", g.node("Abs", a), math.inf),
     "leaky": lambda g, x, slope: g.node("LeakyRelu", x, alpha=slope),
     "clip": _clip,
     "relu": _relu,
@@ -193,7 +180,9 @@ FUNCTIONS: dict[str, str | Callable[..., str]] = {
     "log1p": _log1p,
     "log2": lambda g, a: _mul(g, g.node("Log", a), 1 / math.log(2)),
     "log10": lambda g, a: _mul(g, g.node("Log", a), 1 / math.log(10)),
-    "cbrt": _cbrt,
+    "cbrt": lambda g, a: _mul(
+        g, g.node("Sign", a), g.node("Pow", g.node("Abs", a), g.constant(1 / 3))
+    ),
     "atan2": _atan2,
     "mod": _mod,
     "fmod": lambda g, a, b: g.node("Mod", a, b, fmod=1),
@@ -201,18 +190,18 @@ FUNCTIONS: dict[str, str | Callable[..., str]] = {
 }
 
 
-def expression(g: "Graph", row: str, operands: dict[str, str], parameters: dict[str, float]) -> str:
+def expression(g: Graph, row: str, operands: dict[str, str], parameters: dict[str, float]) -> str:
     """Nodes of a row of `formulas`; the name of its value."""
     return Writer(g, operands).number(formulas.read(row, parameters))
 
 
-def primitive(g: "Graph", name: str, operands: list[str]) -> str:
+def primitive(g: Graph, name: str, operands: list[str]) -> str:
     """Nodes of a primitive of maps; the name of its value."""
     named = dict(zip("abc", operands, strict=False))
     return expression(g, formulas.primitive(name, len(operands)), named, {})
 
 
-def activation(g: "Graph", kind: str, attributes: dict[str, Any], x: str) -> str:
+def activation(g: Graph, kind: str, attributes: dict[str, Any], x: str) -> str:
     """Activation of x, with its parameters among the attributes of an instruction."""
     parameters = {
         name: float(value) for name, value in attributes.items() if not isinstance(value, str)

@@ -5,28 +5,25 @@ names. Values have the batch as their first axis, unless they are shared.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cdl import _core
 from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
+from cdl._ir.instruction import Instruction, Value
 from cdl.export import onnx_recurrent, onnx_windows
 from cdl.export.numbers import Product, axes, blocks, inference_scale, places
 from cdl.export.onnx_formulas import activation, primitive
+from cdl.export.to_onnx import Graph
 
-if TYPE_CHECKING:
-    from cdl._ir.instruction import Instruction, Value
-    from cdl.export.to_onnx import Graph
-
-Row = Callable[["Graph", "Instruction"], None]
+Row = Callable[[Graph, Instruction], None]
 
 
-def _gives(write: Callable[["Graph", "Instruction"], str]) -> Row:
+def _gives(write: Callable[[Graph, Instruction], str]) -> Row:
     """Row of an op with one output, from a function that returns its name."""
 
-    def row(g: "Graph", i: "Instruction") -> None:
+    def row(g: Graph, i: Instruction) -> None:
         g.name(i.outputs[0], write(g, i))
 
     return row
@@ -40,7 +37,7 @@ def _plain(op: str, **attributes: int) -> Row:
 _FLOAT, _INT8 = 1, 3  # ONNX's numbers of dtypes
 
 
-def _dense(g: "Graph", i: "Instruction") -> str:
+def _dense(g: Graph, i: Instruction) -> str:
     kernel, bias = i.params
     y = g.node("MatMul", g.ref(i.inputs[0]), g.weight(kernel))
     if bias is not None:
@@ -48,7 +45,7 @@ def _dense(g: "Graph", i: "Instruction") -> str:
     return activation(g, str(i.attributes.get("activation", "linear")), i.attributes, y)
 
 
-def _dense_int(g: "Graph", i: "Instruction") -> str:
+def _dense_int(g: Graph, i: Instruction) -> str:
     """Product with int8 integers; those of four bits are a quarter of floats too."""
     kernel, scale, zero, bias = i.params
     a, x = i.attributes, g.ref(i.inputs[0])
@@ -78,11 +75,11 @@ def _dense_int(g: "Graph", i: "Instruction") -> str:
     return activation(g, str(a.get("activation", "linear")), a, y)
 
 
-def _of_elements(g: "Graph", i: "Instruction") -> str:
+def _of_elements(g: Graph, i: Instruction) -> str:
     return activation(g, str(i.attributes["kind"]), i.attributes, g.ref(i.inputs[0]))
 
 
-def _sparsemax(g: "Graph", i: "Instruction") -> str:
+def _sparsemax(g: Graph, i: Instruction) -> str:
     """Sparsemax (Martins and Astudillo, 2016), by the sums of a line's largest numbers."""
     x, n = g.ref(i.inputs[0]), i.inputs[0].shape[-1]
     z = g.node("Sub", x, g.reduced("ReduceMax", x, -1))
@@ -97,7 +94,7 @@ def _sparsemax(g: "Graph", i: "Instruction") -> str:
     return g.node("Relu", g.node("Sub", z, limit))
 
 
-def _glu(g: "Graph", i: "Instruction") -> str:
+def _glu(g: Graph, i: Instruction) -> str:
     x, n = g.ref(i.inputs[0]), i.outputs[0].shape[-1]
     a, b = (
         g.node("Slice", x, *(g.constant([each], "int64") for each in (start, start + n, -1)))
@@ -106,52 +103,47 @@ def _glu(g: "Graph", i: "Instruction") -> str:
     return g.node("Mul", a, g.node("Sigmoid", b))
 
 
-def _same(g: "Graph", i: "Instruction") -> None:
+def _same(g: Graph, i: Instruction) -> None:
     for v in i.outputs:
         g.name(v, g.ref(i.inputs[0]))
 
 
-def _reshape(g: "Graph", i: "Instruction") -> str:
-    y = i.outputs[0]
-    return g.reshaped(g.ref(i.inputs[0]), y.shape, y.shared)
-
-
-def _broadcast_batch(g: "Graph", i: "Instruction") -> str:
+def _broadcast_batch(g: Graph, i: Instruction) -> str:
     rows = g.node("Shape", g.first)
     rows = g.node("Slice", rows, g.constant([0], "int64"), g.constant([1], "int64"))
     sizes = g.node("Concat", rows, g.constant(i.outputs[0].shape, "int64"), axis=0)
     return g.node("Expand", g.ref(i.inputs[0]), sizes)
 
 
-def _aligned(g: "Graph", x: "Value", axes: int) -> str:
+def _aligned(g: Graph, x: Value, axes: int) -> str:
     """Value with so many axes after the batch, the first ones of size 1."""
     missing = (1,) * (axes - len(x.shape))
     return g.reshaped(g.ref(x), missing + x.shape, x.shared) if missing else g.ref(x)
 
 
-def _broadcast(g: "Graph", i: "Instruction") -> str:
+def _broadcast(g: Graph, i: Instruction) -> str:
     (x,), (y,) = i.inputs, i.outputs
     sizes = y.shape if y.shared else (1, *y.shape)
     return g.node("Expand", _aligned(g, x, len(y.shape)), g.constant(sizes, "int64"))
 
 
-def _permute(g: "Graph", i: "Instruction") -> str:
+def _permute(g: Graph, i: Instruction) -> str:
     order = axes(i)
     if not i.outputs[0].shared:
         order = [0, *(axis + 1 for axis in order)]
     return g.node("Transpose", g.ref(i.inputs[0]), perm=order)
 
 
-def _in_blocks(g: "Graph", i: "Instruction") -> str:
+def _in_blocks(g: Graph, i: Instruction) -> str:
     """Input as batch x outer x n x inner, whether it has a batch or not."""
     return g.node("Reshape", g.ref(i.inputs[0]), g.constant((-1, *blocks(i)), "int64"))
 
 
-def _out_of_blocks(g: "Graph", i: "Instruction", y: str) -> str:
+def _out_of_blocks(g: Graph, i: Instruction, y: str) -> str:
     return g.reshaped(y, i.outputs[0].shape, i.outputs[0].shared)
 
 
-def _pick(g: "Graph", i: "Instruction") -> str:
+def _pick(g: Graph, i: Instruction) -> str:
     x, n, picked = _in_blocks(g, i), blocks(i)[1], places(i)
     there = np.flatnonzero(picked >= 0)
     if not there.size or there[-1] - there[0] >= there.size:  # zeros in between
@@ -167,18 +159,18 @@ def _pick(g: "Graph", i: "Instruction") -> str:
     return _out_of_blocks(g, i, x)
 
 
-def _reduced(g: "Graph", i: "Instruction") -> str:
+def _reduced(g: Graph, i: Instruction) -> str:
     op = f"Reduce{str(i.attributes['kind']).title()}"
     return _out_of_blocks(g, i, g.reduced(op, _in_blocks(g, i), 2, keep=False))
 
 
-def _arg(g: "Graph", i: "Instruction") -> str:
+def _arg(g: Graph, i: Instruction) -> str:
     op = "ArgMin" if i.attributes["smallest"] else "ArgMax"
     at = g.node(op, _in_blocks(g, i), axis=2, keepdims=0)
     return _out_of_blocks(g, i, g.node("Cast", at, to=1))
 
 
-def _cumulate(g: "Graph", i: "Instruction") -> str:
+def _cumulate(g: Graph, i: Instruction) -> str:
     x, n = _in_blocks(g, i), blocks(i)[1]
     if not i.attributes["product"]:
         return _out_of_blocks(g, i, g.node("CumSum", x, g.constant(2, "int64")))
@@ -188,7 +180,7 @@ def _cumulate(g: "Graph", i: "Instruction") -> str:
     return _out_of_blocks(g, i, g.node("Concat", *parts, axis=2))
 
 
-def _sort(g: "Graph", i: "Instruction") -> None:
+def _sort(g: Graph, i: Instruction) -> None:
     x = g.ref(i.inputs[0])
     values, places = g.nodes_of_two(
         "TopK", x, g.constant([i.inputs[0].shape[-1]], "int64"), axis=-1, largest=0
@@ -197,12 +189,12 @@ def _sort(g: "Graph", i: "Instruction") -> None:
     g.name(i.outputs[1], g.node("Cast", places, to=1))
 
 
-def _concat(g: "Graph", i: "Instruction") -> str:
+def _concat(g: Graph, i: Instruction) -> str:
     axis = i.attributes["axis"] + (not i.outputs[0].shared)
     return g.node("Concat", *(g.ref(v) for v in i.inputs), axis=axis)
 
 
-def _checked(g: "Graph", index: str, n: int, wraps: bool) -> tuple[str, str]:
+def _checked(g: Graph, index: str, n: int, wraps: bool) -> tuple[str, str]:
     """Places as integers clipped to 0 to n - 1, and a mask of those that were within."""
     whole = g.node("Cast", index, to=7)
     if wraps:
@@ -214,7 +206,7 @@ def _checked(g: "Graph", index: str, n: int, wraps: bool) -> tuple[str, str]:
     return within, g.node("And", low, high)
 
 
-def _take_along(g: "Graph", i: "Instruction") -> str:
+def _take_along(g: Graph, i: Instruction) -> str:
     outer, n, inner = blocks(i)
     m = int(np.prod(i.outputs[0].shape)) // (outer * inner)
     index = g.node("Reshape", g.ref(i.inputs[1]), g.constant((-1, outer, m, inner), "int64"))
@@ -223,7 +215,7 @@ def _take_along(g: "Graph", i: "Instruction") -> str:
     return _out_of_blocks(g, i, g.node("Where", there, y, g.constant(0.0)))
 
 
-def _gather(g: "Graph", i: "Instruction") -> str:
+def _gather(g: Graph, i: Instruction) -> str:
     width = i.outputs[0].shape[-1]
     if len(i.inputs) > 1:
         shape, table = i.inputs[1].shape, g.ref(i.inputs[1])
@@ -239,7 +231,7 @@ def _gather(g: "Graph", i: "Instruction") -> str:
     return _out_of_blocks(g, i, y)
 
 
-def _product(g: "Graph", i: "Instruction") -> str:
+def _product(g: Graph, i: Instruction) -> str:
     p = Product(i)
     sizes = ((p.m, p.k), (p.k, p.n))
     sides = []
@@ -254,7 +246,7 @@ def _product(g: "Graph", i: "Instruction") -> str:
     return _out_of_blocks(g, i, y)
 
 
-def _attention(g: "Graph", i: "Instruction") -> str:
+def _attention(g: Graph, i: Instruction) -> str:
     """Attention; heads of k and v are an axis, and heads of q that share one are the next."""
     (queries, heads, width), (keys, shared, _) = i.inputs[0].shape, i.inputs[1].shape
     q, k, v = (g.ref(x) for x in i.inputs[:3])
@@ -280,12 +272,12 @@ def _attention(g: "Graph", i: "Instruction") -> str:
     return g.reshaped(g.node("Transpose", y, perm=[0, 3, 1, 2, 4]), i.outputs[0].shape)
 
 
-def _transposed(g: "Graph", x: str, rank: int) -> str:
+def _transposed(g: Graph, x: str, rank: int) -> str:
     order = [*range(rank - 2), rank - 1, rank - 2]
     return g.node("Transpose", x, perm=order)
 
 
-def _map(g: "Graph", i: "Instruction") -> str:
+def _map(g: Graph, i: Instruction) -> str:
     root = bytecode.read(i.numbers, i.data)
     names: dict[int, str] = {}
     for x in in_order(root):
@@ -303,7 +295,7 @@ def _map(g: "Graph", i: "Instruction") -> str:
     return names[id(root)]
 
 
-def _of_lines(g: "Graph", primitive: str, operands: list[str]) -> str:
+def _of_lines(g: Graph, primitive: str, operands: list[str]) -> str:
     """Column of a primitive of lines."""
     if primitive == "line_dot":
         return g.reduced("ReduceSum", g.node("Mul", *operands), -1)
@@ -311,7 +303,7 @@ def _of_lines(g: "Graph", primitive: str, operands: list[str]) -> str:
     return g.reduced(ops[primitive], operands[0], -1)
 
 
-def _affine(g: "Graph", i: "Instruction") -> str:
+def _affine(g: Graph, i: Instruction) -> str:
     """Normalization with known statistics: batch and feature normalization."""
     x = g.ref(i.inputs[0])
     steps = (("Sub", 0.0), ("Mul", 1.0), ("Add", 0.0))
@@ -322,7 +314,7 @@ def _affine(g: "Graph", i: "Instruction") -> str:
     return x
 
 
-def _normalize(g: "Graph", i: "Instruction") -> str:
+def _normalize(g: Graph, i: Instruction) -> str:
     x, a = g.ref(i.inputs[0]), i.attributes
     measure, epsilon = a["measure"], g.constant(a["epsilon"])
     centered = x
@@ -343,7 +335,7 @@ def _normalize(g: "Graph", i: "Instruction") -> str:
     return y
 
 
-def _mask(g: "Graph", i: "Instruction") -> None:
+def _mask(g: Graph, i: Instruction) -> None:
     x = g.ref(i.inputs[0])
     same = g.node("Equal", x, g.constant(i.attributes["value"]))
     kept = g.reduced("ReduceMax", g.number(g.node("Not", same)), -1)
@@ -351,13 +343,13 @@ def _mask(g: "Graph", i: "Instruction") -> None:
     g.name(i.outputs[1], kept)
 
 
-def _prelu(g: "Graph", i: "Instruction") -> str:
+def _prelu(g: Graph, i: Instruction) -> str:
     alpha = i.params[0]
     assert alpha is not None
     return g.node("PRelu", g.ref(i.inputs[0]), g.constant(alpha.numpy().reshape(-1)))
 
 
-def _bucketize(g: "Graph", i: "Instruction") -> str:
+def _bucketize(g: Graph, i: Instruction) -> str:
     x, bounds = g.ref(i.inputs[0]), i.params[0]
     values = np.zeros(0) if bounds is None else bounds.numpy().reshape(-1)
     if not values.size:
@@ -367,7 +359,7 @@ def _bucketize(g: "Graph", i: "Instruction") -> str:
     return g.node("Sub", g.constant(float(values.size)), beyond)
 
 
-def _encode(g: "Graph", i: "Instruction") -> str:
+def _encode(g: Graph, i: Instruction) -> str:
     tokens = i.outputs[0].shape[-1]
     x = g.at_end(g.node("Floor", g.ref(i.inputs[0])))
     ones = g.number(g.node("Equal", x, g.constant(np.arange(tokens))))
@@ -379,11 +371,7 @@ def _encode(g: "Graph", i: "Instruction") -> str:
     return _out_of_blocks(g, i, ones)
 
 
-def _param(g: "Graph", i: "Instruction") -> str:
-    return g.reshaped(g.weight(i.params[0]), i.outputs[0].shape, shared=True)
-
-
-def _constant(g: "Graph", i: "Instruction") -> str:
+def _constant(g: Graph, i: Instruction) -> str:
     return g.constant(np.reshape(i.data, i.outputs[0].shape))
 
 
@@ -399,12 +387,16 @@ ROWS: dict[str, Row] = {
     "log_softmax": _plain("LogSoftmax", axis=-1),
     "sparsemax": _gives(_sparsemax),
     "glu": _gives(_glu),
-    "reshape": _gives(_reshape),
+    "reshape": _gives(
+        lambda g, i: g.reshaped(g.ref(i.inputs[0]), i.outputs[0].shape, i.outputs[0].shared)
+    ),
     "exact": _same,
     "stop": _same,
     "fork": _same,
     "broadcast_batch": _gives(_broadcast_batch),
-    "param": _gives(_param),
+    "param": _gives(
+        lambda g, i: g.reshaped(g.weight(i.params[0]), i.outputs[0].shape, shared=True)
+    ),
     "constant": _gives(_constant),
     "map": _gives(_map),
     "broadcast": _gives(_broadcast),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from cdl._ir.instruction import Instruction
 from cdl.export.numbers import Recurrent
 from cdl.export.onnx_formulas import activation
-
-if TYPE_CHECKING:
-    from cdl._ir.instruction import Instruction
-    from cdl.export.to_onnx import Graph
+from cdl.export.to_onnx import Graph
 
 # Activations that ONNX's nodes know: name, alpha and beta.
 _KNOWN: dict[str, tuple[str, float, float]] = {

@@ -1,19 +1,17 @@
 """Operations with windows over images, as nodes of ONNX, which has channels first."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from cdl._ir.instruction import Instruction
 from cdl.export.numbers import Windows
 from cdl.export.onnx_formulas import activation
-
-if TYPE_CHECKING:
-    from cdl._ir.instruction import Instruction
-    from cdl.export.to_onnx import Graph
+from cdl.export.to_onnx import Graph
 
 
-def _channels_first(g: "Graph", i: "Instruction", write: Callable[[str], str]) -> str:
+def _channels_first(g: Graph, i: Instruction, write: Callable[[str], str]) -> str:
     """Result of a function of the input with channels first, with channels last again."""
     n = len(i.inputs[0].shape)
     x = g.node("Transpose", g.ref(i.inputs[0]), perm=[0, n, *range(1, n)])
@@ -31,22 +29,22 @@ def _window(windows: Windows) -> dict[str, Any]:
     }
 
 
-def _kernel(i: "Instruction", windows: Windows, columns: int) -> Any:
+def _kernel(i: Instruction, windows: Windows, columns: int) -> Any:
     """Kernel (taps..., a, columns) as (columns, a, taps...)."""
     assert i.params[0] is not None
     w = i.params[0].numpy().reshape(*windows.taps, -1, columns)
     return np.moveaxis(w, [-1, -2], [0, 1])
 
 
-def _biased(g: "Graph", i: "Instruction") -> list[str]:
+def _biased(g: Graph, i: Instruction) -> list[str]:
     return [] if i.params[1] is None else [g.weight(i.params[1])]
 
 
-def _activated(g: "Graph", i: "Instruction", y: str) -> str:
+def _activated(g: Graph, i: Instruction, y: str) -> str:
     return activation(g, str(i.attributes.get("activation", "linear")), i.attributes, y)
 
 
-def _conv(g: "Graph", i: "Instruction") -> str:
+def _conv(g: Graph, i: Instruction) -> str:
     windows = Windows(i, i.inputs[0], i.outputs[0])
     kernel = g.constant(_kernel(i, windows, i.outputs[0].shape[-1]))
     given = _window(windows)
@@ -57,7 +55,7 @@ def _conv(g: "Graph", i: "Instruction") -> str:
     return _activated(g, i, _channels_first(g, i, write))
 
 
-def _depthwise_conv(g: "Graph", i: "Instruction") -> str:
+def _depthwise_conv(g: Graph, i: Instruction) -> str:
     windows, n = Windows(i, i.inputs[0], i.outputs[0]), i.inputs[0].shape[-1]
     kernel = g.constant(_kernel(i, windows, n))
     given = _window(windows)
@@ -68,7 +66,7 @@ def _depthwise_conv(g: "Graph", i: "Instruction") -> str:
     return _activated(g, i, _channels_first(g, i, write))
 
 
-def _conv_transpose(g: "Graph", i: "Instruction") -> str:
+def _conv_transpose(g: Graph, i: Instruction) -> str:
     windows, n = Windows(i, i.outputs[0], i.inputs[0]), i.inputs[0].shape[-1]
     kernel = g.constant(_kernel(i, windows, n))
     given = _window(windows)
@@ -80,7 +78,7 @@ def _conv_transpose(g: "Graph", i: "Instruction") -> str:
     return _activated(g, i, _channels_first(g, i, write))
 
 
-def _pool(g: "Graph", i: "Instruction") -> str:
+def _pool(g: Graph, i: Instruction) -> str:
     windows, kind = Windows(i, i.inputs[0], i.outputs[0]), str(i.attributes["kind"])
     if all(windows.shares):
         return _shared(g, i, windows)
@@ -95,7 +93,7 @@ def _pool(g: "Graph", i: "Instruction") -> str:
     return g.node("Mul", y, g.constant(float(np.prod(windows.taps))))
 
 
-def _shared(g: "Graph", i: "Instruction", windows: Windows) -> str:
+def _shared(g: Graph, i: Instruction, windows: Windows) -> str:
     """Adaptive pooling, axis by axis, by the places that each window sees."""
     y, sizes = g.ref(i.inputs[0]), list(i.inputs[0].shape)
     for axis, seen in enumerate(windows.shares):
@@ -115,7 +113,7 @@ def _shared(g: "Graph", i: "Instruction", windows: Windows) -> str:
     return g.reshaped(y, sizes)
 
 
-ROWS: dict[str, Callable[["Graph", "Instruction"], str]] = {
+ROWS: dict[str, Callable[[Graph, Instruction], str]] = {
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "depthwise_conv": _depthwise_conv,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from cdl._ir.lowering import Lowering
 from cdl._tracing.graph import KerasTensor, record
 from cdl._tracing.integer_variable import IntegerVariable, WholeNumbers
 from cdl._tracing.symbolic import operator_of
-from cdl.layers.plain_weight import PlainWeight
+from cdl.layers.arguments import NDArray, Value, Variable
+from cdl.layers.layer import Layer
+from cdl.layers.plain_weight import Linear, PlainWeight
 from cdl.layers.running import path_of
 from cdl.quantizers import (
     AbsMaxQuantizer,
@@ -21,13 +24,6 @@ from cdl.quantizers import (
     pack_int4,
     unpack_int4,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cdl.layers.arguments import NDArray, Value, Variable
-    from cdl.layers.layer import Layer
-    from cdl.layers.plain_weight import Linear
 
 
 class Recorded:

@@ -243,20 +243,16 @@ class Lambda(Layer):
         named = ("function", "output_shape", "mask")
         custom = registered.all_custom_objects(custom_objects)
         function = custom.get(str(config.get("name"))) or custom.get("<lambda>")
-        read = {
-            name: function
-            if function is not None and _is_code(config[name])
-            else serialization.deserialize(config[name], custom_objects)
-            for name in named
-            if name in config
-        }
+        read = {}
+        for name in named:
+            if name in config:
+                given = config[name]
+                is_code = isinstance(given, Mapping) and given.get("class_name") == "__lambda__"
+                known = function if is_code else None
+                read[name] = known or serialization.deserialize(given, custom_objects)
         if isinstance(read.get("output_shape"), list):
             read["output_shape"] = tuple(read["output_shape"])
         return cls(**{**config, **read})
-
-
-def _is_code(config: Mapping[str, Any]) -> bool:
-    return isinstance(config, Mapping) and config.get("class_name") == "__lambda__"
 
 
 class _Hosted:

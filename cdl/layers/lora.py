@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from cdl._common.locks import new_lock
+from cdl._core import Executor
 from cdl._ir import emit
 from cdl._ir.elementwise import argument
 from cdl._tracing.graph import current_scope
 from cdl._tracing.variable import Variable
-from cdl.layers.plain_weight import PlainWeight
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cdl._core import Executor
-    from cdl.layers.arguments import Lowering, NDArray, Value
-    from cdl.layers.plain_weight import Linear
+from cdl.layers.arguments import Lowering, NDArray, Value
+from cdl.layers.plain_weight import Linear, PlainWeight
 
 
 class LoraWeight(PlainWeight):

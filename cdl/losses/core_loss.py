@@ -5,27 +5,22 @@ In training the core computes them; calling one computes the values of samples t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdl import _core
 from cdl._common.overriding import is_users, overrides
 from cdl._ir.emit import permute
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
 from cdl._variables.stepping import whole_if_own
 from cdl.losses import rowwise, symbolic
 from cdl.losses.loss import MEANS, Loss, as_array
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Instruction, Value
 
 
 class CompiledLoss(Loss):

@@ -154,7 +154,8 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
         loss.axis = -1
         y_true, y_pred = move(y_true, axis, -1), move(y_pred, axis, -1)
     found: KerasTensor
-    if _are_numbers(y_true, y_pred):
+    samples = any(getattr(each, "rows_per_sample", 0) for each in (y_true, y_pred))
+    if samples and len(y_pred.shape) == 1:  # one prediction a sample: all samples are one line
         if loss.row not in _MEANS:
             raise ValueError(
                 f"{type(loss).__name__}: y_pred must have an axis beside that of the samples, got "
@@ -165,12 +166,6 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
         return found
     found = LinesOf(loss)(y_true, y_pred)
     return found
-
-
-def _are_numbers(y_true: Any, y_pred: Any) -> bool:
-    """Whether each sample has one prediction, so that all samples are one line."""
-    samples = any(getattr(each, "rows_per_sample", 0) for each in (y_true, y_pred))
-    return samples and len(getattr(y_pred, "shape", ())) == 1
 
 
 def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any:

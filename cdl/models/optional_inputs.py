@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import weakref
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl import tree
 from cdl._tracing.graph import KerasTensor
 from cdl.layers.input import Input
 from cdl.models.functional import Functional
+from cdl.models.model import Model
 from cdl.trainers.custom.steps import steps_itself
 from cdl.trainers.executor_cache import ExecutorCache
-
-if TYPE_CHECKING:
-    from cdl.models.model import Model
-
 
 # State that a run leaves on a model, and attributes that users set meanwhile.
 _OF_THE_WHOLE = (

@@ -36,6 +36,8 @@ def print_summary(
     """Print the layers of a model, their output shapes and numbers of weights; see `summary`."""
     import shutil
 
+    from rich.markup import escape
+
     wired = model._graph_of_model.branches()
     length = (_WIRED_LENGTH if wired else _LENGTH) + _TRAINABLE_LENGTH * show_trainable
     length = line_length or min(length, shutil.get_terminal_size().columns - 4)
@@ -45,13 +47,14 @@ def print_summary(
     rows = list(_rows(model, layers, 0, expand_nested, show_trainable, wired))
     ends = positions or (_WIRED_POSITIONS if wired else _POSITIONS)
     widths = _widths(ends, length, show_trainable)
-    if line_length is None and positions is None and not (print_fn is None and _on_terminal()):
+    on_terminal = print_fn is None and sys.stdout is not None and sys.stdout.isatty()
+    if line_length is None and positions is None and not on_terminal:
         widths = _wide_enough(widths, [heads, *rows])
         length = sum(widths)
     table = _table(length, widths, heads)
     for row in rows:
         table.add_row(*map(_text, row))
-    parts = [f'[bold]Model: "{_escaped(model.name)}"[/bold]', table, *_totals(model)]
+    parts = [f'[bold]Model: "{escape(model.name)}"[/bold]', table, *_totals(model)]
     if print_fn is None:
         width = shutil.get_terminal_size().columns
         _console(None, None if length <= width else length).print(*parts, sep="\n")
@@ -88,22 +91,12 @@ def html_of(model: Model) -> str:
     )
 
 
-def _on_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
 def _console(file: Any, width: int | None) -> Any:
     from rich.console import Console
 
     if file is None:
         return Console(width=width, highlight=False)
     return Console(file=file, width=width, highlight=False, color_system=None)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _widths(positions: Sequence[float], length: int, show_trainable: bool) -> list[int]:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdl._common.validation import expected, positive_int
 from cdl._configs.identifiers import serialize
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
-from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.base_optimizer import Groups, Optimizer, registry
 from cdl.optimizers.settings import hyper
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from cdl.optimizers.base_optimizer import Groups
 
 # Shared arguments in configs of older versions, with their defaults; they are dropped.
 _SHARED = {

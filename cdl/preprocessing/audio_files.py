@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import wave
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdl._common.shared_arguments import described_by
 from cdl._common.validation import not_yet, positive_int
-from cdl.utils.directory_files import from_directory
+from cdl.utils.directory_files import DirectoryFiles, from_directory
 from cdl.utils.text_files import text_dataset_from_directory
-
-if TYPE_CHECKING:
-    from cdl.utils.directory_files import DirectoryFiles
 
 _OWNER = "audio_dataset_from_directory"
 

@@ -316,7 +316,8 @@ class FeatureSpace:
             ValueError: neither, or a column that holds other things than its kind.
             KeyError: a column is missing.
         """
-        learn({name: self.preprocessors[name] for name in self._to_adapt()}, self._batches(dataset))
+        learning = {name: each for name, each in self.preprocessors.items() if learns(each)}
+        learn(learning, self._batches(dataset))
         self._adapted = True
         self.encoded_features = None
         self.one_hot_encoders = {}
@@ -352,9 +353,6 @@ class FeatureSpace:
                 column = numbers(column, f"FeatureSpace: {call}: column {name!r}", gaps)
             found[name] = np.asarray(column)
         return found
-
-    def _to_adapt(self) -> list[str]:
-        return [name for name, layer in self.preprocessors.items() if learns(layer)]
 
     def _all_know(self) -> bool:
         return all(map(knows, self.preprocessors.values()))

@@ -8,15 +8,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from random import Random
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from cdl import _core
-
-if TYPE_CHECKING:
-    from random import Random
 
 _SEEDS = 2**32
 _core_seed = 0
@@ -100,7 +98,7 @@ def pythons() -> Random:
     """Python's `random` with its global generator, or the thread's own."""
     import random
 
-    return _thread.seeds or cast("Random", random)
+    return _thread.seeds or cast(Random, random)
 
 
 def draw_from(seed: int | None) -> None:

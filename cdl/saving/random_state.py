@@ -67,12 +67,9 @@ def _generators(walked: list[Part]) -> list[tuple[str, list[Any]]]:
     for path, part, _ in walked:
         within = part._sublayers() if isinstance(part, Layer) else []
         owners = [part, *(each for each in within if id(each) not in named)]
-        generators.append((path, [g for each in owners for g in _drawing(each)]))
+        found = [g for each in owners for g in getattr(each, "_seed_generators", [])]
+        generators.append((path, found))
     return [(path, its) for path, its in generators if its]
-
-
-def _drawing(part: Any) -> list[Any]:
-    return getattr(part, "_seed_generators", [])
 
 
 def _is_state(thing: Any) -> bool:

@@ -245,7 +245,11 @@ def read(
                     is_new = whole and len(group) <= _UNBUILT * n
                     is_known = place == "optimizer" and (is_new or not part.built)
                     if not is_known and not place.startswith("optimizer/"):
-                        _warn_of_optimizer(part, len(variables), len(group))
+                        warn(
+                            f"Skipping variable loading for optimizer {part.name!r}, because it "
+                            f"has {len(variables)} variables whereas the saved optimizer has "
+                            f"{len(group)} variables."
+                        )
                     continue
                 if writes_itself(part):
                     stores.append((part, _store(group)))
@@ -348,10 +352,3 @@ def _values(part: Any, variables: list[Any], group: Any) -> Iterator[tuple[Any, 
     for i, variable in enumerate(variables):
         data = hdf5.within(group, str(i))
         yield variable, hdf5.numbers(data, tuple(variable.shape), variable.path)
-
-
-def _warn_of_optimizer(optimizer: Optimizer, expected: int, there: int) -> None:
-    warn(
-        f"Skipping variable loading for optimizer {optimizer.name!r}, because it has {expected} "
-        f"variables whereas the saved optimizer has {there} variables."
-    )

@@ -9,12 +9,10 @@ import contextlib
 import io
 import stat
 import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import zipfile
+from typing import IO, Any
 
 _LONGEST_DIRECTORY = 4_000_000  # bytes: some 50,000 members
 _LONGEST_COMMENT = 65_535  # zip's own limit
@@ -36,7 +34,7 @@ class Members:
         ValueError: a member that no file of this kind has.
     """
 
-    def __init__(self, archive: "zipfile.ZipFile", file: IO[bytes], path: Path) -> None:
+    def __init__(self, archive: zipfile.ZipFile, file: IO[bytes], path: Path) -> None:
         self.path = path
         self._file = file
         self._archive = archive
@@ -159,7 +157,7 @@ class _Stored(io.RawIOBase):
         info: of a member that the ZipFile has read.
     """
 
-    def __init__(self, file: Any, info: "zipfile.ZipInfo") -> None:
+    def __init__(self, file: Any, info: zipfile.ZipInfo) -> None:
         file.seek(info.header_offset + _TO_LENGTHS)
         name, extra = struct.unpack("<HH", file.read(4))
         self._file = file
@@ -187,7 +185,7 @@ class _Stored(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def in_place(archive: "zipfile.ZipFile", file: IO[bytes], name: str) -> Iterator[int]:
+def in_place(archive: zipfile.ZipFile, file: IO[bytes], name: str) -> Iterator[int]:
     """Context that adds an uncompressed member, written in place to the end of the zip file.
 
     A ZipFile takes a member from its first byte to its last. What is not written so would have to

@@ -209,8 +209,8 @@ class Compiled:
         listed: list[OutputLoss] = []
         for i in _order(outputs, self.given["loss"], nest):
             for loss, (_, scale) in zip(found[i], specs[i].losses, strict=True):
-                logged = _logged(loss, outputs[i]) if several else None
-                listed.append(OutputLoss(loss, scale, i, logged))
+                name = outputs[i].name if outputs[i].has_name else loss.name  # others may have it
+                listed.append(OutputLoss(loss, scale, i, f"{name}_loss" if several else None))
         places = {info.name: i for i, info in enumerate(outputs)}
         for part in self._parts:
             first = places[tree.flatten(part.names)[0]]
@@ -241,11 +241,6 @@ def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
     numbers = {info.name: i for i, info in enumerate(outputs)}
     keys = [*(key for key in given if key in nest), *(key for key in nest if key not in given)]
     return [numbers[name] for key in keys for name in tree.flatten(nest[key])]
-
-
-def _logged(loss: Any, output: Info) -> str:
-    """Log name of one output's loss among several; as in Keras others may have it too."""
-    return f"{output.name if output.has_name else loss.name}_loss"
 
 
 def _logged_metrics(

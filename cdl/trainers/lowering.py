@@ -264,16 +264,13 @@ class _Step:
             self._outputs = model.append_all(self.program, self._xs)
         for value in self._outputs:
             self.program.output(value)
-        self._scored = [self._as_scored(value) for value in self._outputs]
+        # Losses and metrics see float32, and one number a sample along an axis.
+        floats = (cast_value(self.program, value, "float32") for value in self._outputs)
+        self._scored = [y if y.shape else emit.reshape(self.program, y, (1,)) for y in floats]
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
         self._apart: dict[int, bool] = {}  # whether values of a loss stay apart, by its number
         self._penalized: frozenset[int] = frozenset()
         self._untraced: tuple[Untraced, ...] = ()
-
-    def _as_scored(self, output: Value) -> Value:
-        """Output as losses and metrics see it: in float32, one number a sample along an axis."""
-        y = cast_value(self.program, output, "float32")
-        return y if y.shape else emit.reshape(self.program, y, (1,))
 
     def _weight(self, number: int) -> Value | None:
         """Sample weights of an output, one a sample or one a line."""

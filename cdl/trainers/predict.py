@@ -10,7 +10,7 @@ import itertools
 import math
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -20,11 +20,13 @@ from cdl import data, tree
 from cdl._common.dtypes import LOW
 from cdl._common.validation import check_batches
 from cdl._core import Executor
+from cdl._ir.program import Program
 from cdl._tracing.eager import Runner, in_dtypes
 from cdl._tracing.keras_tensor import knowing_samples
 from cdl._variables.draw_counts import counted, next_draw
 from cdl._variables.program_caches import register_cache
 from cdl.callbacks import CallbackList
+from cdl.callbacks.callback import Callback
 from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms, Watch
 from cdl.layers.lora import Merged, MergingExecutor
@@ -41,11 +43,6 @@ from cdl.trainers.signature import TrainableModel
 from cdl.trainers.sizes import Rows, rows_of
 from cdl.trainers.window_iterator import inputs_of, source_of
 from cdl.utils.display import is_watched
-
-if TYPE_CHECKING:
-    from cdl._ir.program import Program
-    from cdl.callbacks.callback import Callback
-
 
 Array = NDArray[Any]
 

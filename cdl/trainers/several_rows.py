@@ -13,7 +13,7 @@ import copy
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,9 @@ from cdl._ir import emit
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Instruction, Value
 from cdl._tracing import joining
+from cdl._tracing.graph import Graph
 from cdl._tracing.keras_tensor import KerasTensor, knowing_samples, known_samples
 from cdl.data import as_numeric, brief
-
-if TYPE_CHECKING:
-    from cdl._tracing.graph import Graph
 
 Array = NDArray[Any]
 _NUMBER = 0  # the rows of a single number

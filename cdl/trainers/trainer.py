@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from cdl._common.overriding import overrides
 from cdl._ir.program import Program
 from cdl._variables.stepping import whole
 from cdl.callbacks import History
+from cdl.callbacks.callback import Callback
 from cdl.compat import renamed
 from cdl.distribution import ranks
 from cdl.trainers import arguments, fit_loop, predict
@@ -26,9 +27,6 @@ from cdl.trainers.executor_cache import ExecutorCache
 from cdl.trainers.state import CompiledState
 from cdl.utils import display
 from cdl.utils.tuples import unpack_x_y_sample_weight
-
-if TYPE_CHECKING:
-    from cdl.callbacks.callback import Callback
 
 
 class Trainer(CompiledState):

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cdl._ir import emit, taps
 from cdl._ir.elementwise import apply, argument
 from cdl._ir.instruction import Instruction, Value
+from cdl._ir.lowering import Lowering
 from cdl._ir.reverse.loss_lines import line_loss
 from cdl._ir.reverse.parts import alike, line_sum
 from cdl._ir.reverse.recurrent import recurrent
 from cdl._ir.reverse.unrolled import loop
 from cdl._ir.windows import Window
 
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-
-Composition = Callable[["Lowering", Instruction], list[Value]]
+Composition = Callable[[Lowering, Instruction], list[Value]]
 _A, _B, _C = map(argument, range(3))
 _BY_VARIANCE, _BY_MEAN_SQUARE = 0, 1  # measures of `normalize`; the other one is a norm
 _HIDDEN = -2.1e38  # scores of attention below this one count for nothing

@@ -8,7 +8,6 @@ computed on the way forward.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from cdl import _core
 from cdl._ir import bytecode
@@ -16,10 +15,8 @@ from cdl._ir.activation_maps import ACTIVATIONS
 from cdl._ir.elementwise import DY, Expression, argument, substituted
 from cdl._ir.emit import stop
 from cdl._ir.instruction import Instruction, Value
+from cdl._ir.lowering import Lowering
 from cdl._ir.mapping import MOST_INPUTS
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 
 class NotElementwiseError(ValueError):

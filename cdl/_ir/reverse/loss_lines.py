@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from cdl import _core
 from cdl._ir import emit
 from cdl._ir.elementwise import Expression, apply, argument
 from cdl._ir.instruction import Instruction, Value
+from cdl._ir.lowering import Lowering
 from cdl._ir.reverse.parts import line_sum
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 E = Expression
 _TINY = 1e-7
@@ -40,10 +37,6 @@ def _above(y: E, low: float) -> E:
 def _binary(y: E, t: E, smoothing: float) -> E:
     target, c = t * (1.0 - smoothing) + 0.5 * smoothing, _clipped(y)
     return -(target * apply("log", c) + (1.0 - target) * apply("log", 1.0 - c))
-
-
-def _sigmoid_binary(y: E, t: E, smoothing: float) -> E:
-    return apply("softplus", y) - y * (t * (1.0 - smoothing) + 0.5 * smoothing)
 
 
 def _focus(target: E, s: E, c: E, alpha: float, gamma: float, balancing: float) -> E:
@@ -71,10 +64,6 @@ def _huber(y: E, t: E, delta: float) -> E:
     return apply("where", apply("less_equal", size, delta), near, size * delta - 0.5 * delta**2)
 
 
-def _log_cosh(y: E, t: E) -> E:
-    return (y - t) + apply("softplus", (t - y) * 2.0) - math.log(2.0)
-
-
 def _logarithmic(y: E, t: E) -> E:
     return apply("square", apply("log1p", _above(y, _TINY)) - apply("log1p", _above(t, _TINY)))
 
@@ -88,13 +77,15 @@ ELEMENTS: dict[str, Callable[..., E]] = {
     "mean_squared_error": lambda y, t: apply("square", y - t),
     "mean_absolute_error": lambda y, t: apply("abs", y - t),
     "binary_crossentropy": _binary,
-    "sigmoid_binary_crossentropy": _sigmoid_binary,
+    "sigmoid_binary_crossentropy": lambda y, t, smoothing: (
+        apply("softplus", y) - y * (t * (1.0 - smoothing) + 0.5 * smoothing)
+    ),
     "mean_absolute_percentage_error": lambda y, t: (
         apply("abs", y - t) * (100.0 / _above(apply("abs", t), _TINY))
     ),
     "mean_squared_logarithmic_error": _logarithmic,
     "huber": _huber,
-    "log_cosh": _log_cosh,
+    "log_cosh": lambda y, t: (y - t) + apply("softplus", (t - y) * 2.0) - math.log(2.0),
     "poisson": lambda y, t: y - t * apply("log", y + _TINY),
     "hinge": _hinge,
     "squared_hinge": lambda y, t: apply("square", _hinge(y, t)),
@@ -128,14 +119,6 @@ def _focal_line(p: Lowering, u: Value, t: Value, a: float, gamma: float, smoothi
     return p.map(each * -a, [u, t])
 
 
-def _categorical_focal(p: Lowering, y: Value, t: Value, *numbers: float) -> Value:
-    return _focal_line(p, _shares(p, y), t, *numbers)
-
-
-def _softmax_focal(p: Lowering, y: Value, t: Value, *numbers: float) -> Value:
-    return _focal_line(p, p.emit("softmax", [y], y.shape), t, *numbers)
-
-
 def _divergence(p: Lowering, y: Value, t: Value) -> Value:
     target = _clipped(_T, _TINY, 1.0)
     return p.map(target * (apply("log", target) - apply("log", _clipped(_Y, _TINY, 1.0))), [y, t])
@@ -158,8 +141,10 @@ def _categorical_hinge(p: Lowering, y: Value, t: Value) -> Value:
 LINES: dict[str, Callable[..., Value]] = {
     "categorical_crossentropy": _categorical,
     "softmax_categorical_crossentropy": _softmax_categorical,
-    "categorical_focal_crossentropy": _categorical_focal,
-    "softmax_categorical_focal_crossentropy": _softmax_focal,
+    "categorical_focal_crossentropy": lambda p, y, *rest: _focal_line(p, _shares(p, y), *rest),
+    "softmax_categorical_focal_crossentropy": lambda p, y, *rest: _focal_line(
+        p, p.emit("softmax", [y], y.shape), *rest
+    ),
     "categorical_hinge": _categorical_hinge,
     "kl_divergence": _divergence,
     "cosine_similarity": _cosine,

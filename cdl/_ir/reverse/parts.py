@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from cdl._ir import emit
 from cdl._ir.elementwise import apply, argument
 from cdl._ir.instruction import Instruction, Value
+from cdl._ir.lowering import Lowering
 from cdl._ir.mapping import compiled_map
 from cdl._ir.program import Program
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 _A, _B = argument(0), argument(1)
 

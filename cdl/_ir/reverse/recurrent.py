@@ -5,17 +5,13 @@ Columns of kernels and biases are as users see them: i f g o of an LSTM, z r h o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cdl import _core
 from cdl._ir import emit
 from cdl._ir.activation_maps import ACTIVATIONS
 from cdl._ir.elementwise import Expression, apply, argument
 from cdl._ir.instruction import Instruction, Value
+from cdl._ir.lowering import Lowering
 from cdl._ir.reverse.parts import alike
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 _LSTM, _RESET_AFTER, _RESET_FIRST = 1, 2, 3  # the core's numbers of cells, but the simple one
 _MASK, _STATES, _DROPS = 1, 2, 12  # what an instruction is given beside x

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from cdl import _core
 from cdl._ir import bytecode, emit, taps
@@ -17,6 +16,7 @@ from cdl._ir.activation_maps import ACTIVATIONS
 from cdl._ir.elementwise import DY, Expression, Y, apply, argument, substituted
 from cdl._ir.elementwise_grad import gradients
 from cdl._ir.instruction import Instruction, Value
+from cdl._ir.lowering import Lowering
 from cdl._ir.reverse.composed import grouped_transpose
 from cdl._ir.reverse.parts import (
     alike,
@@ -27,10 +27,7 @@ from cdl._ir.reverse.parts import (
     summed_to,
 )
 
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-
-Rule = Callable[["Lowering", Instruction, Value], Iterable[Value | None]]
+Rule = Callable[[Lowering, Instruction, Value], Iterable[Value | None]]
 
 
 def _through(

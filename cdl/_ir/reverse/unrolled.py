@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cdl import _core
 from cdl._ir import emit
 from cdl._ir.instruction import Instruction, Value
 from cdl._ir.loops import Loop
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
+from cdl._ir.lowering import Lowering
 
 
 def loop(p: Lowering, i: Instruction) -> list[Value]:

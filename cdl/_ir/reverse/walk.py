@@ -10,16 +10,13 @@ the gradient of a linear function is its transpose; what only served to find it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from cdl._ir import emit
 from cdl._ir.instruction import Instruction, Value
+from cdl._ir.lowering import Lowering
 from cdl._ir.reverse.composed import COMPOSED
 from cdl._ir.reverse.parts import alike
 from cdl._ir.reverse.rules import rule_of
-
-if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
 
 
 def gradients(

@@ -83,7 +83,8 @@ class GroupNormalization(Scaled):
         lines = reshaped(program, moved, (self.groups, size // self.groups))
         attributes = {"measure": BY_VARIANCE, "subtracts_mean": 1, "epsilon": self.epsilon}
         u = program.emit("normalize", (lines,), lines.shape, (None, None), **attributes)
-        u = permuted(program, reshaped(program, u, moved.shape), _inverse(order))
+        inverse = [order.index(each) + 1 for each in sorted(order)]
+        u = permuted(program, reshaped(program, u, moved.shape), inverse)
         if self.gamma is None and self.beta is None:
             return u
         params = (None, self.gamma, self.beta)
@@ -92,7 +93,3 @@ class GroupNormalization(Scaled):
             return program.emit("affine", (channels,), channels.shape, params)
 
         return along(program, u, (axis,), emit)
-
-
-def _inverse(order: list[int]) -> list[int]:
-    return [order.index(axis) + 1 for axis in range(1, len(order) + 1)]

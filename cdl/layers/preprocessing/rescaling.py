@@ -74,8 +74,12 @@ class Rescaling(SameShape):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Rescaling:
-        given = {name: _deserialized(config[name]) for name in ("scale", "offset")}
-        return cls(**{**config, **given})
+        given = dict(config)
+        for name in ("scale", "offset"):
+            if isinstance(given[name], dict) and given[name].get("class_name") == "__numpy__":
+                array = given[name]["config"]
+                given[name] = np.array(array["value"], dtype=array["dtype"])
+        return cls(**given)
 
 
 def _constant(row: Array) -> Variable:
@@ -89,9 +93,3 @@ def _serialized(value: Any) -> Any:
         inner = {"value": value.tolist(), "dtype": value.dtype.name}
         return {"class_name": "__numpy__", "config": inner}
     return value.item() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _deserialized(value: Any) -> Any:
-    if isinstance(value, dict) and value.get("class_name") == "__numpy__":
-        return np.array(value["config"]["value"], dtype=value["config"]["dtype"])
-    return value

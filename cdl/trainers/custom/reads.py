@@ -425,7 +425,8 @@ def _is_pure(function: Any) -> bool:
     if isinstance(function, types.FunctionType):
         # A wrapper has the module of what it wraps, and one of cdl may hold code of the user's.
         parts = [function, *(cell.cell_contents for cell in function.__closure__ or ())]
-        is_ours = not any(map(_is_users_function, parts)) and not any(map(_is_called, parts))
+        called = (e for e in parts if callable(e) and not isinstance(e, type))
+        is_ours = not any(map(_is_users_function, parts)) and not any(map(_is_of_users, called))
         if function.__module__ in _DERIVING:
             return is_ours and function.__closure__ is None
         return is_ours and str(function.__module__).startswith(_PURE_MODULES)
@@ -446,10 +447,6 @@ def _is_plain_class(kind: type) -> bool:
     """Whether a class makes numbers, or is one of Python's own."""
     is_numbers = issubclass(kind, np.generic) and kind is not np.datetime64  # which has a clock
     return kind.__module__ == "builtins" or is_numbers
-
-
-def _is_called(thing: Any) -> bool:
-    return callable(thing) and not isinstance(thing, type) and _is_of_users(thing)
 
 
 def _is_of_users(thing: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cdl import random
 from cdl._common.validation import expected, flag, is_int, number, positive_int
 from cdl._ir import emit
 from cdl.data import as_numeric
+from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Unpack, Value
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image import coloring, moving, toning
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -23,10 +24,7 @@ from cdl.layers.preprocessing.image.random_image import (
 )
 from cdl.layers.preprocessing.image.transformations import parts_of
 from cdl.layers.running import in_dtype
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Unpack, Value
-    from cdl.random import SeedGenerator
+from cdl.random import SeedGenerator
 
 
 class _OnBatches(RandomImage):

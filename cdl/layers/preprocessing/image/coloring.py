@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import number
 from cdl.config import epsilon
+from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import (
     RandomImage,
@@ -23,10 +24,7 @@ from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import concatenate
 from cdl.ops.numpy.reductions import mean
 from cdl.ops.numpy.rounding import clip
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Unpack
-    from cdl.random import SeedGenerator
+from cdl.random import SeedGenerator
 
 
 class Colored(RandomImage):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -11,14 +11,12 @@ from cdl._common.validation import is_real
 from cdl._ir import emit
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor, current_program
+from cdl.layers.arguments import LayerArguments, Unpack
+from cdl.layers.layer import Layer
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.random import random_uniform
 from cdl.random import SeedGenerator, checked_seed
-
-if TYPE_CHECKING:
-    from cdl.layers.arguments import LayerArguments, Unpack
-    from cdl.layers.layer import Layer
 
 Range = tuple[float, float]
 
