@@ -39,7 +39,6 @@ def write(
     """Write the page.
 
     Args:
-        path: of the file.
         machine: what `python -m cdl info` says.
         words: paragraphs, the last of which stands at the end.
         steps: for each net who takes how long for a step, cdl here first.

@@ -128,7 +128,6 @@ def refuse_inexact(name: str, array: np.ndarray[Any, Any]) -> None:
 
     Args:
         name: of the operation that gives or takes them.
-        array: of any dtype.
 
     Raises:
         ValueError: an integer that float32 does not hold.

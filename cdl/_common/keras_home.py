@@ -59,7 +59,6 @@ def make_writable(folder: str, owner: str) -> None:
     """Create a folder of the cache, if it is not there.
 
     Args:
-        folder: its path.
         owner: what writes there, for the error.
 
     Raises:
@@ -82,7 +81,6 @@ def in_cache(folder: str, name: str, origin: str, owner: str, instead: str = "")
 
     Args:
         folder: "datasets" or "models".
-        name: of the file.
         origin: the address from which Keras downloads it.
         owner: what needs it, for the error.
         instead: what else one can do, for the error.

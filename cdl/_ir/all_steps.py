@@ -113,11 +113,9 @@ def append(
     """Append the instructions of a step for all steps.
 
     Args:
-        program: to which.
         body: the step.
         known: values of the program by the ids of the step's; they become more.
         once: which of these are the same in each step.
-        n: how many steps there are.
     """
     for i in body.instructions:
         own = [id(v) not in once for v in i.inputs]

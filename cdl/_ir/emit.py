@@ -134,9 +134,7 @@ def draw(
     """Random numbers: "uniform" in [0, 1), "normal", "truncated_normal".
 
     Args:
-        program: what it is appended to.
         kind: the distribution.
-        shape: of the value.
         seed: what they follow from, besides that of the run.
         user_draw: 0, or that the seed is one that the user has given: see `Lowering.draw_of`.
         fixed: whether they are the same in each step, and follow from this seed alone.
@@ -346,7 +344,6 @@ def gather(
     """Rows of a table by number: of a weight, or of a shared value.
 
     Args:
-        program: what it is appended to.
         places: numbers of rows, one for each element.
         table: the weight or value, whose axis 0 are the rows.
         wraps: whether negative numbers count from the end.
@@ -393,10 +390,8 @@ def attention(
     """Scaled dot-product attention of each head: softmax of ``scale q k^T + bias`` times v.
 
     Args:
-        program: what it is appended to.
         values: q (queries, heads, width), k (keys, heads or a divisor, width), v (keys, those, any
             width), and perhaps a bias (heads or 1, queries or 1, keys).
-        scale: of the scores.
         causal: whether query i sees keys 0 to i alone.
         empty: whether a query that sees no key gets zeros, and not the mean of all values.
         rate: the part of the weights that is 0 in training, as of `dropout`.
@@ -415,7 +410,6 @@ def join_batch(program: Lowering, value: Value, samples: int) -> Value:
     """Shared value of all samples of a batch, along a new axis 0.
 
     Args:
-        program: what it is appended to.
         value: of a sample.
         samples: how many each batch has; no other one may run.
     """
@@ -442,14 +436,7 @@ NOISES = ("dropout", "patterned_dropout", "noise")
 
 
 def drawn(program: Program, op: str, x: Value, attributes: dict[str, Any]) -> Value:
-    """Training form of one of `NOISES`, whatever the program is for.
-
-    Args:
-        program: what it is appended to.
-        op: the operation.
-        x: its input.
-        attributes: those of the operation.
-    """
+    """Training form of one of `NOISES`, whatever the program is for."""
     pattern = attributes.get("common", 0)  # bit 0: samples; bit k: axis k - 1 of a sample
     shape = [1 if pattern >> (k + 1) & 1 else n for k, n in enumerate(x.shape)]
     kind = "normal" if op == "noise" else "uniform"

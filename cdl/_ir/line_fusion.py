@@ -45,9 +45,7 @@ def apply(program: Rewriter, training: bool) -> None:
 def _steps_again(program: Rewriter, most: int) -> dict[int, int]:
     """Primitives to compute again for an element that depends on sums of lines, by its value.
 
-    Args:
-        program: with maps that read what is repeated as it is.
-        most: primitives up to which a value before it is computed again as well.
+    A value before it that takes up to `most` primitives is computed again as well.
     """
     columns: set[int] = set()
     spread: set[int] = set()

@@ -61,7 +61,6 @@ class Lowering(Program):
     """Program into which layers, losses and metrics emit.
 
     Args:
-        training: whether it is one of training.
         recorder: what else is recorded; None: nothing.
         unrolls: whether steps of loops are appended one by one.
     """
@@ -148,7 +147,6 @@ class Lowering(Program):
         Behind an ``assign`` it is what was assigned.
 
         Args:
-            variable: the weight.
             dtype: "bfloat16" or "float16" to round it to; None: as `dtype_read` says.
         """
         dtype = dtype or self.dtype_read(variable)

@@ -78,7 +78,6 @@ class Program:
         Args:
             op: a row of the core's table of operations.
             inputs: up to eight values.
-            shape: of the output.
             params: its weights, in the row's order.
             shared: whether the output has no batch axis; None: as all inputs, if there are any.
             dtype: of the output; None: "bfloat16" or "float16" if all floats that it is made of are

@@ -108,7 +108,6 @@ def resample(
     """Image (axes..., columns) at other places.
 
     Args:
-        program: where the instruction goes.
         image: of one to three axes beside the columns.
         at: where each new place lies, (axes, new places).
         sizes: of the axes of the result.

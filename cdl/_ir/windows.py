@@ -119,7 +119,6 @@ def with_channels_last(
     """Result of `emit` on an image with channels last, in the image's data format.
 
     Args:
-        program: where the instructions go.
         x: the image, (channels, sizes...) if the format is "channels_first".
         data_format: that of `x` and of the result.
         emit: appends what gives another image.

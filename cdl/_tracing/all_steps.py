@@ -24,7 +24,6 @@ def record_all_steps(
         step: from the elements to the result.
         elements: tensors like one element of each sequence.
         sequences: of n elements, along the first axis of a sample.
-        n: how many steps.
 
     Returns:
         The results of all, along the first axis of a sample.

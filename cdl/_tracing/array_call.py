@@ -67,9 +67,7 @@ class _Place(NamedTuple):
 
     Attributes:
         shape: as Python code sees it, without the batch axis.
-        dtype: likewise.
         rows_per_sample: see `KerasTensor`; 0 for one that all samples share.
-        batch_axis: likewise.
     """
 
     shape: tuple[int, ...]
@@ -113,11 +111,8 @@ def append_call(
     """Append a call of an operation's function on arrays; the results' values, nested.
 
     Args:
-        program: to which it is appended.
         row: of `cdl.ops`; its form is an `ArrayForm`.
-        spec: the symbolic results.
         args: all arguments, with terms for the tensors.
-        kwargs: likewise.
     """
     terms = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, LoweredTensor)]
     if any("complex" in each.dtype for each in (*terms, *tree.flatten(spec))):
@@ -141,9 +136,7 @@ class ArrayCall:
     """Call of an operation's function within a program, as the core makes it.
 
     Args:
-        row: of `cdl.ops`.
         arguments: of the call, by place and by name, with terms for the tensors.
-        spec: the symbolic results.
     """
 
     untraced = None  # no code of the user's
@@ -221,7 +214,6 @@ class ArrayCall:
         """Append the gradient by the input: the rule, run on symbolic values.
 
         Args:
-            program: to which it is appended.
             i: the instruction of this call.
             g: the gradient by its output.
 
@@ -256,11 +248,7 @@ class ArrayCall:
 
 
 class _Transposed:
-    """Gradient of a linear call, whose own gradient is the call.
-
-    Args:
-        call: of an operation that is linear.
-    """
+    """Gradient of a linear operation's call, whose own gradient is the call."""
 
     untraced = None  # no code of the user's
 

@@ -42,20 +42,13 @@ def is_tried(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def is_fixed(tensor: KerasTensor) -> bool:
-    """Whether a tensor has a batch axis of a given size, which may be an axis like others.
-
-    Args:
-        tensor: any.
-    """
+    """Whether a tensor has a batch axis of a given size, which may be an axis like others."""
     return bool(tensor.rows_per_sample) and tensor.shape[tensor.batch_axis] is not None
 
 
 @contextmanager
 def suppressed(tensors: list[KerasTensor]) -> Iterator[None]:
     """Context in which a call is tried again, as one that couples samples; it may fail.
-
-    Args:
-        tensors: of the call.
 
     Raises:
         ValueError: known sizes of tensors do not go together.
@@ -76,8 +69,6 @@ def is_other(
 
     Args:
         make: the call.
-        args: its arguments.
-        kwargs: likewise.
         spec: its symbolic results with samples apart.
 
     Raises:
@@ -109,8 +100,6 @@ def record_coupled(
     Args:
         operation: of the node.
         make: the call.
-        args: its arguments.
-        kwargs: likewise.
         cuts: whether a result may end where the samples do, as that of a slice.
 
     Raises:
@@ -136,8 +125,6 @@ def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
 
     Args:
         make: the call.
-        args: its arguments.
-        kwargs: likewise.
 
     Raises:
         TypeError, ValueError: what `make` raises.
@@ -223,7 +210,6 @@ def replayed(given: graph.Graph, program: Lowering, values: list[Value]) -> grap
 
     Args:
         given: whose calls couple samples.
-        program: for which they are traced.
         values: of the inputs.
 
     Raises:
@@ -242,7 +228,6 @@ def outputs_for(given: graph.Graph, tensors: list[KerasTensor]) -> Any:
 
     Args:
         given: whose calls couple samples.
-        tensors: the inputs.
     """
 
     def make(tensors: list[KerasTensor]) -> Any:

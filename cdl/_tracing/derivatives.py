@@ -81,7 +81,6 @@ def leaf(x: Any, name: str) -> KerasTensor:
 
     Args:
         x: a symbolic tensor, a weight, an array or a number.
-        name: of the function that asks, for errors.
 
     Raises:
         TypeError: it has no floats.
@@ -140,8 +139,6 @@ def value_and_gradients(
     """Result of a function of symbolic tensors, and gradients of the sum of its first tensor.
 
     Args:
-        function: the user's.
-        args: its arguments.
         numbers: of those to differentiate by.
         has_aux: whether the function gives (value, aux).
 
@@ -183,7 +180,6 @@ def jvp(
     """Result of a function of symbolic tensors, and its derivative in a direction, nested alike.
 
     Args:
-        function: the user's.
         primals: its arguments.
         tangents: the direction, a leaf for each of these.
 

@@ -63,9 +63,7 @@ class Node:
         operation: a layer, a model, or what `cdl.ops` is made of; it has `append_to`.
         args: what it was called with; tensors, weights, arrays and plain values, nested. Lists and
             dicts are copies: the caller's may grow when the call is long over.
-        kwargs: likewise, by name.
         outputs: the tensors that came out, nested as the operation gives them.
-        inputs: the tensors among the arguments, in order.
         serial: its number; a node's inputs have smaller ones.
         index: its place among the calls of the operation; 0 in traced code.
         couples: whether it is a call between Inputs that couples their samples.
@@ -139,10 +137,7 @@ def record(
 
     Args:
         operation: see `Node`.
-        args: likewise.
-        kwargs: likewise.
-        outputs: likewise.
-        couples: likewise.
+        couples: see `Node`.
     """
     node = Node(operation, args, kwargs, outputs)
     node.couples = couples
@@ -255,7 +250,6 @@ class Call(NamedTuple):
 
     Attributes:
         args: its arguments, with symbolic tensors that know all sizes but that of the batch.
-        kwargs: likewise, by name.
         outputs: its symbolic results; None if they are to be found for those arguments.
     """
 
@@ -339,7 +333,6 @@ class Graph:
         """Symbolic tensors like the outputs, nested alike, for inputs of other shapes.
 
         Args:
-            tensors: the inputs.
             again: makes a node's call for other arguments; None: by shapes alone, in a scope of
                 its own.
         """
@@ -441,10 +434,7 @@ def trace(
     """Run a Python function once on symbolic tensors.
 
     Args:
-        function: the user's.
         args: its arguments; the tensors in them are the graph's inputs.
-        kwargs: likewise, by name.
-        training: whether the graph is for training.
     """
     with scope(training) as current:
         outputs = function(*args, **kwargs)

@@ -33,7 +33,6 @@ class WholeNumbers(Variable):
     Args:
         shape: its shape, without a batch axis.
         initializer: called with the shape, gives the initial values; None for zeros.
-        name: last part of ``path``.
         dtype: of the values, as they are read and in files.
     """
 
@@ -96,7 +95,6 @@ class IntegerVariable(Variable):
 
     Args:
         shape: of the int8 values.
-        name: last part of ``path``.
         bits: of an integer, 8 or 4.
         size: integers of the last axis before two were brought into a byte; None: of its bytes.
         rows: how many axes are the rows of the matrix; a table has all but the last.
@@ -227,7 +225,6 @@ class TransposedTable(IntegerVariable):
 
     Args:
         shape: of the int8 values.
-        name: last part of ``path``.
         bits: of an integer, 8 or 4: two lie in a byte of the first axis.
         size: integers of the first axis.
     """

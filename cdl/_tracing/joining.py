@@ -105,7 +105,6 @@ def apart_or_joined(make: Callable[[], T], samples: int = SAMPLES) -> T:
 
     Args:
         make: the function; called again if it fails, for a known number of samples.
-        samples: how many.
 
     Raises:
         TypeError, ValueError: what `make` raised at first.
@@ -126,7 +125,6 @@ def joined(program: Lowering, value: Value, spec: KerasTensor) -> Value:
     """Shared value of all samples, in the shape that Python code sees.
 
     Args:
-        program: to which it is appended.
         value: of a sample.
         spec: the tensor that it is the value of.
     """
@@ -144,7 +142,6 @@ def as_parted(program: Lowering, value: Value, spec: KerasTensor) -> Value:
     """Rows of a shared value as values of the samples.
 
     Args:
-        program: to which it is appended.
         value: shared, in the shape of the tensor.
         spec: a tensor with a batch axis.
     """
@@ -298,10 +295,8 @@ def rejoined(program: Lowering, value: Value, found: KerasTensor, spec: KerasTen
     """Value with the samples joined, or apart, as a result's symbolic tensor has them.
 
     Args:
-        program: to which it is appended.
         value: the result.
         found: the tensor that it is the value of.
-        spec: the symbolic tensor of the result.
     """
     if found.rows_per_sample and not spec.rows_per_sample:
         return joined(program, value, found)
@@ -324,9 +319,6 @@ def finished(program: Lowering, name: str, spec: Any, result: Any) -> Any:
     """Result as a term: constants become values, repeated per sample if needed.
 
     Args:
-        program: to which it has been appended.
-        name: of the operation.
-        spec: its symbolic tensor.
         result: a term, a value or an array.
     """
     if not isinstance(spec, KerasTensor):

@@ -65,7 +65,6 @@ def keep_sizes(name: str, args: tuple[Any, ...], result: Any) -> Any:
     """Result of an operation with the sizes that it holds.
 
     Args:
-        name: of the operation.
         args: the arguments of the call; the first one counts.
         result: symbolic.
     """

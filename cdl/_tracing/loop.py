@@ -57,7 +57,6 @@ def record_loop(
         carried: to the first step.
         elements: tensors like one element of each sequence.
         sequences: of n elements, along the first axis of a sample, or of all of a shared tensor.
-        n: how many steps.
         reverse: whether the first step is that of the last element.
         places_first: whether the results of all steps are in the order of the elements, along the
             first axis of all.
@@ -131,11 +130,7 @@ def as_tensor(leaf: Any) -> KerasTensor:
 
 
 class Constant:
-    """Node operation of an array.
-
-    Args:
-        array: the numbers.
-    """
+    """Node operation of an array."""
 
     name = "constant"
 
@@ -172,7 +167,6 @@ class Loop:
 
     Args:
         body: the graph of the step; its inputs are what is carried, elements, what else it reads.
-        n: how many steps.
         reverse: whether the first step is that of the last element.
         by_place: whether the results of all steps are in the order of the elements.
     """
@@ -251,7 +245,6 @@ class Body:
     """Instructions of a step, to be appended to a program any number of times.
 
     Args:
-        program: to which.
         graph: of the step.
         inputs: values of the shapes of its inputs.
     """

@@ -101,8 +101,6 @@ def refuse_inexact_constants(name: str, spec: Any, arguments: Any) -> None:
     """Check that float32 holds the integers of a call's arguments, if it gives integers.
 
     Args:
-        name: of the operation.
-        spec: its symbolic results.
         arguments: of any structure.
 
     Raises:

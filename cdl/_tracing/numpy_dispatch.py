@@ -98,11 +98,6 @@ def function_of_symbols(
 ) -> Any:
     """Result of another function of NumPy for symbolic tensors.
 
-    Args:
-        function: NumPy's.
-        args: its arguments.
-        kwargs: likewise, by name.
-
     Raises:
         TypeError: `cdl.ops` has no such function, or not that argument.
     """
@@ -116,11 +111,7 @@ def function_of_symbols(
 
 
 def _counterpart(module: str, name: str) -> Callable[..., Any]:
-    """Function of `cdl.ops` for one of NumPy.
-
-    Raises:
-        TypeError: `cdl.ops` has no such function.
-    """
+    """Function of `cdl.ops` for one of NumPy; TypeError if it has none."""
     shown, cdl_name = f"{module}.{name}", _RENAMED.get(name, name)
     try:
         found = operator_of(cdl_name)
@@ -205,11 +196,7 @@ def _float32(dtype: DTypeLike) -> Any:
 
 
 def _as_float(shown: str, result: Any, dtype: Any) -> Any:
-    """Result as the floats that a call asks for; each has 32 bits.
-
-    Raises:
-        TypeError: it asks for anything else.
-    """
+    """Result as the floats of 32 bits that a call asks for; TypeError for any other dtype."""
     if dtype is None:
         return result
     if _float32(dtype) != "float32":
@@ -255,11 +242,8 @@ def _clip(
 def _bound(bound: Any, inwards: float) -> Any:
     """Bound in float32 that is no wider than in float64: `1 - 1e-15` stays below 1.
 
-    Functions in NumPy clip by such bounds before they take logarithms.
-
-    Args:
-        bound: a number or an array; a symbolic one is given back.
-        inwards: the infinity in the direction of what it leaves.
+    Functions in NumPy clip by such bounds before they take logarithms. A symbolic bound is given
+    back; `inwards` is the infinity in the direction of what a bound leaves.
     """
     if not isinstance(bound, (float, np.floating, np.ndarray)) or np.size(bound) == 0:
         return bound

@@ -163,7 +163,6 @@ class Operation:
     """Node operation of a definition, with its own name.
 
     Args:
-        row: of `cdl.ops`.
         name: None makes one.
     """
 
@@ -191,17 +190,11 @@ class Operation:
 
         Args:
             args: all of the node, with other tensors.
-            kwargs: likewise.
         """
         return call(self.row, args, kwargs, self)
 
     def infer(self, *args: Any, **kwargs: Any) -> Any:
-        """Symbolic tensors like the results of a node's call.
-
-        Args:
-            args: with symbolic tensors.
-            kwargs: likewise.
-        """
+        """Symbolic tensors like the results of a node's call."""
         return infer(self.row, args, kwargs)
 
     def append_node(
@@ -210,10 +203,8 @@ class Operation:
         """Append the instructions of the definition.
 
         Args:
-            program: to which it is appended.
             node: the call.
             args: its arguments, with values for the tensors.
-            kwargs: likewise.
         """
 
         def term(spec: KerasTensor, leaf: Any) -> Any:
@@ -436,10 +427,7 @@ def appended(
     """Append a definition to a program; the terms of its results.
 
     Args:
-        program: to which it is appended.
-        row: of `cdl.ops`.
         args: with terms for the tensors.
-        kwargs: likewise.
         spec: the symbolic results; None if they are to be found.
     """
     if spec is None:

@@ -246,9 +246,7 @@ def computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Results of a definition on arrays.
 
     Args:
-        row: of `cdl.ops`.
         args: without symbolic tensors.
-        kwargs: likewise.
 
     Raises:
         ValueError: the arguments do not fit each other.
@@ -276,13 +274,7 @@ def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def bound_arguments(
     row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> inspect.BoundArguments:
-    """Arguments of a call by name; TypeError that names the operation for others.
-
-    Args:
-        row: of `cdl.ops`.
-        args: of the call.
-        kwargs: likewise.
-    """
+    """Arguments of a call by name; TypeError that names the operation for others."""
     signature = signature_of(row.eager)
     try:
         return signature.bind(*args, **kwargs)
@@ -293,13 +285,7 @@ def bound_arguments(
 
 
 def why_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Reason why a definition cannot be traced with some arguments; "" if it can.
-
-    Args:
-        row: of `cdl.ops`.
-        args: with symbolic tensors.
-        kwargs: likewise.
-    """
+    """Reason why a definition cannot be traced with some arguments; "" if it can."""
     why = row.untraced
     if callable(why):
         bound = signature_of(row.eager).bind(
@@ -312,11 +298,6 @@ def why_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> s
 
 def refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Error for arguments with which a definition cannot be traced.
-
-    Args:
-        row: of `cdl.ops`.
-        args: with symbolic tensors.
-        kwargs: likewise.
 
     Raises:
         TypeError: it cannot.
@@ -364,13 +345,7 @@ def _tried(
 ) -> Any:
     """Result of the function for arrays of ones with `rows` samples.
 
-    Args:
-        row: of `cdl.ops`.
-        args: with symbolic tensors.
-        kwargs: likewise.
-        rows: how many samples.
-        size: of open axes.
-        fixed: the sizes of some of them, by their place from the end; None for none.
+    `size` is that of open axes but those whose sizes `fixed` has, by their place from the end.
     """
 
     def ones(leaf: Any) -> Any:
@@ -411,9 +386,7 @@ def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
     """Error for arrays that do not go together: the function's text, or their shapes.
 
     Args:
-        row: of `cdl.ops`.
         args: the arrays, or the tensors that stand for them.
-        kwargs: likewise.
         error: what NumPy or the function itself said.
     """
     said = str(error)
@@ -438,11 +411,7 @@ def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
 def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None, to: str | None) -> Any:
     """Symbolic tensor of the shape that the trials show; plain results stay plain.
 
-    Args:
-        row: of `cdl.ops`.
-        tried: the results.
-        batch: the number of samples, if it is fixed.
-        to: the dtype of floats, if it is one of 16 bits.
+    `batch` is the number of samples, if it is fixed, and `to` the dtype of floats of 16 bits.
     """
     first = tried[0]
     if not isinstance(first, (np.ndarray, np.generic)):

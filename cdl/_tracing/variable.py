@@ -59,7 +59,6 @@ class Variable(Operators, Listed):
     Args:
         shape: its shape, without a batch axis.
         initializer: called with the shape, gives the initial values; None for zeros.
-        name: last part of ``path``.
         trainable: whether training changes it.
         matrix: whether it is the (k, n) factor of a matrix product, which has a layout of its own.
         regularizer: what the layer was given; read when the model is lowered.

@@ -48,9 +48,7 @@ class Call(NamedTuple):
     """A call that was recorded.
 
     Attributes:
-        function: the function.
         args: positional arguments, with a Ref for each array of the batch or of an earlier result.
-        kwargs: likewise.
         first: number of the first leaf of its result.
         size: how many leaves that has.
         kinds: shape and dtype of each positional argument, None for one that is no array.
@@ -72,11 +70,7 @@ _PLAIN = (np.ndarray, np.generic, int, float, complex, str, bytes, type(None))
 
 
 class _State(threading.local):
-    """The recording of a thread that is in the code of a step.
-
-    Attributes:
-        recording: that one; None within a call that it records.
-    """
+    """Recording of a thread that is in the code of a step; None within a call that it records."""
 
     recording: Recording | None = None
 

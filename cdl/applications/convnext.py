@@ -30,7 +30,6 @@ class LayerScale(layers.Layer):
     Args:
         init_values: what the weights begin with.
         projection_dim: the number of channels.
-        kwargs: see `Layer`.
     """
 
     def __init__(self, init_values: float, projection_dim: int, **kwargs: Any) -> None:

@@ -33,7 +33,6 @@ class CustomScaleLayer(layers.Layer):
 
     Args:
         scale: the constant.
-        kwargs: see `Layer`.
     """
 
     def __init__(self, scale: float, **kwargs: Any) -> None:

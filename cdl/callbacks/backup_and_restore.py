@@ -180,11 +180,7 @@ class BackupAndRestore(Callback):
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """Contents of a backup's metadata file; None if it does not exist.
-
-    Raises:
-        OSError: it cannot be read, or says nothing of the kind.
-    """
+    """Contents of a backup's metadata file; None if it does not exist, OSError if it is not one."""
     try:
         with open(path) as file:
             state = json.load(file)

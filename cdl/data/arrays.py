@@ -38,7 +38,6 @@ def as_numeric(value: Any, name: str) -> NDArray[Any]:
     Args:
         value: an array of any real dtype, a data frame or a column of one, (nested) lists of
             numbers, or anything with `__array__`, `__dlpack__` or `numpy()`, such as tensors.
-        name: how errors call it, such as "fit: x".
 
     Raises:
         TypeError: if `value` is no collection of numbers at all.

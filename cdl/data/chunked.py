@@ -54,7 +54,6 @@ class ChunkedArrays:
         x: samples: such an array, or a list or dict of them and of other arrays.
         y: targets, likewise.
         weight: sample weights, likewise.
-        call: how errors call the place, such as "fit".
         start: the first row.
         stop: the row behind the last one, None for all.
 

@@ -45,7 +45,6 @@ def to_array(value: Any, name: str, part: bool = False) -> NDArray[Any]:
 
     Args:
         value: the frame, column or index.
-        name: how errors call it, such as "fit: x".
         part: whether it is one of several frames whose arrays must have one dtype.
 
     Raises:
@@ -79,8 +78,7 @@ def _common_dtype(
 ) -> np.dtype[Any]:
     """Common dtype of columns in which no integer is rounded; see the head of this file.
 
-    Raises:
-        ValueError: there is none.
+    ValueError if there is none.
     """
     if not read:
         return np.dtype(np.float32)

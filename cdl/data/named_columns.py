@@ -123,7 +123,6 @@ def numbers(column: Any, name: str, gaps: bool) -> Any:
 
     Args:
         column: of any library.
-        name: how errors call it.
         gaps: whether missing values become NaN; they are refused otherwise.
 
     Raises:

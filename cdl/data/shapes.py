@@ -13,7 +13,6 @@ def same_rows(arrays: dict[str, NDArray[Any] | None], call: str) -> int:
 
     Args:
         arrays: by how errors call them; the first one is what the others must be as long as.
-        call: how errors call the place.
     """
     first, x = next(iter(arrays.items()))
     assert x is not None
@@ -43,7 +42,6 @@ def fit_input(x: NDArray[Any], expected: tuple[int | None, ...], name: str) -> N
 
     Args:
         expected: None for an axis that may have any size.
-        name: how errors call the array.
     """
     got = x.shape[1:]
     if fits(got, expected):

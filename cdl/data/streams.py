@@ -43,7 +43,6 @@ class Stream:
 
     Args:
         source: what yields `(x,)`, `(x, y)` or `(x, y, w)`; one that can be read again may yield x.
-        name: how errors call it, such as "fit: x".
         shuffle: whether to take the batches of a PyDataset in a new order in each pass.
     """
 

@@ -243,8 +243,6 @@ def split_frame(x: Any, y: Any, weight: Any, call: str, outputs: int) -> tuple[A
         x: the frame.
         y: as of a Table.
         weight: likewise.
-        call: likewise.
-        outputs: likewise.
     """
     labels = list(frames.names_of(x) or ())
     names = [each for given in (y, weight) if are_names(given) for each in tree.flatten(given)]
@@ -274,7 +272,6 @@ class Table:
         y: the name of a column, a list of names, or a dict of them by the outputs' names; None for
             a table of inputs alone.
         weight: the same of sample weights.
-        call: how errors call the place, such as "fit".
         inputs: the names of the model's inputs, if it has several: those of their columns.
         outputs: how many outputs the model has.
         known: the names of the columns that the model was trained on, None for all others than y

@@ -31,7 +31,6 @@ def as_texts(value: Any, name: str, encoding: str = "utf-8") -> tuple[list[bytes
         value: a text, (nested) lists of texts, an array of dtype str, bytes or object, a column of
             pandas, polars or Arrow, or a frame of such columns. A text is str, or bytes as they
             are.
-        name: how errors call it.
         encoding: which bytes a str becomes.
 
     Raises:

@@ -26,7 +26,6 @@ def of_lines(weights: NDArray[Any], lines: tuple[int, ...], name: str) -> NDArra
     Args:
         weights: as `of_samples` gives them.
         lines: shape of the losses of one row.
-        name: how errors call the weights.
 
     Raises:
         ValueError: they fit in neither way.

@@ -31,7 +31,6 @@ class Source(Protocol):
     """Source of rows, read by blocks.
 
     Attributes:
-        name: how errors call it, such as "fit: x".
         rows: how many there are, None if only reading them tells.
         once: whether they can be read but once.
         together: how many blocks may be read in turn.
@@ -81,7 +80,6 @@ def windows(
 
     Args:
         source: where they are read.
-        batch: rows of a batch.
         shuffle: True to mix them, "batch" to mix only the rows of each batch.
         random: what is drawn from.
     """

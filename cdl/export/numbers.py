@@ -81,8 +81,6 @@ def refusal(op: str, format: str, function: Any = None) -> ValueError:
     """Error for an op that a format cannot express.
 
     Args:
-        op: its name.
-        format: C or ONNX.
         function: what an op of Python code calls, or None.
     """
     why = REASONS.get(
@@ -93,12 +91,7 @@ def refusal(op: str, format: str, function: Any = None) -> ValueError:
 
 
 class Folded:
-    """Kernel or bias with a normalization folded in, readable like a weight.
-
-    Attributes:
-        path: its name.
-        shape: its shape.
-    """
+    """Kernel or bias with a normalization folded in, readable like a weight."""
 
     def __init__(self, path: str, values: NDArray[Any]) -> None:
         self.path = f"{path}_folded"

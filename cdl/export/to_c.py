@@ -189,7 +189,6 @@ def source_of(
     Args:
         program: that of a model's `predict`.
         stem: the name of the file, of which that of the function is made.
-        model: the model, for its name.
         rows: the shapes of its inputs, if the program may read them in other ones.
 
     Raises:

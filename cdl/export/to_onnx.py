@@ -132,8 +132,6 @@ def model_of(
 
     Args:
         program: that of the `predict` of `model`.
-        model: the model, for its names.
-        opset_version: of ONNX's operators, from 13 to 17.
         rows: the shapes of its inputs, if the program may read them in other ones.
 
     Raises:
@@ -154,9 +152,7 @@ def model_of_open(
 
     Args:
         lower: makes the program of `predict` for the shape of a sample of each input.
-        model: the model, for its names.
         shapes: of a sample of each input, None for an open axis.
-        opset_version: of ONNX's operators, from 13 to 17.
 
     Raises:
         ValueError: an op that ONNX cannot express, or not for a size that is not known.

@@ -15,7 +15,6 @@ def penalized(owner: str, regularizer: Any, program: Lowering, y: Value) -> Valu
     The core knows L1 and L2; what another one does with the output is traced.
 
     Args:
-        owner: the layer, for errors.
         regularizer: from a value to a scalar.
         program: to which the penalty is appended.
         y: the output.

@@ -33,8 +33,6 @@ def along(
     """Result of `emit` on `x` with some axes merged at the end, moved back after it.
 
     Args:
-        program: where the instructions go.
-        x: the input.
         axes: the axes that are to be the last one, in ascending order; that of the samples too,
             where their number is known.
         emit: appends an op whose output has its input's shape.

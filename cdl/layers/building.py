@@ -60,7 +60,6 @@ def given_config(
         layer: what was made.
         told: further names to leave out.
         args: what its class was called with.
-        kwargs: likewise.
 
     Raises:
         NotImplementedError: one that a config cannot hold, or that has no name.
@@ -171,8 +170,7 @@ class Building:
     def _open_axes_of(self, size: int) -> None:
         """Open an axis whose size in the build's shapes stood for an unknown one.
 
-        Raises:
-            WeightOfOpenSizeError: a weight has that size.
+        WeightOfOpenSizeError if a weight has that size.
         """
         for weight in self._weights:
             if size in weight.shape:

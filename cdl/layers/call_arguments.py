@@ -36,8 +36,6 @@ def require_inputs(
     Args:
         owner: the class with its `call`, for errors.
         names: of the arguments that it takes, the inputs first.
-        args: of the call.
-        kwargs: likewise.
 
     Raises:
         TypeError: no argument.
@@ -55,8 +53,6 @@ def by_name(
     Args:
         owner: the class with its `call`, for errors.
         names: of the arguments that it takes, the inputs first.
-        args: of the call.
-        kwargs: likewise.
 
     Raises:
         TypeError: an argument too many, one that there is not, no inputs, an array as `training`.
@@ -80,10 +76,6 @@ def by_name(
 
 def check_positions(owner: str, args: tuple[Any, ...]) -> None:
     """Check that unnamed arguments are arrays or tensors, as Keras does.
-
-    Args:
-        owner: the layer, for errors.
-        args: of a call.
 
     Raises:
         ValueError: there is one.

@@ -136,8 +136,7 @@ def _by_name(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments of a symbolic call: the inputs, and all others by name.
 
-    Raises:
-        TypeError: see `by_name`; also a mask for a layer that does not look at it.
+    TypeError as in `by_name`, and for a mask that the layer does not look at.
     """
     given = check_arguments(layer, args, kwargs)
     inputs = given.pop(next(iter(layer._arguments())))
@@ -153,8 +152,7 @@ def _by_name(
 def _rows_per_sample_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     """Lines of a sample per step along the first axis of the inputs; 0 for arrays.
 
-    Raises:
-        ValueError: the layer needs each sample as a whole, as the first axis of its inputs.
+    ValueError if the layer needs each sample as a whole, as the first axis of its inputs.
     """
     tensors = graphs.tensors_of(args, kwargs)
     rows_per_sample = tensors[0].rows_per_sample if tensors else 0
@@ -236,8 +234,6 @@ def trace_any(
 
     Args:
         layer: whose call it is.
-        args: with symbolic tensors.
-        kwargs: likewise.
         training: for which it is traced.
 
     Raises:
@@ -278,8 +274,6 @@ def trace_call(
 
     Args:
         layer: whose call it is.
-        args: of the call.
-        kwargs: likewise.
         training: for which it is traced.
         merged: of the program for which it is traced.
     """
@@ -375,11 +369,7 @@ def no_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dic
 
 @contextlib.contextmanager
 def _entered(layer: Layer) -> Iterator[None]:
-    """Context that marks the layer as being traced.
-
-    Raises:
-        ValueError: it is being traced already, over and over: it calls itself.
-    """
+    """Context that marks the layer as being traced; ValueError if it calls itself over and over."""
     stack = _TRACED.__dict__.setdefault("stack", [])
     if stack.count(layer) >= _MOST_WITHIN_ITSELF:
         names = list(dict.fromkeys(layer.name for layer in stack[stack.index(layer) :]))

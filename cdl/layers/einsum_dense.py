@@ -218,12 +218,7 @@ class EinsumDense(KernelLayer):
     ) -> Any:
         """The products with the kernel and with A and B; None where only their sum will do.
 
-        Args:
-            lora: the weight.
-            x: the input.
-            of_x: its letters.
-            of_kernel: those of the kernel, the last of which B has.
-            of_y: those of the output.
+        The letters are those of the input, of the kernel, whose last one B has, and of the output.
         """
         last = of_kernel[-1]
         if (last in of_x) == (last in of_y):

@@ -30,8 +30,6 @@ def append(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) 
     """Append a call: the layer's instructions, its activity penalty, its mask.
 
     Args:
-        layer: the layer.
-        program: to which it is appended.
         specs: the arguments and the named ones, with symbolic tensors.
         args: the arguments, with values of the program.
         kwargs: likewise, by name; `training` holds for this layer alone.
@@ -186,7 +184,6 @@ class WithoutCall:
     """Node operation of a layer without the custom `call` of its subclass.
 
     Args:
-        layer: the layer.
         training: whether it behaves as in training; None: as what is around it does.
     """
 

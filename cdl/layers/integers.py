@@ -30,7 +30,6 @@ class Recorded:
     """Node operation of a layer's appending function.
 
     Args:
-        layer: the layer.
         append: a function of the program and the input's value, to what it gives.
     """
 

@@ -93,11 +93,7 @@ class KernelLayer(Layer):
     def _add_main_weight(
         self, shape: Sequence[Any], initializer: Any, matrix: bool | None = None
     ) -> None:
-        """Create the main weight, of integers if the policy says so.
-
-        Raises:
-            NotImplementedError: a policy of Keras's that cdl does not compute.
-        """
+        """Create the main weight, of integers if the policy says so and cdl computes in it."""
         mode, what = self.quantization_mode, self._adapted
         if mode is None or None in shape or not type(self)._quantizes:
             variable = rules.add(self, what, shape, initializer=initializer, matrix=matrix)
@@ -213,11 +209,7 @@ class KernelLayer(Layer):
         return 0 if size in (None, -1) or mode != "int4" else int(size)
 
     def _quantizer_of_inputs(self, mode: str, config: QuantizationConfig | None) -> Any:
-        """Quantizer of inputs, or None.
-
-        Raises:
-            NotImplementedError: one of the user's own.
-        """
+        """Quantizer of inputs, or None; NotImplementedError for one of the user's own."""
         default = AbsMaxQuantizer() if mode == "int8" else None
         found = QuantizationConfig.activation_quantizer_or_default(config, default)
         if found is not None and type(found) is not AbsMaxQuantizer:

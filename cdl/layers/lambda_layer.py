@@ -258,10 +258,8 @@ class Lambda(Layer):
 class _Hosted:
     """Lambda as the core calls it.
 
-    Args:
-        layer: the Lambda.
-        untraced: why it is not compiled.
-        nest: the values, nested, that lie side by side in what it is called with; None for one.
+    `untraced` says why it is not compiled; `nest` has the values, nested, that lie side by side in
+    what it is called with, None for one.
     """
 
     def __init__(self, layer: Lambda, untraced: Untraced, nest: Any = None) -> None:

@@ -460,8 +460,7 @@ class Layer(Weighted, Building, Hinting):
     def _given_config(self, config: dict[str, Any]) -> dict[str, Any]:
         """Constructor arguments of a custom class without a `get_config`.
 
-        Raises:
-            NotImplementedError: some cannot be recorded.
+        NotImplementedError if some cannot be recorded.
         """
         if self._given is None or overrides(type(self), "get_config"):
             return {}

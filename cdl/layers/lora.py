@@ -171,10 +171,7 @@ class MergingExecutor:
 class _PartOfSum:
     """Variable of files where LoRA is enabled: its values are those of the sum.
 
-    Args:
-        lora: the weight.
-        variable: which is assigned to from files.
-        number: its place among the parts of the weight without LoRA.
+    `number` is its place among the parts of the weight without LoRA.
     """
 
     def __init__(self, lora: LoraWeight, variable: Variable, number: int) -> None:

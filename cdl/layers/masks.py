@@ -70,8 +70,6 @@ def arguments(
 
     Args:
         names: the names of the arguments of `call`.
-        args: of a call.
-        kwargs: likewise.
         mask_of: gives the mask of a leaf, or None.
         is_tensor: tells leaves that may have one.
         of_first: whether `mask` is that of the first argument though there are several.

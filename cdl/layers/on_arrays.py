@@ -62,8 +62,6 @@ def run_script(
 
     Args:
         layer: of a class of the user's.
-        args: of the call.
-        kwargs: likewise.
         build: False for a model, all of whose layers build themselves.
     """
     to = layer._input_dtype()

@@ -15,11 +15,7 @@ Linear = Callable[[Lowering, Value, Variable, Variable | None], Value]
 
 
 class PlainWeight:
-    """Kernel or table of a layer, which programs read as it is.
-
-    Args:
-        variable: the weight.
-    """
+    """Kernel or table of a layer, which programs read as it is."""
 
     is_float = True  # whether `variable` has the numbers that programs compute with
 

@@ -98,9 +98,7 @@ def _place(generators: list[Any], states: list[Any]) -> int:
 def _count(generators: list[Any], before: list[Any]) -> None:
     """Advance the generators that a program drew from by one draw.
 
-    Args:
-        generators: all that may be.
-        before: their states ahead of the call; one that stands elsewhere has counted by itself.
+    One whose state is no longer that in `before`, from ahead of the call, has counted by itself.
     """
     for generator, state in zip(generators, before, strict=True):
         if np.array_equal(generator.state.numpy(), state):

@@ -83,8 +83,7 @@ class Tracking:
     def _direct_variables(self) -> list[Any]:
         """Weights of `add_weight`, and other variables in attributes.
 
-        Raises:
-            ValueError: a variable of float64 among these is to be trained.
+        ValueError if a variable of float64 among these is to be trained.
         """
         if self._given is None:
             return self._weights
@@ -153,12 +152,7 @@ class Tracking:
                     del vars(self)[name]
 
     def _ruled(self, name: str, value: Any) -> Any:
-        """Set a rule of an existing weight; the rule as the weight has it, else the value.
-
-        Args:
-            name: of an attribute that ends in `_regularizer` or `_constraint`.
-            value: to which it is set.
-        """
+        """Set a regularizer or constraint of an existing weight; the rule as it has it, if any."""
         if self._given is None and not getattr(self, "_weights", None):
             return value
         kind = "regularizer" if name.endswith("_regularizer") else "constraint"

@@ -41,12 +41,7 @@ def _has_changed() -> None:
 
 
 class _Trained:
-    """Weights of a model that training changes, while layers and flags are as they were.
-
-    Args:
-        weights: all of the model.
-        found: those that are trained.
-    """
+    """Weights of a model that training changes, while layers and flags are as they were."""
 
     def __init__(self, weights: list[Any], found: list[Variable]) -> None:
         self.found = found

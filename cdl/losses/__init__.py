@@ -79,13 +79,11 @@ def resolve(
     output_shape: Sequence[int | None],
     traces: bool = True,
 ) -> Loss:
-    """The Loss of an identifier (name, function or object) for given target and output shapes.
+    """Loss of a name, function or object for shapes of targets and outputs with the batch.
 
     Args:
         identifier: what `get` takes, but for None; "crossentropy" and "ce" are the one that fits
             the shapes.
-        y_shape: shape of the targets, batch axis included.
-        output_shape: shape of the predictions, batch axis included.
         traces: whether code of the user's is traced, if it can be.
 
     Raises:

@@ -193,7 +193,6 @@ def is_over_samples(loss: Any, rank: int) -> bool:
     """Whether a loss of the core's table runs over the samples of predictions.
 
     Args:
-        loss: any loss.
         rank: the number of axes of the predictions, that of the samples included.
     """
     if not is_compiled(loss) or not isinstance(loss, CompiledLoss) or loss.wants != "values":

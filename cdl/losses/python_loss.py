@@ -75,7 +75,6 @@ class CalledLoss(Loss):
     """Custom Loss that overrides `__call__`, whose result is the loss of the batch.
 
     Args:
-        loss: the user's.
         sample_weight: what `call` hands it, beside targets and predictions; None hands it nothing.
     """
 
@@ -122,8 +121,6 @@ def numeric_gradient(
 
     Args:
         loss: a Loss, or a function of ``(y_true, y_pred)``.
-        y_true: targets.
-        y_pred: predictions.
         sample_weight: a factor for each value, or None.
 
     Returns:

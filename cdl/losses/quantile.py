@@ -78,11 +78,7 @@ class Quantile(Loss):
     def _fitted(
         self, y: tuple[Any, ...], p: tuple[Any, ...], heads: tuple[Any, ...]
     ) -> tuple[int, ...]:
-        """The shape of a sample's targets that broadcasts to that of the heads.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """Shape of a sample's targets that broadcasts to that of the heads; ValueError for none."""
         tried = [y[1:], y[1:-1]] if y[-1] == 1 and len(y) > 1 else [y[1:]]
         for shape in tried:
             wide = (1,) * (len(heads) - len(shape)) + shape

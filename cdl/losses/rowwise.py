@@ -27,8 +27,6 @@ def values_of(
     Args:
         op: what the row is of: "measure" (losses) or "metric".
         row: the row's name.
-        y_true: targets as `aligned` gives them.
-        y_pred: predictions as `aligned` gives them.
         parameters: the row's parameters.
     """
     width = y_pred.shape[-1]

@@ -32,7 +32,6 @@ class TracedLoss(Loss):
     """Custom loss as the core runs it.
 
     Args:
-        loss: the user's.
         graph: what it does, from targets and predictions to losses.
         couples: whether it compares samples, so that it has a graph for each size of a batch.
 
@@ -69,9 +68,7 @@ class TracedLoss(Loss):
     def _graph_for(self, target: tuple[int, ...] | None, prediction: tuple[int, ...]) -> Graph:
         """The loss's graph for a sample's predictions of that shape.
 
-        Args:
-            target: shape of a sample's targets; None for that of the first, in other sizes.
-            prediction: shape of a sample's predictions.
+        Targets without a shape have that of the first ones, in other sizes.
         """
         own_target, own = (tensor.sample_shape for tensor in self.graph.inputs)
         samples = known_samples()
@@ -147,12 +144,9 @@ def traced(
     output_shape: Sequence[int | None],
     traces: bool = True,
 ) -> Loss:
-    """Trace a loss into instructions; the loss itself where that fails.
+    """Trace a loss for shapes with the batch into instructions; the loss itself if that fails.
 
     Args:
-        loss: of the user's.
-        y_shape: shape of the targets, batch axis included.
-        output_shape: shape of the predictions, batch axis included.
         traces: whether a loss of the user's is tried.
     """
     over_samples = is_over_samples(loss, len(output_shape))
@@ -191,10 +185,9 @@ def follow(
 ) -> tuple[Graph | None, str]:
     """Trace a function of targets and predictions: its graph, or None and the reason.
 
+    Shapes include the batch axis.
+
     Args:
-        function: the loss.
-        y_shape: shape of the targets, batch axis included.
-        output_shape: shape of the predictions, batch axis included.
         own: whether it is one of cdl's, of which an error says what is wrong with the shapes.
     """
     y, p = list(y_shape), list(output_shape)

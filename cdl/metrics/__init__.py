@@ -105,15 +105,13 @@ def resolve(
     output_shape: Sequence[int | None],
     traces: bool = True,
 ) -> Metric:
-    """The Metric of an identifier (name, function or object) for given target and output shapes.
+    """Metric of a name, function or object for shapes of targets and outputs with the batch.
 
     It is named as the identifier was written, or after the function that it is.
 
     Args:
         identifier: a name, a config, a Metric or a function; "accuracy" and "acc" are the accuracy
             that fits the shapes.
-        y_shape: shape of the targets, batch axis included.
-        output_shape: shape of the predictions, batch axis included.
         traces: whether a function of the user's is traced, if it can be.
 
     Raises:

@@ -13,11 +13,7 @@ from cdl._tracing.graph import KerasTensor, symbolic_error
 
 
 class _Shown:
-    """Node operation that reports values to a metric.
-
-    Args:
-        metric: the metric.
-    """
+    """Node operation that reports values to a metric."""
 
     acts = True
 

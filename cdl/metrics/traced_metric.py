@@ -36,11 +36,6 @@ class NotFollowedError(TypeError):
 class TracedStates:
     """Custom metric as the core runs it: a graph for each set of shapes.
 
-    Args:
-        metric: the user's.
-        y_shape: shape of the targets, batch axis included.
-        output_shape: shape of the predictions, batch axis included.
-
     Raises:
         NotFollowedError: its `update_state` cannot be traced.
     """
@@ -86,12 +81,7 @@ class TracedStates:
     def _follow(self, weight: tuple[int, ...] | None, *shapes: Any) -> graphs.Graph:
         """Trace `update_state`, with sample weights of shape `weight` or, for None, without.
 
-        Args:
-            weight: the shape of a sample's weights.
-            shapes: those of a sample's targets and predictions.
-
-        Raises:
-            NotFollowedError: it cannot be told, or something else than a state has changed.
+        NotFollowedError if it cannot be told, or something else than a state has changed.
         """
         samples = known_samples()
         tensors = tuple(KerasTensor((samples, *shape)) for shape in shapes)
@@ -190,13 +180,7 @@ def _sizes(value: Any) -> Any:
 def with_states(
     metric: Metric, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
 ) -> tuple[TracedStates | None, Untraced | None]:
-    """Trace a custom metric; the reason if that fails, and neither for a metric of cdl.
-
-    Args:
-        metric: any.
-        y_shape: shape of the targets, batch axis included.
-        output_shape: shape of the predictions, batch axis included.
-    """
+    """Trace a custom metric; the reason if that fails, and neither for a metric of cdl."""
     cls = type(metric)
     if is_compiled(metric) or isinstance(metric, MeanMetricWrapper) or not is_users(cls):
         return None, None
@@ -263,13 +247,7 @@ class TracedMean(MeanMetricWrapper, Compiled):
 def traced(
     metric: MeanMetricWrapper, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
 ) -> MeanMetricWrapper:
-    """Trace a metric's function; the metric itself where that fails.
-
-    Args:
-        metric: of a function of the user's.
-        y_shape: shape of the targets, batch axis included.
-        output_shape: shape of the predictions, batch axis included.
-    """
+    """Trace a metric's function; the metric itself where that fails."""
     graph, reason = _followed(metric, y_shape, output_shape)
     if graph is not None and not graph.losses:
         return TracedMean(metric, graph)

@@ -25,7 +25,6 @@ class ModelGraph(NamedTuple):
             first: a copy or a pickle that began at the outputs would go into one call after the
             other, as deep as the model has layers.
         inputs: symbolic tensors, nested as they were given.
-        outputs: likewise.
         graph: from the flat inputs to the outputs.
         operations: layers, Inputs included, and functions of `cdl.ops`, in Keras's order.
     """
@@ -41,7 +40,6 @@ def wire(owner: str, inputs: Any, outputs: Any) -> ModelGraph:
     """Graph between symbolic tensors.
 
     Args:
-        owner: the model, for messages.
         inputs: of `Input`, or from within another model: then the graph is cut there.
         outputs: what the model gives.
 

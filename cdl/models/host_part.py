@@ -98,7 +98,6 @@ class HostPart:
 
         Args:
             flat: one element an input.
-            call: the place, for errors, such as "fit".
         """
         specs = tree.flatten(self._model._inputs_struct)
         names = labels("x", "input", [tensor.name for tensor in specs])

@@ -74,7 +74,6 @@ def without(model: Model, x: Any, call: str) -> tuple[Model, Any]:
     Args:
         model: of inputs and outputs, some of which are optional.
         x: what was handed in as inputs.
-        call: how errors call it.
 
     Raises:
         ValueError: one is left out that is not optional.

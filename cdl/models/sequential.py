@@ -275,11 +275,7 @@ class Sequential(Model):
         return self._input is None and self._model_graph is not None
 
     def _builds_for_several(self, shapes: Any) -> bool:
-        """Build for several inputs; False if the first layer takes one.
-
-        Args:
-            shapes: of the inputs, batch axes included, nested as data are handed in.
-        """
+        """Build for several inputs, by their nested shapes; False if the first layer takes one."""
         if tree.is_shape(shapes) or overrides(type(self), "build", "call"):
             return False
         first = self._stack[0]

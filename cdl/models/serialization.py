@@ -165,7 +165,6 @@ def tensors_of(
 
     Args:
         config: with the keys that `config_of` gives.
-        custom_objects: classes and functions of the user's own, by name.
         make: the layer of a layer's config; None for what the config says.
 
     Raises:
@@ -223,8 +222,7 @@ def _made(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Any:
 def _statics(row: OpDef, config: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of a function in an operation's config.
 
-    Raises:
-        ValueError: an argument that the function does not have, and that would change something.
+    ValueError for one that the function does not have, and that would change something.
     """
     known = signature_of(row.eager).parameters
     for name, value in config.items():
@@ -234,11 +232,7 @@ def _statics(row: OpDef, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _NotMadeError(Exception):
-    """Error for a call whose inputs have not been made yet.
-
-    Attributes:
-        call: the identity of the layer, and which of its calls it is.
-    """
+    """Error for a call, by its layer and number, whose inputs have not been made yet."""
 
     def __init__(self, layer: Layer, number: int) -> None:
         super().__init__()
@@ -248,11 +242,7 @@ class _NotMadeError(Exception):
 def _call_all(
     calls: Sequence[tuple[Any, deque[Any]]], layers: dict[str, Any], made: dict[int, list[Node]]
 ) -> None:
-    """Call each layer by its nodes, as soon as their inputs are there.
-
-    Raises:
-        ValueError: some would wait for ever.
-    """
+    """Call each layer by its nodes, as soon as their inputs are there; ValueError for a circle."""
     ready = deque(calls)
     waiting: dict[tuple[int, int], list[tuple[Any, deque[Any]]]] = {}  # by what they wait for
     while ready:

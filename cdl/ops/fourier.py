@@ -21,11 +21,7 @@ def _apart(axes: Any) -> Any:
 
 
 def _complex(name: str, x: Any) -> Any:
-    """Complex array of a pair.
-
-    Raises:
-        ValueError: no pair of arrays of floats of one shape.
-    """
+    """Complex array of a pair; ValueError if it is none of floats of one shape."""
     if not isinstance(x, (tuple, list)) or len(x) != 2:
         raise expected(name, "x", "a tuple of real and imaginary parts", x)
     parts = [np.asarray(each) for each in x]

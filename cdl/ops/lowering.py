@@ -37,7 +37,6 @@ def broadcast(program: Lowering, spec: KerasTensor, operand: Any) -> Value:
     """Operand as a value of the result's shape, per sample if the result is.
 
     Args:
-        program: to which it is appended.
         spec: the result.
         operand: a term, an array or a number.
     """
@@ -79,7 +78,6 @@ def mapped(program: Lowering, spec: KerasTensor, form: Form, *operands: Any) -> 
     """Append an expression of operands, broadcast to the shape of the result.
 
     Args:
-        program: to which it is appended.
         spec: the result.
         form: see `elementwise`.
         operands: terms, arrays and numbers; None is handed to `form` as it is.

@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 
 class ForeignWeights:
-    """Weights of other kinds than Variable, each with a Variable that mirrors it.
-
-    Args:
-        owner: the optimizer, for errors.
-    """
+    """Weights of other kinds than Variable, each with a Variable that mirrors it."""
 
     def __init__(self, owner: str) -> None:
         self._owner = owner

@@ -36,7 +36,6 @@ class LearningRate:
     """Learning rate of each step, from a number, a schedule or a function.
 
     Args:
-        owner: class of the optimizer, for errors.
         name: of the optimizer.
         given: a number, a LearningRateSchedule or a function without arguments.
 
@@ -101,7 +100,6 @@ class LearningRate:
 
         Args:
             first: the first step, counted from 0.
-            n: how many steps.
             decay: the rate of a step is divided by ``1 + decay * step``.
 
         Raises:

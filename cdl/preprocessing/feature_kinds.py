@@ -79,7 +79,6 @@ class FilledNormalization(layers.Layer):
 
     Args:
         indicator: whether a second column says with 1 which were missing.
-        kwargs: see `Layer`.
     """
 
     takes_missing = True
@@ -152,11 +151,7 @@ def knows(layer: Any) -> bool:
 
 
 class Learner:
-    """Adapter of a layer to batches of a column: all at the end, or nothing after an error.
-
-    Args:
-        layer: the layer.
-    """
+    """Adapter of a layer to batches of a column: all at the end, or nothing after an error."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
@@ -220,7 +215,6 @@ def depth_of(layer: Any, name: str) -> int:
 
     Args:
         layer: of a column or a cross.
-        name: of the column, for the error.
 
     Raises:
         ValueError: of such a layer it is not known.
@@ -250,7 +244,6 @@ def kind_of(column: Any, name: str) -> tuple[str, bool]:
 
     Args:
         column: of any library.
-        name: how errors call it.
 
     Raises:
         ValueError: dates or other things, which have no place in a net as they are.

@@ -73,7 +73,6 @@ def as_mode(image: Any, mode: str, owner: str) -> Any:
     Args:
         image: of any mode; of 16 bits the upper 8 count, as in readers of PNG files.
         mode: the other one.
-        owner: the function, for errors.
 
     Raises:
         ValueError: numbers that no 8 bits have, or a mode that Pillow cannot convert.

@@ -35,7 +35,6 @@ def written(file: IO[bytes], suffix: str, call: str) -> Iterator[Path]:
 
     Args:
         suffix: of the path.
-        call: how errors call it.
 
     Raises:
         TypeError: a file of text.
@@ -58,8 +57,6 @@ def read(file: IO[bytes], call: str, weights: bool = False) -> Iterator[Path]:
     """Path of a copy of the open file from its position on, with its format's suffix.
 
     Args:
-        file: it.
-        call: how errors call it.
         weights: whether it may hold weights alone.
 
     Raises:

@@ -37,9 +37,6 @@ _SMALL = 1 << 20  # bytes below which no ratio matters
 def opened(file: Path | IO[bytes], name: str) -> Iterator[Any]:
     """Root group of an open file, or of one by its path.
 
-    Args:
-        name: how errors call it.
-
     Raises:
         OSError: it is no HDF5 file, or damaged.
     """

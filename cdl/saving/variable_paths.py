@@ -36,7 +36,6 @@ def parts(
     """(path, part, its own variables) of a model and of all in it, each part once.
 
     Args:
-        model: the model.
         keras: whose paths: `TODAY`, or one of `OLDER`.
         places: gets all paths of each part, by its identity, since it may have several names.
     """

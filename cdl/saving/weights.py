@@ -212,9 +212,7 @@ def read(
     """Set all variables of a model from an HDF5 file.
 
     Args:
-        model: the model.
         file: the file, open or by its path.
-        name: how errors call it.
         skip_mismatch: see `load_weights`.
         whole: whether the model has just been made from the same file, so that its optimizer is new
             if the file's had not learned yet.

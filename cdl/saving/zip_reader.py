@@ -151,10 +151,6 @@ class _Stored(io.RawIOBase):
 
     What a ZipFile opens reads all from the first byte on again for each step back, and HDF5 goes
     back and forth.
-
-    Args:
-        file: the zip file.
-        info: of a member that the ZipFile has read.
     """
 
     def __init__(self, file: Any, info: zipfile.ZipInfo) -> None:

@@ -180,14 +180,7 @@ def _request(x: Any) -> _Request:
 
 
 class _Queue:
-    """Queue of waiting requests, and the thread that answers them.
-
-    Args:
-        function: gives the outputs for arrays.
-        max_rows: see `Batcher`.
-        wait: likewise.
-        max_waiting: likewise.
-    """
+    """Queue of waiting requests, and the thread that answers them; arguments as of `Batcher`."""
 
     def __init__(
         self, function: Callable[[Any], Any], max_rows: int, wait: float, max_waiting: int

@@ -124,7 +124,6 @@ class Trainer:
         Args:
             x: all rows.
             y: their targets.
-            batch: rows of a batch.
             epoch: which rows make which batch, and what they weigh.
             rate: the learning rate.
             lacking: for each row what the core's loss lacks.

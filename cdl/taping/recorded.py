@@ -31,13 +31,7 @@ _serials = itertools.count()
 
 
 class _State(threading.local):
-    """The tapes of a thread that record.
-
-    Attributes:
-        tapes: these.
-        busy: whether a recorded call is running.
-        replays: whether recorded calls are done again.
-    """
+    """Tapes of a thread that record; whether a recorded call is running, or is done again."""
 
     def __init__(self) -> None:
         self.tapes: list[Any] = []
@@ -187,8 +181,6 @@ def recorded(
         function: of arrays and of symbolic tensors.
         key: the identity of the call, together with `owner`.
         owner: the layer or loss, if any.
-        args: of the call.
-        kwargs: likewise.
     """
     if not is_recording():
         return function(*args, **kwargs)

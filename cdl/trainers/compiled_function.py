@@ -28,8 +28,6 @@ class _Traced:
     """Function, traced for the arguments of one call.
 
     Args:
-        function: the user's.
-        arguments: of the call.
         has_aux: whether it gives (value, aux).
         variables: by which it is differentiated.
 
@@ -119,8 +117,6 @@ class Compiled:
     """Function compiled for arguments of one form, with its derivatives.
 
     Args:
-        function: the user's.
-        arguments: of a call.
         numbers: of the arguments to differentiate by, from 0.
         variables: weights to differentiate by in place of arguments, or None.
         has_aux: whether the function gives (value, aux).

@@ -238,7 +238,6 @@ def training_data(
         x: samples.
         sample_weight: a weight for each row or each of its losses, or None.
         class_weight: {class: weight}, or None.
-        call: how errors call the place, such as "fit".
         batch: rows of a batch, for the shape of a model that the data build.
         trains: whether they are for training.
     """

@@ -36,7 +36,6 @@ class _Differentiated:
     """Function with its derivatives, compiled once for each form of arguments.
 
     Args:
-        function: the user's.
         argnums: of the arguments to differentiate by.
         variables: weights to differentiate by in place of arguments, or None.
         has_aux: whether the function gives (value, aux).

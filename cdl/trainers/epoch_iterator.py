@@ -356,12 +356,10 @@ def for_step(
     """x, y and weights as the model's step takes them: checked, or in the structure they have.
 
     Args:
-        model: the model.
         compiled: what it was compiled with.
         kind: "train" or "test".
         parts: x, y and the sample weights.
         class_weight: {class: weight}, or None.
-        call: how errors call the place.
         batch: rows of a batch, for the shape of a model that the data build.
     """
     if steps_itself(type(model), kind):
@@ -401,7 +399,6 @@ def stream_iterator(
         model: the model; it is built by the first batch if it is not.
         compiled: what it was compiled with.
         source: what gives the batches.
-        call: how errors call the place.
         kind: "train" or "test".
         steps: batches of an epoch, None for all that there are.
         shuffle: whether a PyDataset is read in a new order in each epoch.

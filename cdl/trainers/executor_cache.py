@@ -133,7 +133,6 @@ class ExecutorCache:
         """Train function of single batches, which is not reset between them.
 
         Args:
-            model: the model.
             kind: "train" or "test".
             arrays: the batch.
             with_metrics: whether the metrics of `compile` are part of it.
@@ -216,9 +215,7 @@ class ExecutorCache:
     def _agree_on_variables(self, model: TrainableModel, now: list[Any] | None = None) -> None:
         """Fix the trained weights at the first step, until the next compile.
 
-        Args:
-            model: the model.
-            now: its trainable weights, if they are known.
+        `now` are the trainable weights, if they are known.
         """
         compiled = self._compiled
         if self._agreed_at == changes() and compiled.variables is not None:

@@ -21,7 +21,6 @@ class Gradients:
     Args:
         plan: the program.
         resolved: the losses, for those in Python.
-        variables: the weights.
     """
 
     def __init__(self, plan: Plan, resolved: Resolved, variables: list[Variable]) -> None:

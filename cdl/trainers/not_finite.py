@@ -130,11 +130,7 @@ def look_after(model: TrainableModel, logs: dict[str, Any]) -> None:
 
 
 def _looked_at(model: TrainableModel, training: bool) -> list[tuple[str, Any]]:
-    """Kind and variable of weights and optimizer slots.
-
-    Args:
-        training: whether the optimizer counts.
-    """
+    """Kind and variable of weights and, in training, of optimizer slots."""
     trained = set(map(id, model._trained()))
     kinds = [("weight" if id(each) in trained else "state", each) for each in model.weights]
     if training and getattr(model.optimizer, "built", False):

@@ -228,11 +228,7 @@ class TrainableModel(Protocol):
         """Whether a call without `training` is one of training."""
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:
-        """Executors of the model's predictions.
-
-        Args:
-            rows: shapes of a sample of each input, for a model that takes several sizes.
-        """
+        """Executors of predictions for samples of shapes `rows`, if a model takes several."""
 
     def _switched(
         self,
@@ -399,7 +395,6 @@ def signature_of_graph(inputs: Any, outputs: Any, by_layers: bool) -> Signature:
 
     Args:
         inputs: symbolic tensors, nested as data are handed in; None before a model is built.
-        outputs: likewise.
         by_layers: whether outputs are called as the layers that give them, if they are in no dict.
     """
     given = [] if inputs is None else _infos(names_of_inputs(inputs), inputs)

@@ -375,19 +375,14 @@ class CompiledState(PartOfModel):
         return self._python_metrics()
 
     def _taking(self, x: Any, call: str) -> tuple[Any, Any]:
-        """Model that takes the user's inputs, and these: a Model may delegate to another.
-
-        Args:
-            call: how errors call it.
-        """
+        """Model that takes the user's inputs, and these: a Model may delegate to another."""
         del call
         return self, x
 
     def _taking_alike(self, model: Any, validation_data: Sequence[Any]) -> tuple[Any, ...]:
         """Validation data for the model that takes the inputs of `fit`.
 
-        Raises:
-            ValueError: other optional inputs are left out there.
+        ValueError if other optional inputs are left out there.
         """
         x, *others = validation_data
         other, x = self._taking(x, "fit: validation_data")

@@ -36,11 +36,9 @@ def source_of(
     Of a frame in memory columns that are given by their names are taken out.
 
     Args:
-        model: the model.
         x: as the user gave it.
         y: targets, or the names of their columns.
         weight: sample weights, likewise.
-        call: how errors call the place, such as "fit".
         trains: whether they are for training.
     """
     if type(x) is np.ndarray and (y is None or type(y) is np.ndarray):
@@ -207,8 +205,7 @@ class WindowIterator:
     def _draw(self, looks: bool = False) -> int:
         """Seed of a pass, so that a thread's draws do not depend on its timing.
 
-        Args:
-            looks: whether the generator is to be left as it is, since training has not begun.
+        The generator is left as it is where training has not begun (`looks`).
         """
         if not self._shuffle:
             return 0
@@ -281,7 +278,6 @@ def window_iterator(
     Args:
         model: the model; it is built by the first window if it is not.
         source: what is read.
-        call: how errors call the place.
         kind: "train" or "test".
         batch_size: rows of a batch, None for those that `steps` need, or 32.
         steps: batches of an epoch, None for one pass.

@@ -146,7 +146,6 @@ def from_directory(
     """Files of some kinds in a directory: see `text_dataset_from_directory`.
 
     Args:
-        owner: the function, for errors.
         suffixes: of the files that count.
         read: from a path to what the file holds.
         join: from a list of these to a batch.

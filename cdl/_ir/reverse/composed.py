@@ -213,7 +213,6 @@ def grouped_transpose(
     """Gradient of the image of a convolution whose filters see groups of columns.
 
     Args:
-        p: what it is appended to.
         g: gradient by the map.
         kernel: of shape (window..., columns / groups, filters).
         numbers: of the window.

@@ -32,7 +32,6 @@ def emit(
     """Append a value with gradients of its own.
 
     Args:
-        program: to which it is appended.
         value: what comes out.
         operands: what the gradients are by.
         gradient: appends, from the gradient by the value, that by each operand; None for none.

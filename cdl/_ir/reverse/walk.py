@@ -67,7 +67,6 @@ def tangents(
     """Derivatives of ys where each x moves in its direction: the Jacobian times these.
 
     Args:
-        program: as of `gradients`.
         ys: as of `gradients`.
         xs: as of `gradients`.
         directions: of the shape of each x.

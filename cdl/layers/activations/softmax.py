@@ -44,7 +44,6 @@ class Softmax(AlongLines):
 
         Args:
             inputs: scores, an array whose first axis are the samples.
-            training: without a meaning here.
             mask: which scores count (true, or above 0.5), of a shape that broadcasts to that of the
                 inputs; the others get probability 0. None for all.
 

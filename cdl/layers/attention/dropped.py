@@ -33,7 +33,6 @@ def attend(
         key: (batch, keys, heads or a divisor of them, width).
         value: likewise, of any width.
         mask: what each query may see, of four axes; None: all.
-        scale: of the scores.
         is_causal: whether query i sees keys 0 to i alone.
         training: whether it drops; None: as what is around it does.
 

@@ -158,7 +158,6 @@ class GroupQueryAttention(ProjectedAttention):
             key: (batch, keys, heads, head_dim).
             value: as `key`.
             attention_mask: what each query may see; None: all.
-            training: whether dropout drops.
             use_causal_mask: whether keys behind the query's own place are hidden.
         """
         heads, scale = (query, key, value), self._inverse_sqrt_head_dim

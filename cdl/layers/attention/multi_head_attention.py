@@ -246,7 +246,6 @@ class MultiHeadAttention(ProjectedAttention):
             key: (batch, keys, heads, key_dim).
             value: (batch, keys, heads, value_dim).
             attention_mask: what each query may see; None: all.
-            training: whether dropout drops.
             return_attention_scores: whether the weights are wanted.
             use_causal_mask: whether keys behind the query's own place are hidden.
         """

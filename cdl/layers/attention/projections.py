@@ -109,7 +109,6 @@ class ProjectedAttention(Layer):
         """Projection layer with its own weights, built for inputs of a shape.
 
         Args:
-            name: of the layer.
             equation: of the product; the letters of the output behind those of the input are the
                 axes of `sizes`, and those of the bias.
             sizes: of the last axes of the output.
@@ -201,13 +200,7 @@ class ProjectedAttention(Layer):
     ) -> tuple[Any, Any]:
         """Weighted means of values by head, and the weights or None.
 
-        Args:
-            heads: query, key and value, (batch, steps, heads, width).
-            scale: of the queries.
-            mask: what each query may see; None: all.
-            is_causal: whether keys behind the query's own place are hidden.
-            training: whether dropout drops.
-            wants_scores: whether the weights are wanted.
+        `heads` are query, key and value, (batch, steps, heads, width); `scale` is of the queries.
         """
         query, key, value = heads
         if self._flash_attention and wants_scores:

@@ -69,7 +69,6 @@ def check_samples(owner: str, axes: tuple[int, ...], *weights: Variable | None) 
     """Check that weights along the samples fit a batch.
 
     Args:
-        owner: the layer, for errors.
         axes: along which it works.
         weights: of the sizes of these axes; None for one that it has not.
 

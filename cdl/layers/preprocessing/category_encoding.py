@@ -81,7 +81,6 @@ class CategoryEncoding(Layer):
             inputs: numbers of tokens. If they have one axis only, it is taken for one sample,
                 unless the mode is "one_hot".
             count_weights: for "count", what each number counts: as many as the inputs.
-            training: without a meaning here.
 
         Raises:
             ValueError: `count_weights` in another mode, or of another shape.

@@ -161,7 +161,6 @@ class Discretization(Layer):
         Args:
             inputs: numbers; if they have one axis only, "multi_hot" and "count" take it for one
                 sample.
-            training: without a meaning here.
             mask: None.
         """
         if np.ndim(inputs) == 1 and self.output_mode in ("multi_hot", "count"):

@@ -74,7 +74,6 @@ class HashedCrossing(HostLayer):
 
         Args:
             inputs: a list of two arrays or more, of one shape; `()` for a single sample.
-            training: without a meaning here.
         """
         owner = self._owner()
         if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:

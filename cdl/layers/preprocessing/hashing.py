@@ -70,7 +70,6 @@ class Hashing(HostLayer):
 
         Args:
             inputs: an array or list of texts, ints or floats, or a single one.
-            training: without a meaning here.
         """
         name = f"Hashing {self.name!r}: inputs"
         texts, shape, numbers = as_keys(inputs, name)
@@ -109,7 +108,6 @@ def as_keys(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...], Any]:
 
     Args:
         value: an array or list of texts or numbers, or a single one.
-        name: how errors call it.
     """
     array = value
     if isinstance(value, (int, float, np.generic)) and not isinstance(value, (str, bytes)):

@@ -350,7 +350,6 @@ class IndexLookup(VocabularyLayer):
 
         Args:
             inputs: an array or list, or a single one.
-            training: without a meaning here.
         """
         if self.invert:
             return self._inverted(inputs)

@@ -208,11 +208,9 @@ def _bits(width: int) -> int:
 
 
 def _starts(inside: Array, width: int) -> Array:
-    """Starts of runs of so many tokens.
+    """Starts of runs of `width` tokens.
 
-    Args:
-        inside: of each element whether it is a token, and no end of a row.
-        width: how many.
+    `inside` says of each element whether it is a token, and no end of a row.
     """
     fits = inside[: max(len(inside) - width + 1, 0)].copy()
     for i in range(1, width):

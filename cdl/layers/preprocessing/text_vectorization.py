@@ -199,7 +199,6 @@ class TextVectorization(VocabularyLayer):
 
         Args:
             inputs: an array or list of texts, (n,) or (n, 1), or a single text.
-            training: without a meaning here.
         """
         texts, shape = self._standardized(inputs, f"{self._owner()}: inputs")
         lookup = self._lookup_layer

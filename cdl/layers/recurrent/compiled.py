@@ -53,7 +53,6 @@ def run(layer: RNN, call: Callable[..., Any], given: Any, arrays: list[Any], tra
         call: what is traced: of the layer, sequences, states, mask and training.
         given: sequences, states and mask.
         arrays: those of them that are given.
-        training: whether dropout drops.
     """
     key = (training, str(tree.map_structure(_shape, given)))
     runner: Any = layer._kept_programs.get(
@@ -74,13 +73,7 @@ def _shape(leaf: Any) -> Any:
 
 
 class _Runner(eager.Runner):
-    """Program with the structure of its outputs.
-
-    Args:
-        program: fused.
-        training: whether dropout drops.
-        nested: a structure like that of the outputs.
-    """
+    """Fused program with a structure like that of its outputs."""
 
     def __init__(self, program: Program, training: bool, nested: Any) -> None:
         super().__init__(program, training)

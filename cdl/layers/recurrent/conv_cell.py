@@ -144,7 +144,6 @@ class ConvLSTMCell(WeightedCell):
         Args:
             inputs: images of one step.
             states: a list of h and c before it.
-            training: whether dropout drops.
         """
         options = {
             "strides": self.strides,

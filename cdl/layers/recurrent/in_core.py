@@ -41,7 +41,6 @@ def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: boo
         sequences: of shape (samples, steps, size).
         states: the initial ones.
         mask: which steps count, of shape (samples, steps), or None.
-        training: whether dropout drops.
 
     Raises:
         ValueError: a state has a shape that does not fit.

@@ -132,12 +132,9 @@ def _split(
 
 
 class _CustomGradient:
-    """Node operation of a value with a gradient of its own.
+    """Node operation of a value of n operands with a gradient of its own.
 
-    Args:
-        function: name of the user's function, for errors.
-        gradient: from the gradient by the value, and other tensors, to those by the operands.
-        n: how many operands there are.
+    The gradient is made from that by the value, and other tensors. Errors name `function`.
     """
 
     name = "custom_gradient"

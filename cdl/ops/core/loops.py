@@ -110,9 +110,7 @@ def switch(index: Any, branches: Any, *operands: Any) -> Any:
 def _first_axis(elements: Any) -> int:
     """Size of the first axes of all parts.
 
-    Raises:
-        TypeError: it is that of the samples.
-        ValueError: they differ, or there is none.
+    TypeError if it is that of the samples, ValueError if they differ or there is none.
     """
     sizes = set()
     for leaf in tree.flatten(elements):
@@ -132,11 +130,7 @@ def _check_apart(leaf: Any, axis: int) -> None:
 
 
 def _with_samples(elements: Any, axis: int) -> Any:
-    """Elements along an axis; the samples of a batch joined where their number is known.
-
-    Raises:
-        TypeError: it is not, and they are along that axis.
-    """
+    """Elements along an axis; TypeError for samples of which the number is not known."""
     if not any(along_samples(leaf, axis) for leaf in tree.flatten(elements)):
         return elements
     for leaf in tree.flatten(elements):

@@ -20,17 +20,9 @@ from cdl.ops.numpy.joining import concatenate, pad
 
 
 def _ends(name: str, what: str, axis: str, n: int, given: tuple[Any, Any, Any]) -> tuple[int, int]:
-    """Padding or cropping before and after an axis of n.
+    """Padding or cropping before and after an axis of n, from two of before, behind, new size.
 
-    Args:
-        name: of the function.
-        what: "padding" or "cropping".
-        axis: "height" or "width".
-        n: its size.
-        given: before, behind, and the size in the end; one of them None.
-
-    Raises:
-        ValueError: none of them or several are None, or there is a number below 0.
+    ValueError, by the names of function and axis, for any other number of them, or one below 0.
     """
     first, last = ("top", "bottom") if axis == "height" else ("left", "right")
     names = (f"{first}_{what}", f"{last}_{what}", f"target_{axis}")
@@ -204,8 +196,7 @@ def _sized(
 ) -> tuple[Any, ...]:
     """Arguments of a call with a size for each axis, and strides and format resolved.
 
-    Raises:
-        TypeError: it is no int and no tuple.
+    TypeError if a size is no int and no tuple.
     """
     name = "extract_patches"
     if not isinstance(size, (int, tuple, list)):

@@ -107,7 +107,6 @@ def as_bias(program: Lowering, mask: Any) -> Value:
     """Bias of the scores for a mask: the lowest number where it hides.
 
     Args:
-        program: what it is appended to.
         mask: a value of each sample, or an array of four axes, the first of size 1.
     """
     if isinstance(mask, np.ndarray):

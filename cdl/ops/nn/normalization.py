@@ -67,8 +67,7 @@ def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | Non
 def _placed(name: str, part: Any, axes: tuple[int, ...], shape: Any) -> Any:
     """Factor or shift for some axes, with axes of size 1 for the others; or one for all axes.
 
-    Raises:
-        ValueError: there is not one for each place along the axes.
+    ValueError if there is not one for each place along the axes.
     """
     ndim, got = len(shape), shape_of(part)
     if len(got) == ndim > 1:

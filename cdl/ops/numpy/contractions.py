@@ -19,8 +19,7 @@ from cdl.ops.numpy.shapes import expand_dims, reshape, transpose
 def _parsed(subscripts: str, shapes: list[tuple[Any, ...]]) -> tuple[list[str], str]:
     """Letters of each operand and of the result; `...` become letters that are free.
 
-    Raises:
-        ValueError: the subscripts do not fit the operands.
+    ValueError if the subscripts do not fit the operands.
     """
     left, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")

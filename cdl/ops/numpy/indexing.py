@@ -29,8 +29,7 @@ SYMBOLIC = (KerasTensor, LoweredTensor)
 def _expanded(key: ArrayLike, ndim: int) -> list[Any]:
     """Key as a list with an entry for each axis, and None for each new one.
 
-    Raises:
-        IndexError: more entries than axes.
+    IndexError if it has more entries than axes.
     """
     parts = list(key) if isinstance(key, tuple) else [key]
     used = sum(part is not None and part is not Ellipsis for part in parts)

@@ -400,7 +400,6 @@ def signs_of(owner: str, monotone: Any, columns: list[Column]) -> dict[int, int]
     """Signs, 1 or -1, of columns by their numbers.
 
     Args:
-        owner: what messages begin with.
         monotone: {column: sign} with names or numbers of columns, a sign for each column, or None.
         columns: of X.
 

@@ -20,7 +20,6 @@ def export(owner: str, filepath: Any, names: list[str], bags: list[Bag], finish:
     """Write what an estimator predicts; see `Tabular.export`.
 
     Args:
-        owner: what messages begin with.
         filepath: the file, whose suffix is the format.
         names: of columns.
         bags: the estimator's.

@@ -21,7 +21,6 @@ class Recipe:
         smoothing: of labels.
         epochs: at most.
         patience: epochs without a better validation score before the end; None for none.
-        batch: rows of a batch.
         scaling: of numbers, "robust" or "quantile".
         embedding: numbers of a category's vector.
         members: of TabM; 0 for one net.

@@ -54,7 +54,6 @@ class Table:
     """Encoder of columns, learned from rows for training.
 
     Args:
-        owner: what messages begin with.
         most_flags: the most categories that have a column each; above, an embedding.
         scaling: "robust" (medians, quartiles, a smooth clip) or "quantile" (to a normal
             distribution).

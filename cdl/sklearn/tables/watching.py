@@ -259,7 +259,6 @@ def as_callbacks(owner: str, given: Any, bags: int, scores: Scores) -> list[Call
     """Callbacks of `fit`: those of cdl, and functions of LightGBM's environment.
 
     Args:
-        owner: what messages begin with.
         given: a list of both, one of them, or None.
         bags: nets that are trained.
         scores: of the epochs.

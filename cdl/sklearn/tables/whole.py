@@ -40,7 +40,6 @@ def layout_of(owner: str, names: Sequence[str], tables: Sequence[Table]) -> Layo
     """Layout of the columns that the tables of an estimator's bags read.
 
     Args:
-        owner: what messages begin with.
         names: of columns.
         tables: one a bag.
 

@@ -38,9 +38,7 @@ _RATES = 8192  # steps for which rates are computed at once
 def _of_values(structure: Any, is_result: bool = False) -> Callable[[Values], Any]:
     """Function that puts values in the places of Refs in nested arguments.
 
-    Args:
-        structure: of arguments, with Refs.
-        is_result: whether all lists and dicts are to be new ones, as in the result of a step.
+    All lists and dicts of a result of a step (`is_result`) are new ones.
     """
     if isinstance(structure, Ref):
         number = structure.number
@@ -291,9 +289,7 @@ class Chain:
 def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled, Call, Any]]:
     """Gradient calls whose results the next call hands to an optimizer unchanged, by position.
 
-    Args:
-        calls: of a step.
-        shown: numbers of arrays in its logs.
+    Arrays in the logs of the step (`shown`) are not.
     """
     found = {}
     for i, (call, after) in enumerate(itertools.pairwise(calls)):

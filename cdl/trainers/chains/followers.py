@@ -27,7 +27,6 @@ class Followers:
         calls: after a step of an optimizer.
 
     Attributes:
-        n: how many there are.
         assigned: the weights that they assign.
     """
 

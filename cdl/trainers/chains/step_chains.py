@@ -154,7 +154,6 @@ class StepChains:
         """Count batches of `fit` that ran in Python; after some of them, warn once of the reason.
 
         Args:
-            model: the model.
             name: of its step.
             batches: that ran since the last call.
         """

@@ -66,7 +66,6 @@ class LossAndMetrics:
     """Loss and metrics of a compiled model, on arrays.
 
     Args:
-        model: the model.
         compiled: what it was compiled with.
 
     Attributes:

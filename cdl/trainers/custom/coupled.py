@@ -141,7 +141,6 @@ def in_batches(
 
     Args:
         run: from inputs of whole batches, or from those of the last one, to the outputs.
-        batch: rows of a batch.
         one_by_one: whether each batch is run by itself, as for outputs without a batch axis: they
             come one behind the other, as in Keras.
 

@@ -166,11 +166,7 @@ def _of_activity(y: KerasTensor, l1: float, l2: float) -> Any:
 
 
 class _Logged:
-    """Node operation that logs the loss of an output.
-
-    Args:
-        number: of the output.
-    """
+    """Node operation that logs the loss of an output, by its number."""
 
     name = "logged_loss"
     acts = True

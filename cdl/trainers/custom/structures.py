@@ -40,7 +40,6 @@ class FunctionOfLeaves:
     """Function of structures of arrays, called with the arrays as arguments.
 
     Args:
-        function: the user's.
         form: the structures of its arguments.
 
     Attributes:

@@ -17,7 +17,6 @@ class WeightRules:
     """Regularizers and constraints of trained weights.
 
     Args:
-        variables: the weights.
         training: whether they are trained now, or a loss is only measured.
         compiled: ids of those whose penalties are left to the program.
         constrains: whether constraints are kept here, and not by an optimizer in Python.

@@ -24,9 +24,6 @@ class _Searching(TrainFunction):
     """Runner of whole batches, each of which is an iteration of its optimizer's `iterate`.
 
     Of several processes each computes all samples.
-
-    Args:
-        given: see `TrainFunction`.
     """
 
     def __init__(self, *given: Any) -> None:

@@ -82,7 +82,6 @@ class Plan(NamedTuple):
 
     Attributes:
         rows: of training.
-        batch: rows of a batch.
         epochs: how many.
         shuffle: whether rows are taken in a new order in each.
         is_plain: whether nothing is to be done between epochs: no validation, no callback.
@@ -100,7 +99,6 @@ class Job(NamedTuple):
 
     Attributes:
         number: of the job.
-        model: to be trained.
         options: of `fit`.
         plan: the simple ones among them.
         callbacks: its own.
@@ -119,7 +117,6 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
     """Arguments of a job that may run in a group; None for any other.
 
     Args:
-        model: the model.
         options: of `fit`.
         callbacks: of the job.
     """
@@ -200,8 +197,6 @@ class _Things(NamedTuple):
 
     Attributes:
         arguments: of `compile` and `fit`, and traits of the data.
-        optimizer: of the model.
-        model: to be trained.
         resolved: losses and metrics, once they are known; values of their states do not count.
     """
 

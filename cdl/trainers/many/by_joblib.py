@@ -39,7 +39,6 @@ class _Job(NamedTuple):
 
     Attributes:
         number: of the job.
-        model: to be trained.
         options: of `fit`, without arrays.
         arrays: the names of arrays among the options, and their keys.
         callbacks: of the job.

@@ -424,11 +424,7 @@ def _standing_in(number: int) -> Iterator[None]:
 
 
 def _stand_in(host: _Host, group: Sequence[tuple[Job, Description]], context: _Context) -> set[int]:
-    """Run members for which there is something to do between epochs: together, or one by one.
-
-    Returns:
-        The numbers of those that have not begun.
-    """
+    """Run members with something to do between epochs; the numbers of those that have not begun."""
     core, halt, tell, is_over = context
     before, job.halt = job.halt, halt
     host.give_back()
@@ -468,11 +464,7 @@ def _members(
 
 
 def _run(host: _Host, some: list[tuple[Job, _core.Member]], context: _Context) -> set[int]:
-    """Run members in slices of time, between which an interrupt is heard.
-
-    Returns:
-        The numbers of those that have not begun.
-    """
+    """Run members in slices of time, to hear interrupts; numbers of those that have not begun."""
     waiting: set[int] = set()
     try:
         while some and not context.halt.is_set():

@@ -207,7 +207,6 @@ def fit(model: Any, x: Any, y: Any, seed: int | None, options: dict[str, Any]) -
     """`Model.fit`, with that of other tasks if this thread runs one of a meeting.
 
     Args:
-        model: to be trained.
         x: samples.
         y: targets.
         seed: from which this thread draws since just before; None for NumPy's generator.

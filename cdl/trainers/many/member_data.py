@@ -52,7 +52,6 @@ def of_members(
         n: how many members there are.
         axes: axes of the samples of one member, with the rows; and the shape of a row of the
             output. None for a model of several.
-        call: how errors call the place, such as "fit".
 
     Raises:
         ValueError: lists of other lengths, rows of several shapes, or x and y of other lengths.

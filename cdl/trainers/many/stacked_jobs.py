@@ -20,7 +20,6 @@ class Begin(NamedTuple):
 
     Attributes:
         draws: what it draws from.
-        batch: rows of a batch.
         epochs: how many.
         data: x, y and sample weights.
     """

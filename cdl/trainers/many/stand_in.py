@@ -45,7 +45,6 @@ class Run(NamedTuple):
 
     Attributes:
         data: x, y and sample weights.
-        batch: rows of a batch.
         epochs: how many.
         held_out: x, y and perhaps weights of validation, or None.
         split: the part of the rows that is held out, else.
@@ -80,7 +79,6 @@ class StandIn:
         """Become the copy of a model, without its programs; it may be the one that is there.
 
         Args:
-            model: the model.
             kept: objects of it that the copy shares.
         """
         self.model = copy.deepcopy(model, {id(each): each for each in kept})

@@ -184,14 +184,7 @@ class _Passes:
 
 
 class _Group:
-    """Members of one form, with their callbacks.
-
-    Args:
-        run: the run that they are of.
-        places: theirs among its members.
-        training: passes over their rows.
-        validation: passes over rows held out, or None.
-    """
+    """Members of one form, by their places in a run, with their callbacks and passes over rows."""
 
     def __init__(
         self, run: WatchedRun, places: list[int], training: _Passes, validation: _Passes | None

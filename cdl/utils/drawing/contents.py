@@ -35,7 +35,6 @@ class _Call(NamedTuple):
     """Call of a layer; a symbolic tensor stands for an input that no layer makes.
 
     Attributes:
-        layer: the layer.
         sources: for each input the layer that made it, and which of its outputs it is.
         inputs: the shapes of the inputs.
         outputs: those of the outputs.
@@ -77,12 +76,7 @@ def printable(text: str) -> str:
 
 
 class _Contents:
-    """Collector of a model's blocks and arrows.
-
-    Attributes:
-        blocks: by the identity of their layers.
-        arrows: those within the model.
-    """
+    """Collector of a model's blocks, by the identity of their layers, and of its arrows."""
 
     def __init__(self, model: Model, prefix: str, shown: Mapping[str, bool], expand: bool) -> None:
         self.blocks: dict[int, Block] = {}

@@ -83,12 +83,7 @@ class _OnBatches(RandomImage):
 
 
 class _Hosted:
-    """Layer as the core calls it, on images and masks side by side.
-
-    Args:
-        layer: the layer.
-        shapes: of a sample of each part.
-    """
+    """Layer as the core calls it, on images and masks side by side."""
 
     untraced = None
 

@@ -50,9 +50,7 @@ class Mixed(RandomImage):
     def _shares(self, images: Any, drawn: Callable[..., Any]) -> tuple[Any, Any]:
         """Shares of each image's places, (n, 1 or ..., 1), and of its label, (n, 1).
 
-        Args:
-            images: a batch, arrays or symbolic.
-            drawn: gives numbers (n, 1) of a distribution, or one for all, by name.
+        `drawn` gives numbers (n, 1) of a distribution, or one for all, by name.
         """
         raise NotImplementedError
 

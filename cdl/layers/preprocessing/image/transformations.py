@@ -345,7 +345,6 @@ def parts_of(owner: str, inputs: Any) -> dict[str, Any]:
     """Images, boxes, masks and labels by name, from the inputs of a layer.
 
     Args:
-        owner: the layer, for errors.
         inputs: images, or a dict that has them.
 
     Raises:
