@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cdl import Variable, config, initializers, random, tree
-from cdl.scripts import tf_arranging, tf_functions, tf_io, tf_nn, tf_random
+from cdl.scripts import tf_arranging, tf_function, tf_functions, tf_io, tf_nn, tf_random
 from cdl.scripts.imports import TENSORFLOW
 from cdl.scripts.tape import GradientTape
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
@@ -33,7 +33,7 @@ _DTYPES = (
 
 
 def _as_it_is(func: Any = None, **options: Any) -> Any:
-    """`tf.function`: return the function; cdl compiles training steps by itself."""
+    """`tf.autograph.experimental.do_not_convert`: return the function, which is not converted."""
     return func if callable(func) else _as_it_is
 
 
@@ -172,7 +172,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "executing_eagerly": lambda: True,
         "inside_function": lambda: False,
         "device": config.device,
-        "function": _as_it_is,
+        "function": tf_function.function,
         "GradientTape": GradientTape,
         "UnconnectedGradients": _Unconnected,
         "print": _print,
@@ -231,8 +231,8 @@ MODULES: dict[str, dict[str, Any]] = {
         "list_logical_devices": _devices,
         "get_visible_devices": _devices,
         "set_visible_devices": _nothing,
-        "run_functions_eagerly": _nothing,
-        "functions_run_eagerly": lambda: True,
+        "run_functions_eagerly": tf_function.run_functions_eagerly,
+        "functions_run_eagerly": tf_function.functions_run_eagerly,
     },
     "tensorflow.config.experimental": {
         "list_physical_devices": _devices,

@@ -8,7 +8,6 @@ assigned has changed.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +38,16 @@ class StepChains:
     A chain that is in use is not here, so a callback that trains within `fit` runs its steps as
     they are.
 
+    Args:
+        needs_effect: whether steps that change nothing are refused, but those that only read.
+
     Attributes:
         reasons: why steps run in Python, by the name of the step.
         differentiated: functions whose gradients the steps take.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, needs_effect: bool = True) -> None:
+        self._needs_effect = needs_effect
         self._states: dict[Any, Chain | str] = {}
         self._unused: dict[Any, int] = {}  # chains since one was taken
         self._tried: dict[Any, Chain] = {}  # that are to be compared on another batch
@@ -105,7 +108,7 @@ class StepChains:
             self._states[key] = _REFUSED
             self._refuse(step, "attributes or other things that it reads change with each batch")
             return step(*args)
-        if model is not None and not isinstance(step, types.MethodType):
+        if model is not None and getattr(step, "__self__", None) is None:
             return step(*args)
         reads = StepReads(step)
         held = Held(model, reads, getattr(step, "__name__", "") not in _READING)
@@ -118,6 +121,7 @@ class StepChains:
             self._refuse(step, reads.reason)
             self._is_ordinary |= reads.is_ordinary
             return step(*args)
+        held.learns &= self._needs_effect
         logs, found = _recorded(held, step, args, reads)
         self._is_ordinary |= reads.is_ordinary
         self._settle(key, step, found)

@@ -14,8 +14,10 @@ from cdl.layers import Layer
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
 from cdl.random import SeedGenerator
+from cdl.trainers.chains.given import Given
 from cdl.trainers.chains.shown_metrics import is_metric_of_users
-from cdl.trainers.custom.reads import Reads, _UnknownError
+from cdl.trainers.custom.contents import UnknownError
+from cdl.trainers.custom.reads import Reads
 
 # Attributes that a step may use, since each repetition uses them again.
 _CALLS = frozenset((
@@ -59,14 +61,18 @@ class StepReads(Reads):
             self.reason = f"{self.place}: {self.why or 'what this reads or does cannot be seen'}"
 
     def _look_at(self, value: Any) -> None:
+        if isinstance(value, Given):
+            for each in (value.function, *value.constants):
+                self._look_at(each)
+            return
         if has_calls_of_users(value) and value is not self._model:
-            raise _UnknownError
+            raise UnknownError
         if isinstance(value, (Layer, Metric, Optimizer, Operators, SeedGenerator)):
             self.found.append(value)
         if _is_of_scripts(value):
             return
         if getattr(value, "__module__", "") == "cdl.scripts.tensorflow" and callable(value):
-            raise _UnknownError(f"tf.{value.__name__.strip('_')}() is called")
+            raise UnknownError(f"tf.{value.__name__.strip('_')}() is called")
         is_tape = isinstance(value, type) and value.__module__ in _OF_TAPES
         if not (
             is_tape
@@ -85,12 +91,12 @@ class StepReads(Reads):
         self, namespace: dict[str, Any], name: str, attributes: Sequence[str]
     ) -> None:
         if name in ("print", "type"):  # arrays of a recording have a type of their own
-            raise _UnknownError(f"{name}() is called")
+            raise UnknownError(f"{name}() is called")
         super()._look_at_global(namespace, name, attributes)
 
     def _follow(self, value: Any, attributes: Sequence[str]) -> None:
         if _ADDING.intersection(attributes[-1:]):
-            raise _UnknownError(f".{attributes[-1]}() changes what is not made in the step")
+            raise UnknownError(f".{attributes[-1]}() changes what is not made in the step")
         super()._follow(value, attributes)
 
     def _check_attributes(self, names: Sequence[str]) -> None:
@@ -98,7 +104,7 @@ class StepReads(Reads):
         known = _CALLS | _STEPS
         for each in _definitions(type(self._model), known.intersection(names)):
             if not isinstance(each, types.FunctionType):
-                raise _UnknownError
+                raise UnknownError
             self._look_at_function(each, self._model)  # which super() may reach
         super()._check_attributes([name for name in names if name not in known])
 

@@ -35,12 +35,16 @@ from cdl.layers.kept import Watch
 from cdl.losses import Loss
 from cdl.random import SeedGenerator
 from cdl.trainers.custom import bytecode
-
-_LARGE, _LONG = 2**16, 256  # bytes of an array, and elements of a list, that are compared
-_PLAIN: frozenset[Any] = frozenset(
-    (bool, int, float, complex, str, bytes, type(None), type(...), slice, np.dtype)
+from cdl.trainers.custom.contents import (
+    NESTING,
+    PLAIN,
+    UnknownError,
+    are_same,
+    contents,
+    is_same,
+    parts_of,
 )
-_NESTING = (list, tuple, dict, set, frozenset)
+
 _BUILTINS = frozenset((
     "abs", "all", "any", "bool", "bytes", "complex", "dict", "divmod", "enumerate", "filter",
     "float", "frozenset", "int", "isinstance", "issubclass", "len", "list", "map", "max", "min",
@@ -51,6 +55,7 @@ _BUILTINS = frozenset((
 _PURE_MODULES = ("cdl.ops", "cdl.random.draws", "cdl.activations", "cdl.losses", "cdl.tree")
 # Functions that give derivatives of what they are given, and the module of what these are.
 _DERIVING = ("cdl.trainers.derivatives", "cdl.trainers.jvp", "cdl.trainers.custom.structures")
+_WRAPPING = ("cdl.scripts.tf_function", "cdl.taping.hooks")  # modules that wrap functions
 _IMPURE_NUMPY = ("load", "save", "from", "genfrom", "memmap", "mem", "get", "set", "put", "copyto")
 _MADE_BY_NUMPY = ("array", "asarray", "zeros", "ones", "full", "arange", "eye", "linspace")
 
@@ -73,10 +78,6 @@ _ARRAYS = (Variable, np.ndarray, list, tuple, dict, int, float, complex)  # that
 _METHODS = frozenset(("__init__", "__call__", "__repr__", "__str__", "__post_init__"))
 _INTROSPECTION = ("print", "repr", "str", "super", "type")
 _DERIVED = object()  # a value that depends on what is compared anyway
-
-
-class _UnknownError(Exception):
-    """Error of something whose changes would not be seen."""
 
 
 class Reads:
@@ -116,7 +117,7 @@ class Reads:
             for each in things:
                 look(each)
         except Exception as error:  # whatever an object of the user's does when one looks at it
-            self.why = str(error) if type(error) is _UnknownError else ""
+            self.why = str(error) if type(error) is UnknownError else ""
             return False
         return True
 
@@ -126,7 +127,7 @@ class Reads:
             if not self.is_known or not (unchanged(self._reads) or self._have_equals()):
                 return False
             for thing, before in self._contents:
-                if not _are_same(_contents(thing), before):
+                if not are_same(contents(thing), before):
                     return False
         except Exception:  # grown or deleted by now
             return False
@@ -142,7 +143,7 @@ class Reads:
             each.get(name, unchanged) if type(each) is dict else getattr(each, name)
             for each, name in zip(holders, names, strict=True)
         ]
-        if not all(map(_is_same, now, values)):
+        if not all(map(is_same, now, values)):
             return False
         triples = zip(holders, names, now, strict=True)
         self._reads = tuple(part for triple in triples for part in triple)
@@ -161,17 +162,17 @@ class Reads:
         """Record a value that is called, handed on or walked through."""
         kind = type(value)
         if kind is np.void:
-            raise _UnknownError
-        if kind in _PLAIN or isinstance(value, np.generic) or id(value) in self._seen:
+            raise UnknownError
+        if kind in PLAIN or isinstance(value, np.generic) or id(value) in self._seen:
             return
         self._seen[id(value)] = value
         if self._is_strict and not self._is_own(value):
-            raise _UnknownError
+            raise UnknownError
         if isinstance(value, Layer):
             self._layers.append(value)  # which a trace may build
-        elif kind in _NESTING or isinstance(value, (np.ndarray, State)):
-            self._contents.append((value, _contents(value)))
-            for each in _parts(value):
+        elif kind in NESTING or isinstance(value, (np.ndarray, State)):
+            self._contents.append((value, contents(value)))
+            for each in parts_of(value):
                 self._look_at(each)
         elif kind is types.FunctionType:
             self._look_at_function(value)
@@ -182,7 +183,7 @@ class Reads:
                 self._look_at(part)
         elif isinstance(value, type):
             if not _is_plain_class(value):
-                raise _UnknownError
+                raise UnknownError
         elif not (isinstance(value, (Variable, SeedGenerator)) or _is_pure(value)):
             self._look_at_callable(value)
 
@@ -194,8 +195,8 @@ class Reads:
         if isinstance(value, Layer):
             return self._is_own_layer(value)
         if isinstance(value, Loss):
-            return not is_users(kind) and _PLAIN.issuperset(map(type, vars(value).values()))
-        if kind in (types.FunctionType, np.ndarray, *_NESTING) or not is_users(kind):
+            return not is_users(kind) and PLAIN.issuperset(map(type, vars(value).values()))
+        if kind in (types.FunctionType, np.ndarray, *NESTING) or not is_users(kind):
             return True
         return _is_plain_class(value) if isinstance(value, type) else _is_pure(value)
 
@@ -207,7 +208,7 @@ class Reads:
             if is_users(type(part)):
                 return False
             things = [each for name, each in vars(part).items() if name not in part._passing]
-            things += [each for thing in things for each in _parts(thing)]
+            things += [each for thing in things for each in parts_of(thing)]
             for each in things:
                 is_code = callable(each) and (_is_users_function(each) or is_users(type(each)))
                 is_apart = isinstance(each, (Layer, TracedActivation)) and id(each) not in within
@@ -220,7 +221,7 @@ class Reads:
     def _look_within(self, layer: Layer) -> None:
         """Record code of the user's in a layer and the layers in it that were not seen yet."""
         if self._is_strict and not self._is_own_layer(layer):
-            raise _UnknownError
+            raise UnknownError
         parts = layer._flatten_layers()
         fresh = [each for each in parts if each is layer or id(each) not in self._seen]
         self._seen.update((id(each), each) for each in fresh)
@@ -244,14 +245,14 @@ class Reads:
         own = [each for each in kind.__mro__[:-1] if is_users(each)]
         call = inspect.getattr_static(kind, "__call__", None)
         if not (isinstance(thing, Loss) or isinstance(call, types.FunctionType)):
-            raise _UnknownError
+            raise UnknownError
         if not isinstance(thing, Loss) and len(own) < len(kind.__mro__) - 1:
-            raise _UnknownError
+            raise UnknownError
         names = {name for each in own for name in vars(each)}
         functions = {n for n in names if isinstance(inspect.getattr_static(kind, n), _FUNCTIONS)}
         special = {n for n in functions if n.startswith("__")} - _METHODS
         if special or functions & (_ATTRIBUTES - {"call"}) or not _is_simple(kind):
-            raise _UnknownError
+            raise UnknownError
         if isinstance(thing, Loss):
             self._look_at(vars(thing))
         for name in ("__call__", "call"):
@@ -264,13 +265,17 @@ class Reads:
             self._look_at(owner.function)
             return
         if isinstance(owner, types.ModuleType) or not isinstance(method, types.FunctionType):
-            raise _UnknownError
+            raise UnknownError
         self._look_at_function(method, owner)
 
     def _look_at_function(self, function: types.FunctionType, owner: Any = None) -> None:
         """Record what a function reads; of a method its first argument is the owner."""
-        if function.__globals__.get("__name__") == "cdl.taping.hooks":  # what tapes have wrapped
-            function = function.__wrapped__  # type: ignore[attr-defined]
+        if function.__globals__.get("__name__") in _WRAPPING:
+            wrapped: Any = function.__wrapped__  # type: ignore[attr-defined]
+            if not isinstance(wrapped, types.FunctionType):
+                self._look_at(wrapped)
+                return
+            function = wrapped
         if _is_pure(function) or (key := (id(function), id(owner))) in self._seen:
             return
         self._seen[key] = function
@@ -297,11 +302,11 @@ class Reads:
             if opname.startswith(
                 bytecode.EFFECTS + (bytecode.TEXTS_AND_SUPER if self._is_strict else ())
             ):
-                raise _UnknownError
+                raise UnknownError
             if opname == "STORE_ATTR" and not isinstance(owner, self._storing):
-                raise _UnknownError(f"attribute {name!r} is set")
+                raise UnknownError(f"attribute {name!r} is set")
             if opname.startswith("STORE_") and (name in cells or name == first):
-                raise _UnknownError
+                raise UnknownError
             if opname == "LOAD_GLOBAL":
                 self._look_at_global(namespace, name, attributes)
             elif opname in bytecode.READS_CELL and name in cells and name != "__class__":
@@ -332,7 +337,7 @@ class Reads:
         is_error = isinstance(value, type) and issubclass(value, BaseException)
         is_known = name in _BUILTINS and not (self._is_strict and name in _INTROSPECTION)
         if not is_known and not is_error:
-            raise _UnknownError
+            raise UnknownError
         self._note(vars(builtins), name, value)
         self._check_attributes(attributes)
 
@@ -343,7 +348,7 @@ class Reads:
             if isinstance(value, types.FunctionType) or (
                 self._is_strict and not is_module and type(value) not in _ARRAYS
             ):
-                raise _UnknownError
+                raise UnknownError
             if is_module or (isinstance(value, type) and not _is_plain_class(value)):
                 value = self._attribute_of_module(value, name)
             elif isinstance(value, (Layer, Loss)):
@@ -365,13 +370,13 @@ class Reads:
         known = _ARRAY_ATTRIBUTES if self._is_strict else _ATTRIBUTES
         for name in names:
             if name not in known:
-                raise _UnknownError(f"what .{name} reads or does cannot be seen")
+                raise UnknownError(f"what .{name} reads or does cannot be seen")
 
     def _attribute_of_module(self, module: Any, name: str) -> Any:
         """Attribute of a module or of a class."""
         value = getattr(module, name)  # AttributeError if there is none
         if isinstance(value, types.MethodType):  # of the class
-            raise _UnknownError
+            raise UnknownError
         self._note(module, name, value)
         return value
 
@@ -396,7 +401,7 @@ class Reads:
         """Attribute of an object of the user's, or what a method of it gives."""
         kind = type(thing)
         if not _is_simple(kind):
-            raise _UnknownError
+            raise UnknownError
         defined, own = inspect.getattr_static(kind, name, None), getattr(thing, "__dict__", {})
         if isinstance(defined, property):
             self._note(kind, name, defined)
@@ -409,7 +414,7 @@ class Reads:
             return _DERIVED
         is_slot = isinstance(defined, types.MemberDescriptorType)
         if (hasattr(type(defined), "__get__") and not is_slot) or not hasattr(thing, name):
-            raise _UnknownError
+            raise UnknownError
         value = getattr(thing, name)
         self._note(thing, name, value)
         return value
@@ -451,7 +456,7 @@ def _is_plain_class(kind: type) -> bool:
 
 def _is_of_users(thing: Any) -> bool:
     is_ours = not all(map(is_users, type(thing).__mro__[:-1]))
-    return not (is_ours or isinstance(thing, (*_NESTING, np.ndarray, np.generic, *_CALLABLES)))
+    return not (is_ours or isinstance(thing, (*NESTING, np.ndarray, np.generic, *_CALLABLES)))
 
 
 _CALLABLES = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
@@ -460,38 +465,11 @@ _CALLABLES = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, f
 def _is_users_function(thing: Any) -> bool:
     function = getattr(thing, "__func__", thing)
     if isinstance(function, types.FunctionType):
-        return not str(function.__globals__.get("__name__")).startswith("cdl.")
+        home = str(function.__globals__.get("__name__"))
+        return home == _WRAPPING[0] or not home.startswith("cdl.")
     return isinstance(function, functools.partial)
 
 
 def _is_simple(kind: Any) -> bool:
     """Whether attributes of its objects are found in the usual way."""
     return kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
-
-
-def _parts(thing: Any) -> list[Any]:
-    values = thing.values() if isinstance(thing, dict) else ()
-    return [*thing, *values] if isinstance(thing, _NESTING) else []
-
-
-def _contents(thing: Any) -> Any:
-    """Contents of a list or an array, to be compared later."""
-    if isinstance(thing, _NESTING):
-        if len(thing) > _LONG:
-            raise _UnknownError
-        return _parts(thing)
-    array = thing._array if isinstance(thing, State) else thing
-    if array.nbytes > _LARGE or array.dtype.hasobject:
-        raise _UnknownError
-    return array.shape, array.dtype.str, array.tobytes()
-
-
-def _are_same(now: Any, before: Any) -> bool:
-    if isinstance(before, tuple):  # of an array
-        return bool(now == before)
-    return len(now) == len(before) and all(map(_is_same, now, before))
-
-
-def _is_same(a: Any, b: Any) -> bool:
-    """Whether values are the same object, or plain and equal to the sign of 0."""
-    return a is b or (type(a) is type(b) and type(a) in _PLAIN and repr(a) == repr(b))

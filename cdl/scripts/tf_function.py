@@ -1,0 +1,211 @@
+"""`tf.function`: functions of scripts whose calls are recorded, as those of `cdl.Steps` are."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import Any
+
+import numpy as np
+
+from cdl import KerasTensor, Model, UntracedWarning, Variable, tree
+from cdl._common.errors import warn
+from cdl._common.locks import new_rlock
+from cdl._tracing.graph import current_scope
+from cdl._variables import stepping
+from cdl.data import brief
+from cdl.scripts.tensor import Tensor, TensorShape, tensors
+from cdl.taping import recorded as taping
+from cdl.trainers.chains.given import Given, form_of_call
+from cdl.trainers.chains.step_chains import StepChains, is_plain
+from cdl.trainers.derivatives import kept_in
+
+_NO_OWNERS = (np.ndarray, np.generic, list, tuple, dict, KerasTensor, Variable)
+
+
+class _Eagerly:
+    """The value that was given to `run_functions_eagerly`."""
+
+    is_on = False
+
+
+def run_functions_eagerly(run_eagerly: bool) -> None:
+    """`tf.config.run_functions_eagerly`: whether functions run as they are written."""
+    _Eagerly.is_on = bool(run_eagerly)
+
+
+def functions_run_eagerly() -> bool:
+    """`tf.config.functions_run_eagerly`: the setting of `run_functions_eagerly`."""
+    return _Eagerly.is_on
+
+
+def function(
+    func: Any = None,
+    input_signature: Any = None,
+    autograph: bool = True,
+    jit_compile: bool | None = None,
+    reduce_retracing: bool = False,
+    **options: Any,
+) -> Any:
+    """`tf.function`: a function whose calls outside of traced code are recorded by their forms.
+
+    Args:
+        func: the function; without it, a decorator is returned.
+        input_signature: a sequence of `tf.TensorSpec`, to which arguments are cast.
+        autograph: has no effect, as the options below.
+        jit_compile: likewise.
+        reduce_retracing: likewise.
+        options: those that begin with ``experimental_``, likewise.
+    """
+    for name in options:
+        if not name.startswith("experimental_"):
+            raise TypeError(f"tf.function: got an unexpected keyword argument {name!r}")
+    if func is None:
+        return functools.partial(function, input_signature=input_signature)
+    if not callable(func):
+        raise TypeError(f"tf.function: func must be callable, got {brief(func)}")
+    calls = _Calls(func, input_signature)
+
+    @functools.wraps(func)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if _Eagerly.is_on or is_within():
+            return func(*args, **kwargs)
+        return calls.run(args, kwargs)
+
+    vars(call).update(__wrapped__=func, python_function=func, calls=calls)
+    return call
+
+
+def is_within() -> bool:
+    """Whether code is traced or recorded, or a tape is open: calls are parts of that then."""
+    tapes = taping.state
+    is_taped = bool(tapes.tapes) or tapes.busy or tapes.replays
+    return is_taped or stepping.state.recording is not None or current_scope() is not None
+
+
+class _Records:
+    """Records of a function, or of a method of one object.
+
+    Args:
+        owner: that object, or None.
+    """
+
+    def __init__(self, owner: Any = None) -> None:
+        self.owner, self.chains, self.lock = owner, StepChains(needs_effect=False), new_rlock()
+
+    def __reduce__(self) -> Any:  # a copy begins anew
+        return _Records, ()
+
+
+class _Calls:
+    """Calls of a function that `tf.function` has decorated.
+
+    Args:
+        func: the function.
+        signature: as `input_signature`.
+
+    Attributes:
+        reason: why calls run in Python, with file and line; empty if none need to.
+    """
+
+    def __init__(self, func: Any, signature: Any) -> None:
+        self._function, self._signature = func, signature
+        self._records = _Records()
+        self._name = str(getattr(func, "__qualname__", type(func).__name__))
+        self._key = f"_tf_function_{self._name}"
+        self.reason = ""
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Result of a call as tensors."""
+        records, func = self._records, self._function
+        if args and hasattr(args[0], "__dict__") and not isinstance(args[0], _NO_OWNERS):
+            records, func = self._of(args[0]), types.MethodType(func, args[0])
+            args = args[1:]
+        if self._signature is not None:
+            args = self._cast(args)
+        leaves = tree.flatten((args, kwargs)) if kwargs else _leaves(args)
+        if any([isinstance(each, np.generic) for each in leaves]):
+            args, kwargs = tree.map_structure(_of_scalar, (args, kwargs))
+            leaves = tree.flatten((args, kwargs))
+        arrays = [_tensor(each) for each in leaves if isinstance(each, np.ndarray)]
+        if not all(map(is_plain, arrays)) or any([isinstance(e, KerasTensor) for e in leaves]):
+            return func(*args, **kwargs)
+        form = form_of_call(args, kwargs, leaves)
+        with records.lock:
+            chain = records.chains.take(form)
+            if chain is not None:
+                records.chains.give_back(form, chain)
+                return _results(chain.once(arrays))
+            with kept_in(records.chains.differentiated):
+                step = Given(func, (args, kwargs))
+                model = records.owner if isinstance(records.owner, Model) else None
+                result = records.chains.run(form, model, step, arrays)
+            self._tell(records.chains)
+        return _results(result)
+
+    def _of(self, owner: Any) -> _Records:
+        """Records of calls whose first argument is an object, kept with it."""
+        found: _Records | None = vars(owner).get(self._key)
+        if found is None or found.owner is not owner:  # but that of which it is a copy
+            found = vars(owner)[self._key] = _Records(owner)
+        return found
+
+    def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Arguments as tensors of the dtypes of the signature."""
+        if len(args) != len(self._signature):
+            raise TypeError(
+                f"tf.function: {self._name} takes {len(self._signature)} arguments by its "
+                f"input_signature, got {len(args)}"
+            )
+        return tuple(map(self._as_specified, self._signature, args))
+
+    def _as_specified(self, spec: Any, value: Any) -> Any:
+        if tree.is_nested(spec):
+            return tree.map_structure(self._as_specified, spec, value)
+        dtype, shape = str(spec.dtype), spec.shape
+        is_other = isinstance(value, (np.ndarray, np.generic)) and value.dtype.name != dtype
+        found = value if dtype == "string" else np.asarray(value, dtype)
+        if is_other or not (shape is None or shape.is_compatible_with(TensorShape(found.shape))):
+            raise TypeError(
+                f"tf.function: {self._name}: an argument must fit {spec!r} of input_signature, "
+                f"got {self._shown(value, is_other)}"
+            )
+        return found
+
+    @staticmethod
+    def _shown(value: Any, is_other: bool) -> str:
+        return f"an array of {value.dtype.name}" if is_other else brief(value)
+
+    def _tell(self, chains: StepChains) -> None:
+        """Warn once of the reason why calls run in Python."""
+        reason = next(iter(chains.reasons.values()), "")
+        if reason and not self.reason:
+            self.reason = reason
+            warn(f"tf.function: {self._name} runs in Python: {reason}", UntracedWarning)
+
+
+def _leaves(args: tuple[Any, ...]) -> list[Any]:
+    return tree.flatten(args) if any(map(tree.is_nested, args)) else list(args)
+
+
+def _of_scalar(leaf: Any) -> Any:
+    """A number of NumPy as an array, and anything else as it is."""
+    return np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
+
+
+def _tensor(array: Any) -> Any:
+    return array if type(array) is Tensor else array.view(Tensor)
+
+
+def _results(result: Any) -> Any:
+    """Result of a function, with tensors for its arrays and numbers."""
+    return tensors(tree.map_structure(_of_number, result))
+
+
+def _of_number(leaf: Any) -> Any:
+    """A number of Python as an array of TensorFlow's dtype, and anything else as it is."""
+    if type(leaf) is float:
+        return np.asarray(leaf, np.float32)
+    if type(leaf) in (int, bool):
+        return np.asarray(leaf, bool if type(leaf) is bool else np.int32)
+    return leaf

@@ -1,0 +1,83 @@
+"""Calls of functions with the arguments that are no arrays in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+
+_NOTHING = object()
+
+
+class Given:
+    """Function of arrays: a call of another one, whose other arguments stay as they are.
+
+    Args:
+        function: the one that is called.
+        args: its positional and keyword arguments, in nested structures.
+
+    Attributes:
+        function: as given.
+        constants: arguments that are no arrays.
+    """
+
+    def __init__(self, function: Callable[..., Any], args: Any) -> None:
+        self.function = function
+        self.__self__ = getattr(function, "__self__", None)
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self._leaves = [_NOTHING if _is_array(e) else e for e in tree.flatten(args)]
+        self._structure = tree.map_structure(lambda leaf: 0, args)
+        self.constants = [each for each in self._leaves if each is not _NOTHING]
+
+    def __call__(self, *arrays: Any) -> Any:
+        left = iter(arrays)
+        leaves = [next(left) if each is _NOTHING else each for each in self._leaves]
+        args, kwargs = tree.pack_sequence_as(self._structure, leaves)
+        return self.function(*args, **kwargs)
+
+
+class _Same:
+    """Key of an object that is equal to itself alone, and is held so that it stays so."""
+
+    __slots__ = ("_thing",)
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Same and self._thing is other._thing
+
+    def __hash__(self) -> int:
+        return id(self._thing)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray)
+
+
+_VALUES = (bool, int, float, complex, str, bytes, type(None))
+_shape_of = np.ndarray.shape.__get__
+
+
+def form_of_call(args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any]) -> Any:
+    """Key of a call: its structure, shapes and dtypes of its arrays, and its other arguments.
+
+    Args:
+        args: positional arguments.
+        kwargs: keyword arguments.
+        leaves: both as a flat list.
+    """
+    key: list[Any] = [
+        (_shape_of(e), e.dtype)
+        if isinstance(e, np.ndarray)
+        else (type(e), repr(e) if type(e) is float else e)
+        if type(e) in _VALUES
+        else _Same(e)
+        for e in leaves
+    ]
+    if kwargs or len(args) != len(leaves) or any(map(tree.is_nested, args)):
+        key.append(repr(tree.map_structure(lambda leaf: 0, (args, kwargs))))
+    return tuple(key)

@@ -1,0 +1,154 @@
+"""Loops of one's own under `tf.function` in scripts run by `python -m cdl`."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+# The last numbers of each loop by TensorFlow 2.21.0 and Keras 3.15.1, from equal weights.
+KERAS = {
+    "guide": [0.25, 0.9820838, 0.4666667, 0.3333333],
+    "gan": [0.3186906, 0.7979434, 0.5910987, 0.3366378],
+    "ddpg": [0.2737917, 0.2733698, 0.2736744, 0.2735001],
+    "ppo": [0.03982889, 0.04108385, 0.04070864, 0.151569],
+    "actor-critic": [-4.377761, -5.488153, -6.392308, -7.123028],
+    "dqn": [0.7405326, 0.3173898, 0.5079068, 0.6604477],
+}
+HELPERS = Path(__file__).parent / "helpers"
+# Calls that ran without their code.
+RECORDED = {
+    "guide": 14,
+    "guide that drops": 11,
+    "gan": 10,
+    "gan that draws": 9,
+    "ddpg": 19,
+    "ppo": 57,
+    "ppo that draws": 57,
+    "actor-critic": 6,
+    "dqn": 10,
+}
+
+
+def run(*command):
+    done = subprocess.run(
+        [sys.executable, "-m", "cdl", *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def loops():
+    return json.loads(run(HELPERS / "tf_loops.py").stdout)
+
+
+def test_all_are_recorded_with_the_bits_of_python(loops):
+    for name, found in loops.items():
+        assert found["same"] and not any(found["reasons"]), (name, found["reasons"])
+    assert {name: found["recorded"] for name, found in loops.items()} == RECORDED
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_they_learn_as_with_tensorflow(loops, name):
+    assert loops[name]["numbers"][-4:] == pytest.approx(KERAS[name], rel=1e-5)
+
+
+def test_calls_over_time_have_the_bits_of_python():
+    found = json.loads(run(HELPERS / "tf_functions.py").stdout.splitlines()[-1])
+    assert len(found) == 17
+    for name, (same, told) in found.items():
+        assert same and not told, (name, told)
+
+
+HEAD = """
+    import warnings
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    net = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    adam, seen = keras.optimizers.Adam(0.1), []
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+
+    def learn(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(net(x) - 1.0))
+        weights = net.trainable_variables
+        adam.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        return loss
+"""
+
+
+def script_of(tmp_path, body):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(HEAD) + textwrap.dedent(body))
+    return script
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("print('a step')", "print() is called"),
+        ("seen.append(1)", ".append() changes what is not made in the step"),
+        ("if tf.reduce_mean(x) > 0.0: x = 2.0 * x", "depends on a number"),
+        ("x = x + np.random.rand()", "what this reads"),
+    ],
+)
+def test_one_warning_names_the_line_of_what_is_not_recorded(tmp_path, line, reason):
+    body = f"""
+    @tf.function
+    def step(x):
+        {line}
+        return learn(x)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        losses = [float(step(x)) for _ in range(6)]
+    print(losses == sorted(losses, reverse=True), [str(each.message) for each in told])
+    """
+    script = script_of(tmp_path, body)
+    *printed, shown = run(script).stdout.splitlines()
+    assert len(printed) == (6 if "print" in line else 0)
+    assert shown.count("tf.function: step runs in Python: ") == 1
+    number = script.read_text().splitlines().index(f"    {line}") + 1
+    assert f"{script}:{number}: " in shown and reason in shown
+
+
+def test_results_are_tensors_and_arguments_are_checked(tmp_path):
+    body = """
+    spec = tf.TensorSpec([None, 3], tf.float32)
+
+    @tf.function(input_signature=[spec], jit_compile=True, experimental_relax_shapes=True)
+    def both(x):
+        assert isinstance(x, tf.Tensor)
+        return {"loss": learn(x), "more": [1, 0.5, None, x[0]]}
+
+    for _ in range(4):
+        found = both(x.tolist())
+    parts = [found["loss"], *found["more"]]
+    print([type(each).__name__ for each in parts], both.calls.reason == "")
+    print(both.python_function.__name__, both.__name__, tf.function(lambda x: x + 1)(1.0).numpy())
+    for call in (lambda: both(x[:, :2]), lambda: both(x, x), lambda: both(x.astype("float64")),
+                 lambda: tf.function(3), lambda: tf.function(learn, fast=True)):
+        try:
+            call()
+        except TypeError as error:
+            print(error)
+    """
+    assert run(script_of(tmp_path, body)).stdout.splitlines() == [
+        "['Tensor', 'Tensor', 'Tensor', 'NoneType', 'Tensor'] True",
+        "both both 2.0",
+        "tf.function: both: an argument must fit TensorSpec(shape=(None, 3), dtype=float32, "
+        "name=None) of input_signature, got an array of shape (8, 2)",
+        "tf.function: both takes 1 arguments by its input_signature, got 2",
+        "tf.function: both: an argument must fit TensorSpec(shape=(None, 3), dtype=float32, "
+        "name=None) of input_signature, got an array of float64",
+        "tf.function: func must be callable, got 3",
+        "tf.function: got an unexpected keyword argument 'fast'",
+    ]
