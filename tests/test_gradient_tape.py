@@ -372,7 +372,7 @@ def test_lists_are_targets_of_losses():
     near(by_scores(np.array([[0.5, 0.5]])), [[1.0, -1.0]])
 
 
-def test_arrays_of_another_size_than_the_batch_are_no_constants_of_models_that_learn():
+def test_models_learn_from_arrays_of_another_size_than_the_batch_too():
     model, frozen, dense = small(), small(), layers.Dense(1)
     frozen.trainable = False
     bias = model.layers[-1].bias
@@ -382,15 +382,13 @@ def test_arrays_of_another_size_than_the_batch_are_no_constants_of_models_that_l
         whole = ops.sum(out[:3]) + ops.sum(out[3:])
         alone = ops.sum(dense(X[:3])) + ops.sum(dense(X[3:]))
         beside = ops.sum(model(X[:3])) * ops.sum(frozen(X[3:]))
-    with pytest.raises(ValueError, match="got an array in code that is traced"):
-        tape.gradient(parts, bias)
+    near(tape.gradient(parts, bias), [8.0])
     near(tape.gradient(whole, bias), [8.0])
     near(tape.gradient(alone, dense.bias), [8.0])
     near(tape.gradient(beside, bias), [3 * frozen(X[3:]).sum()])
     near(cdl.grad(lambda x: ops.sum(x) * ops.sum(model(X)))(X[:1]), np.full((1, 3), model(X).sum()))
     step = cdl.value_and_grad(lambda x: ops.sum(model(x)) + ops.sum(model(X)), variables=[bias])
-    with pytest.raises(ValueError, match="got an array in code that is traced"):
-        step(X[:3])
+    near(step(X[:3])[1][0], [11.0])
 
 
 def test_what_cannot_be_compiled_is_named():

@@ -69,6 +69,11 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         return _record_coupled(layer, args, kwargs)
     if known_samples() is not None:
         args, kwargs = map_args(parts_of, args), map_kwargs(parts_of, kwargs)
+    of_constants = None if is_scripted(type(layer)) else getattr(layer, "_of_constants", None)
+    if of_constants is not None and _are_constants(graphs.tensors_of(args, kwargs)):
+        with undone_on_failure(layer):
+            prepare(layer, args, kwargs)
+            return of_constants(*args, **kwargs)
     rows_per_sample = _rows_per_sample_of(layer, args, kwargs)
     with undone_on_failure(layer):
         prepare(layer, args, kwargs)
@@ -80,6 +85,12 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
             (*first, *outputs.shape[len(first) :]), outputs.dtype, rows_per_sample=rows_per_sample
         )
     return graphs.record(layer, args, kwargs, outputs)
+
+
+def _are_constants(tensors: list[KerasTensor]) -> bool:
+    """Whether all are of weights alone, in code that is traced: of no sample."""
+    scoped = graphs.current_scope() is not None
+    return scoped and all(t.rows_per_sample == 0 and not t.batch_axis for t in tensors)
 
 
 def _record_coupled(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -106,12 +117,15 @@ def _check_no_texts(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any])
 def is_recorded(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a call is recorded, not run: one on symbolic tensors.
 
-    In code that is traced so is each call of a layer that has weights, since what these give
-    for an array is no constant.
+    In code that is traced so is each call of a layer that has weights or draws, since what these
+    give for an array is no constant.
     """
     if graphs.tensors_of(args, kwargs):
         return True
-    return graphs.current_scope() is not None and (not layer.built or bool(layer.weights))
+    if graphs.current_scope() is None:
+        return False
+    draws = layer.by_lines and layer._seed_generators
+    return not layer.built or bool(layer.weights) or bool(draws)
 
 
 def learns_here(model: Layer) -> bool:
@@ -178,11 +192,19 @@ def prepare(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None
             _build_on(layer, shapes_of(inputs, is_scripted(type(layer))), args, kwargs)
 
 
+def build_for(layer: Layer, shape: Any) -> None:
+    """Call `build` with a shape; without one where the user's own `build` looks at none."""
+    if is_scripted(type(layer)) and not parameters_of(type(layer).build):
+        layer.build()
+    else:
+        layer.build(shape)
+
+
 def _build_on(layer: Layer, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Call `build` with the shapes that its arguments ask for: one, or one an argument."""
     names = list(parameters_of(type(layer).build))
     if len(names) < 2 or not is_scripted(type(layer)):
-        layer.build(shapes)
+        build_for(layer, shapes)
         return
     given = dict(zip(parameters_of(type(layer).call), args, strict=False)) | kwargs
     by_name = {

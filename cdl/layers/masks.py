@@ -87,7 +87,7 @@ def arguments(
     if len(carriers) == 1:
         places = dict.fromkeys(carriers, "mask")
     elif of_first:
-        places = {names[0]: "mask"}
+        places = {names[0]: "mask"} if names[0] in carriers else {}
     return {
         place: tree.map_structure(mask_of, carriers[name])
         for name, place in places.items()

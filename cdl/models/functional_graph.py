@@ -25,6 +25,7 @@ from cdl.data import as_numeric, brief, frames
 from cdl.data.named_columns import by_name
 from cdl.data.texts import holds_texts
 from cdl.layers import Layer
+from cdl.layers.call_arguments import takes
 from cdl.layers.calling import is_scripted, prepare, trace_any, undone_on_failure
 from cdl.layers.in_programs import append, cast_value
 from cdl.models.graph import check_samples_first
@@ -298,6 +299,22 @@ class FunctionalGraph(GraphOfModel):
         if graph.couples:
             graph = replayed(graph, program, values)
         y = graph.lower(program, values)
+        return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
+
+    def of_constants(self, x: Any, training: bool | None) -> Any:
+        """Record the calls of the layers, in traced code, for arrays in place of the inputs."""
+        self.structure_of("output")  # which makes the graph of a stack
+        arrays, wired = tree.flatten(self.nested_inputs(x)), self.model._model_graph
+
+        def call(node: graphs.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            layer = node.operation
+            cls = type(layer)
+            if isinstance(layer, Layer) and (not is_scripted(cls) or takes(cls, "training")):
+                own = kwargs.get("training")
+                kwargs = {**kwargs, "training": training if own is None else own}
+            return getattr(layer, "again", layer)(*args, **kwargs)
+
+        y = wired.graph.outputs_for(arrays, call)
         return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
 
     def nested_inputs(self, x: Any) -> Any:

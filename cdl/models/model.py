@@ -308,6 +308,10 @@ class Model(Trainer):
             return self._on_data(*args, **kwargs)
         return stepping.recorded(self._on_data, *args, **kwargs)
 
+    def _of_constants(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Outputs for arrays that are constants of traced code, recorded layer by layer."""
+        return self._graph_of_model.of_constants(inputs, training)
+
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
         if calling.is_scripted(type(self)) or self._model_graph is None:

@@ -8,6 +8,7 @@ from typing import Any
 from cdl import tree
 from cdl._common.dtypes import floatx
 from cdl.layers import Input, Layer
+from cdl.layers.calling import build_for
 from cdl.layers.shapes import Shape
 
 
@@ -20,7 +21,7 @@ def shape_through(layer: Layer, shape: Shape, builds: bool) -> Shape:
     """Output shape of a layer for an input shape; with `builds` the layer is built."""
     layer.check_input(shape)
     if builds and not layer.built:
-        layer.build(shape)
+        build_for(layer, shape)
     return tuple(layer.compute_output_shape(shape))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cdl import Input, Model, Sequential, layers, ops, saving
+from cdl import GradientTape, Input, Model, Sequential, layers, ops, optimizers, saving
 
 RNG = np.random.default_rng(0)
 T = RNG.normal(size=(16, 6, 4)).astype(np.float32)
@@ -57,13 +57,88 @@ def test_a_layer_that_needs_samples_is_not_called_on_an_array_there():
     class Own(layers.Layer):
         def __init__(self):
             super().__init__()
-            self.norm = layers.BatchNormalization()
+            self.conv = layers.Conv1D(4, 2)
 
         def call(self, x):
-            return x + self.norm(ops.ones((3, 4)))
+            return x + ops.sum(self.conv(ops.ones((3, 4, 4))))
 
     with pytest.raises(ValueError, match="samples as their first axis, got an array"):
         Own()(Input((4,)))
+
+
+NODES = RNG.normal(size=(10, 3)).astype(np.float32)
+
+
+class Lookup(Model):
+    """Class scores of nodes by their numbers, with the features of all in the model."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.scores = net, layers.Dense(2)
+
+    def call(self, numbers, training=None):
+        return self.scores(ops.take(self.net(NODES, training=training), numbers, axis=0))
+
+
+def stack():
+    return Sequential([layers.Dense(4, "tanh"), layers.Dropout(0.0), layers.Dense(3)])
+
+
+def functional():
+    t = Input((3,))
+    return Model(t, layers.Add()([layers.Dense(3)(t), layers.Dense(3, "tanh")(t)]))
+
+
+@pytest.mark.parametrize("make", [stack, functional, lambda: Sequential([stack(), functional()])])
+def test_a_model_called_on_an_array_within_a_call_learns(make):
+    model, numbers = Lookup(make()), np.arange(10)
+    np.testing.assert_allclose(model(numbers), model.scores(model.net(NODES)), rtol=1e-5, atol=1e-6)
+    twin = Sequential([model.net, model.scores])  # on which the nodes are samples
+    targets = RNG.normal(size=(10, 2))
+    model.compile("sgd", "mse")
+    twin.compile("sgd", "mse")
+    wanted = [g for g in twin.gradients(NODES, targets).values()]
+    for found, each in zip(model.gradients(numbers, targets).values(), wanted, strict=True):
+        np.testing.assert_allclose(found, each, rtol=1e-4, atol=1e-6)
+
+
+def test_statistics_of_an_array_within_a_call_are_those_of_its_lines():
+    model, numbers = Lookup(layers.BatchNormalization(momentum=0.5)), np.arange(10)
+    model.compile(optimizers.SGD(0.0), "mse")
+    targets = RNG.normal(size=(10, 2))
+    loss = model.fit(numbers, targets, batch_size=5, epochs=2, verbose=0).history["loss"][0]
+    norm, kept = model.net, 0.5**4  # four batches
+    mean, variance = NODES.mean(0), NODES.var(0)
+    np.testing.assert_allclose(norm.moving_mean, mean * (1 - kept), atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance, variance * (1 - kept) + kept, atol=1e-6)
+    kernel = np.asarray(model.scores.kernel)
+    trained = (NODES - mean) / np.sqrt(variance + 1e-3) @ kernel
+    np.testing.assert_allclose(loss, np.square(trained - targets).mean(), rtol=1e-5)
+    moving = (NODES - norm.moving_mean) / np.sqrt(norm.moving_variance + 1e-3)
+    np.testing.assert_allclose(model.predict(numbers, verbose=0), moving @ kernel, rtol=1e-4)
+    with GradientTape() as tape:
+        found = ops.sum(
+            model.net(NODES[:4], training=True) * model.net(NODES[:3], training=True)[0]
+        )
+    with pytest.raises(ValueError, match="where a tape differentiates training"):
+        tape.gradient(found, norm.gamma)
+
+
+def test_noise_on_an_array_is_drawn_anew_for_each_batch():
+    class Noisy(Model):
+        def __init__(self):
+            super().__init__()
+            self.drop = layers.Dropout(0.5, seed=1)
+
+        def call(self, x, training=None):
+            return x * 0.0 + ops.sum(self.drop(np.ones((4, 6), "float32"), training=training))
+
+    model, x = Noisy(), np.ones((8, 1), "float32")
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="no weight is trainable"):
+        losses = model.fit(x, x * 0, epochs=6, verbose=0).history["loss"]
+    assert len(set(losses)) > 2
+    np.testing.assert_array_equal(model.predict(x, verbose=0), np.full((8, 1), 24.0))
 
 
 NOISES = {

@@ -97,6 +97,33 @@ def test_build_is_given_the_number_of_samples_of_arrays():
     assert several.shapes[0] == [(4, 3), (4, 2)]
 
 
+@cdl.saving.register_keras_serializable()
+class Gate(layers.Layer):
+    """A gate as in tutorials, whose `build` looks at no shape."""
+
+    def __init__(self, units=4, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.linear = units, layers.Dense(units)
+        self.gate = layers.Dense(units, "sigmoid")
+
+    def build(self):
+        self.built = True
+
+    def call(self, inputs):
+        return self.linear(inputs) * self.gate(inputs)
+
+
+def test_a_build_without_a_shape_is_called_without_one(tmp_path):
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    t = cdl.Input((3,))
+    for model in (cdl.Sequential([cdl.Input((3,)), Gate()]), cdl.Model(t, Gate()(t))):
+        model.save(tmp_path / "a.keras")
+        loaded = cdl.saving.load_model(tmp_path / "a.keras")
+        np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    unbuilt = cdl.Sequential([Gate()])
+    assert unbuilt(x).shape == Gate()(x).shape == (5, 4) and len(unbuilt.weights) == 4
+
+
 def test_penalty_of_activity_is_no_loss_before_arrays_come():
     layer = layers.Dense(2, activity_regularizer="l1")
     layer(cdl.Input((3,)))

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cdl import initializers
+from cdl import initializers, ops
 from cdl._common.validation import given, not_yet, number, whole
+from cdl._tracing.graph import current_scope
 from cdl.layers import rules
 from cdl.layers.arguments import (
     Identifier,
@@ -176,6 +177,27 @@ class BatchNormalization(Scaled):
             )
 
         return along(program, x, (axis,), emit)
+
+    def _of_constants(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Record the normalization of an array, or of what weights give, in code that is traced."""
+        (axis,) = axes_within(self.name, self.axis, np.shape(inputs))
+        scope = current_scope()
+        assert scope is not None
+        if training and not scope.training:
+            raise ValueError(
+                f"BatchNormalization {self.name!r}: inputs must have the samples as their first "
+                "axis where a tape differentiates training, got an array that has other ones"
+            )
+        if self.trainable and training is not False and scope.training:
+            rest = tuple(n for n in range(len(np.shape(inputs))) if n != axis)
+            mean, variance = ops.moments(inputs, rest)
+            for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + now * (1 - self.momentum))
+        else:
+            mean, variance = self.moving_mean, self.moving_variance
+        return ops.batch_normalization(
+            inputs, mean, variance, axis, self.beta, self.gamma, self.epsilon
+        )
 
     def get_config(self) -> dict[str, Any]:
         names = "axis momentum moving_mean_initializer moving_variance_initializer"
