@@ -212,20 +212,21 @@ class ExecutorCache:
                 train_function.grew = False
                 trim(self._idle, lambda each: each.executor.memory()[0], _KEPT)
 
-    def _agree_on_variables(self, model: TrainableModel, now: list[Any] | None = None) -> None:
-        """Fix the trained weights at the first step, until the next compile.
+    def agree(self, variables: list[Any]) -> None:
+        """Fix the trained weights as those that the optimizer was built with."""
+        self._compiled.variables, self._agreed_at = variables, changes()
 
-        `now` are the trainable weights, if they are known.
-        """
+    def _agree_on_variables(self, model: TrainableModel) -> None:
+        """Fix the trained weights of a model at the first step, until the next compile."""
         compiled = self._compiled
         if self._agreed_at == changes() and compiled.variables is not None:
             return
-        now = model.trainable_variables if now is None else now
+        now = model.trainable_variables
         if compiled.variables is None:
             if not now:
                 _warn_of_nothing(model)
             compiled.optimizer.build(now)
-            compiled.variables = now
+            self.agree(now)
         elif [id(v) for v in now] != [id(v) for v in compiled.variables]:
             raise ValueError(
                 f"{model.name}: layers have changed their `trainable` since training began: there "

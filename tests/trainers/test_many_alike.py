@@ -343,6 +343,14 @@ def varied(*middle, optimizer="adam", loss="mse", **first):
     return compiled(stack, optimizer, loss)
 
 
+def shares(again):
+    """An activation, and a layer that draws, which come twice or are two of each."""
+    same = layers.Activation("tanh"), layers.Dropout(0.1)
+    others = same if again else (layers.Activation("tanh"), layers.Dropout(0.1))
+    outer = [cdl.Sequential([*pair, layers.Dense(4)]) for pair in (same, others)]
+    return varied(*outer)
+
+
 VARIED = {
     "loss": (lambda v: varied(loss=cdl.losses.Huber(v)), 0.3, 0.7),
     "reduction": (lambda v: varied(loss=cdl.losses.Huber(reduction=v)), "sum", "mean"),
@@ -365,6 +373,7 @@ VARIED = {
     "array": (lambda v: varied(layers.Rescaling(np.arange(4) * v)), 1.0, 2.0),
     "shape": (lambda v: varied(layers.Reshape(v), layers.Flatten()), (2, 2), (4, 1)),
     "inner model": (lambda v: varied(cdl.Sequential([layers.Dense(3, v)])), "relu", "tanh"),
+    "shared": (shares, False, True),
     "path": (
         lambda v: varied(name=v, optimizer=cdl.optimizers.Adam(rate_factors={"b": 2.0})),
         "a",
@@ -383,3 +392,12 @@ def test_models_are_alike_if_all_arguments_are(name):
         keys.append(known.described(net, options, alike.plan_of(net, options, ())).key)
     assert keys[0] == keys[1]
     assert keys[0] != keys[2]
+
+
+def test_models_are_alike_whatever_drew_their_first_weights():
+    options = {"x": np.zeros((20, 4)), "y": np.zeros((20, 1))}
+    known, keys = alike.Likenesses(), set()
+    for given in ("zeros", cdl.initializers.HeNormal(seed=3)):
+        net = varied(kernel_initializer=given)
+        keys.add(known.described(net, options, alike.plan_of(net, options, ())).key)
+    assert len(keys) == 1

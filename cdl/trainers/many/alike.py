@@ -24,7 +24,7 @@ from cdl._variables.state import State
 from cdl.callbacks import EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
 from cdl.initializers import Initializer
 from cdl.layers import Layer
-from cdl.optimizers import Optimizer
+from cdl.optimizers import LossScaleOptimizer, MultiOptimizer, Optimizer
 from cdl.optimizers.rate_factors import factor_of
 from cdl.random import SeedGenerator
 from cdl.trainers import arguments
@@ -56,6 +56,8 @@ _VALIDATION = frozenset(
 )
 MOST_WEIGHTS = 2**18
 """Weights of a model of a group; a larger one takes longer to copy than its program to make."""
+
+_OF_OTHERS = LossScaleOptimizer, MultiOptimizer
 
 # Callbacks that only look at the values of an epoch, and set weights or the rate.
 _CALLBACKS = frozenset((EarlyStopping, ReduceLROnPlateau, LearningRateScheduler))
@@ -218,7 +220,7 @@ def _things(model: Any, options: Mapping[str, Any], plan: Plan) -> _Things | Non
         return None
     if optimizer.is_written or optimizer._excluded or optimizer._excluded_names is not None:
         return None
-    if hasattr(optimizer, "inner_optimizer") or hasattr(optimizer, "optimizers"):
+    if isinstance(optimizer, _OF_OTHERS):
         return None
     listed = leaves(given["metrics"]) + leaves(given["weighted_metrics"])
     if any(isinstance(each, metrics.Metric) for each in listed):  # which the user may ask
@@ -306,6 +308,7 @@ class _Form:
         if not self._is_value:
             self.number = len(found.forms)  # its place among the forms of a job
             found.forms[id(thing)] = self
+        self.is_noted = False  # it is asked for again, by its place or as the same thing
         self._read = _reader(thing, found, reads_states)
         values = self._read(thing, found)
         self._kinds = tuple(map(type, values))
@@ -319,9 +322,11 @@ class _Form:
             if i not in plain and i not in shown:
                 known = found.forms.get(id(each))
                 form = known or _Form(each, found, reads_states)
+                form.is_noted |= known is not None
                 self._inner.append((i, form, known is None))
         # If jobs share it, and training changes nothing in it, it is not looked at again.
         self._is_bare = len(found.variables) + len(found.generators) == before
+        self.is_noted |= not (self._is_bare or self._is_value)
 
     def fits(self, thing: Any, found: _Found) -> bool:
         """Whether a thing has the form, beside what was found before.
@@ -329,11 +334,9 @@ class _Form:
         Raises:
             KeyError: it lacks an attribute.
         """
-        if thing is self._thing and self._is_bare:
-            return True
         if type(thing) is not self._kind:
             return False
-        if not self._is_value:
+        if self.is_noted:
             found.forms[id(thing)] = self
         values = self._read(thing, found)
         if tuple(map(type, values)) != self._kinds or self._plain(values) != self._expected:
@@ -342,12 +345,12 @@ class _Form:
             return False
         for i, form, is_first in self._inner:
             value = values[i]
+            if form._is_bare and value is form._thing:
+                continue
             known = found.forms.get(id(value))
-            if is_first:
-                alike = known is None and form.fits(value, found)
-            else:
-                alike = known is form or (value is form._thing and form._is_bare)
-            if not alike:
+            if known is not None if is_first else known is not form:
+                return False
+            if is_first and not form.fits(value, found):
                 return False
         return True
 
@@ -399,13 +402,13 @@ def _reader(
     if isinstance(thing, Initializer):
         return _nothing
     if kind is set and all(id(each) in found.forms for each in thing):
+        for each in thing:
+            found.forms[id(each)].is_noted = True
         return lambda thing, found: (*sorted(found.forms[id(each)].number for each in thing),)
     if kind is np.ndarray and thing.nbytes <= _MOST_BYTES:
         return lambda thing, found: (thing.dtype.str, *thing.shape, thing.tobytes())
     if kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__"):
-        names = tuple(vars(thing))
-        draws = type(vars(thing).get("seed_generator")) is SeedGenerator
-        count, chosen = len(names), _chosen(_counted(kind, names, draws))
+        count, chosen = len(vars(thing)), _chosen(_counted(thing))
         return lambda thing, found: chosen(vars(thing)) if len(vars(thing)) == count else ()
     return _of_unknown
 
@@ -430,13 +433,14 @@ def _of_unknown(thing: Any, found: _Found) -> tuple[Any, ...]:
     return (id(thing),)
 
 
-def _counted(kind: type, names: tuple[str, ...], draws: bool) -> list[str]:
-    """Attributes of a class that count, where objects have certain ones."""
-    left_out = _NAMES
+def _counted(thing: Any) -> list[str]:
+    """Attributes of a thing that count: initial weights are there, and inputs fit or would not."""
+    kind, values = type(thing), vars(thing)
+    left_out = _NAMES | {name for name in values if isinstance(values[name], Initializer)}
     if issubclass(kind, Layer):
-        left_out |= kind._passing | (_OF_STACKS if "_stack" in names else frozenset())
+        left_out |= kind._passing | {"input_spec"} | (_OF_STACKS if "_stack" in values else set())
     elif issubclass(kind, Optimizer):
         left_out |= _OF_OPTIMIZERS
-    if draws:
+    if type(values.get("seed_generator")) is SeedGenerator:
         left_out |= {"seed"}  # which is the generator's
-    return [name for name in names if name not in left_out]
+    return [name for name in values if name not in left_out]

@@ -8,6 +8,7 @@ from typing import Any
 from cdl import metrics
 from cdl.data import PyDataset
 from cdl.layers import Layer
+from cdl.optimizers import LossScaleOptimizer, MultiOptimizer
 from cdl.random import SeedGenerator
 from cdl.trainers.compile_arguments import leaves
 
@@ -29,44 +30,55 @@ def sharing(calls: Calls) -> dict[int, tuple[str, int]]:
     owners: dict[int, tuple[int, Any]] = {}  # by id; the part itself keeps its id in use
     found: dict[int, tuple[str, int]] = {}
     for number, (model, options) in enumerate(calls):
-        for part, kind, name in _parts(model, options):
+        for part, kind, holder in _parts(model, options):
             first, _ = owners.setdefault(id(part), (number, part))
             if first != number:
-                text = f"{kind} of its own, got one twice: {name}"
+                text = f"{kind} of its own, got one twice: {_shown(part, holder)}"
                 found.setdefault(number, (text, first))
                 found.setdefault(first, (text, number))
     return found
 
 
-def _parts(model: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, str, str]]:
-    """Parts that training changes, each with its kind and name."""
-    yield model, "a model", repr(getattr(model, "name", model))
+def _shown(part: Any, holder: Any) -> str:
+    """Name of a part, that of the layer which holds it, or its class."""
+    if holder is not None:
+        return f"that of layer {holder.name!r}"
+    return repr(part.name) if hasattr(part, "name") else f"a {type(part).__name__}"
+
+
+def _parts(model: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, str, Any]]:
+    """Parts that training changes, each with its kind, and the layer that holds it or None."""
+    yield model, "a model", None
     compiled = getattr(model, "_compiled", None)
     if compiled is not None:
         optimizer = compiled.optimizer
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        for each in (optimizer, inner, *getattr(inner, "optimizers", ())):
-            yield each, "an optimizer", repr(each.name)
+        yield optimizer, "an optimizer", None
+        if isinstance(optimizer, LossScaleOptimizer):
+            optimizer = optimizer.inner_optimizer
+            yield optimizer, "an optimizer", None
+        if isinstance(optimizer, MultiOptimizer):
+            for each in optimizer.optimizers:
+                yield each, "an optimizer", None
         for name in ("metrics", "weighted_metrics"):
             for each in leaves(compiled.given[name]):
                 # The core counts within each program, whoever else has the object.
                 if isinstance(each, metrics.Metric) and not metrics.is_compiled(each):
-                    yield each, "a metric of the user's", repr(each.name)
+                    yield each, "a metric of the user's", None
     if hasattr(model, "_flatten_layers"):
         for layer in model._flatten_layers(include_self=False):
             if _learns(layer):
-                yield layer, "a layer that learns", repr(layer.name)
+                yield layer, "a layer that learns", None
             for value in vars(layer).values() if not layer.built else ():
                 seed = getattr(value, "seed", None)  # initial weights are drawn within the job
                 if isinstance(seed, SeedGenerator):
-                    yield seed, "a seed generator", f"that of layer {layer.name!r}"
+                    yield seed, "a seed generator", layer
     for name in ("x", "validation_data"):
         value = options.get(name)
         for each in value if isinstance(value, (tuple, list)) else (value,):
             if hasattr(each, "__next__"):
-                yield each, f"an iterator as `{name}`", f"a {type(each).__name__}"
+                yield each, f"an iterator as `{name}`", None
             elif isinstance(each, PyDataset) and _changes(type(each)):
-                yield each, f"a `{name}` that changes between epochs", f"a {type(each).__name__}"
+                yield each, f"a `{name}` that changes between epochs", None
 
 
 def _changes(cls: type[PyDataset]) -> bool:

@@ -156,7 +156,7 @@ class StackedJobs:
                 values = [stacks[place][k] for place in self._slots]
                 optimizer._own_slots = Slots(optimizer, trained, Begun(self._names, values))
                 optimizer.built = True
-                model._executors._agree_on_variables(model, trained)
+                model._executors.agree(trained)
             else:
                 slots = zip(optimizer.variables, stacks[self._count :], strict=True)
                 for variable, stack in slots:
