@@ -131,9 +131,9 @@ cdef extern from "cdl.h" nogil:
         float *average
         float *accumulated
     struct cdl_rules:
-        double clip_value
-        double clip_norm
-        double global_clip_norm
+        float clip_value
+        float clip_norm
+        float global_clip_norm
         double average_momentum
         int64_t overwrite_frequency
         int64_t accumulation_steps

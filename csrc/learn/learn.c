@@ -39,7 +39,8 @@ size_t cdl_blocks_before(const struct cdl_param *param, size_t offset) {
 static void prepare(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
                     size_t n, float *g) {
     const struct cdl_step *step = &ctx->optimizer;
-    if (step->clip_value > 0.0f) ctx->kernels->clip(n, -step->clip_value, step->clip_value, g);
+    const float most = step->rules->clip_value;
+    if (most > 0.0f) ctx->kernels->clip(n, -most, most, g);
     const float decay = trained->decay * step->rate;
     if (decay != 0.0f) ctx->kernels->shrink(n, decay, trained->param->w + offset);
 }
@@ -116,10 +117,18 @@ void cdl_round_block(const struct cdl_kernels *kernels, const struct cdl_param *
                            cdl_param_pairs(rounded, block.row, block.column + j), CDL_BF16_LINE);
 }
 
-static void round_block(const struct cdl_trained *trained, const struct cdl_context *ctx,
-                        struct cdl_block block) {
-    if (trained->rounded)
-        cdl_round_block(ctx->kernels, trained->param, trained->rounds_to, trained->rounded, block);
+/* Adds a gradient to those of earlier steps; once they are all there g becomes their mean, and the
+ * sum 0. */
+static bool accumulate(const struct cdl_trained *trained, const struct cdl_context *ctx,
+                       size_t offset, size_t n, float *g) {
+    const struct cdl_step *step = &ctx->optimizer;
+    float *sum = trained->accumulated + offset;
+    ctx->kernels->add(n, g, sum);
+    if (!step->apply) return false;
+    ctx->kernels->blend(n, 0.0f, sum, g);
+    ctx->kernels->scale(n, 1.0f / (float)step->accumulate, g);
+    memset(sum, 0, n * sizeof *sum); /* memset, as 0 times NaN is NaN */
+    return true;
 }
 
 const struct cdl_sink cdl_all_here;
@@ -150,22 +159,13 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx,
         keep(trained, ctx, block, offset, g);
         return;
     }
-    if (trained->accumulated) {
-        float *sum = trained->accumulated + offset;
-        kernels->add(n, g, sum);
-        if (!step->apply) {
-            settle(trained, ctx, offset, n);
-            round_block(trained, ctx, block);
-            return;
-        }
-        kernels->blend(n, 0.0f, sum, g);
-        kernels->scale(n, 1.0f / (float)step->accumulate, g);
-        memset(sum, 0, n * sizeof *sum); /* memset, as 0 times NaN is NaN */
+    if (!trained->accumulated || accumulate(trained, ctx, offset, n, g)) {
+        prepare(trained, ctx, offset, n, g);
+        update(trained, ctx, offset, n, g, trained->param->w + offset);
     }
-    prepare(trained, ctx, offset, n, g);
-    update(trained, ctx, offset, n, g, trained->param->w + offset);
     settle(trained, ctx, offset, n);
-    round_block(trained, ctx, block);
+    if (trained->rounded)
+        cdl_round_block(kernels, trained->param, trained->rounds_to, trained->rounded, block);
 }
 
 /* Sum in the order of micro-batches that come one after the other. */
@@ -220,8 +220,8 @@ bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_co
 
 bool cdl_learn_needs_norms(const struct cdl_trained *trained, const struct cdl_step *step) {
     const struct cdl_tensorwise *rule = step->groups[trained->group].tensorwise;
-    return (rule && rule->reach) || step->clip_norm > 0.0f || step->global_clip_norm > 0.0f ||
-           step->finite_only;
+    return (rule && rule->reach) || step->rules->clip_norm > 0.0f ||
+           step->rules->global_clip_norm > 0.0f || step->rules->finite_only;
 }
 
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {

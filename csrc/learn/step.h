@@ -65,17 +65,25 @@ struct cdl_group {
     const float *by_lane; /* the same of models in lanes, a line of each, or NULL */
 };
 
+/* Settings around the optimizer's row; 0 where they do not apply. */
+struct cdl_rules {
+    float clip_value, clip_norm, global_clip_norm;
+    double average_momentum;
+    int64_t overwrite_frequency, accumulation_steps;
+    bool finite_only;                   /* skips a batch whose gradients are not all finite */
+    const struct cdl_param *loss_scale; /* divisor of the gradients, or NULL */
+};
+
 struct cdl_step {
+    const struct cdl_rules *rules;
     struct cdl_group groups[CDL_MAX_GROUPS];
     float rate;
-    float share;                                   /* weight of the penalties */
-    float clip_value, clip_norm, global_clip_norm; /* or 0 */
-    float average_momentum;                        /* 0 in the first step */
-    bool overwrite;                                /* overwrites the weights by their average */
-    int accumulate;                                /* number of gradients accumulated for a step */
-    bool apply;                                    /* this one completes them: the update is made */
-    bool finite_only; /* skips the update if a gradient is not finite */
-    float unscale;    /* factor that undoes the loss scale in gradients */
+    float share;            /* weight of the penalties */
+    float average_momentum; /* 0 in the first step */
+    bool overwrite;         /* overwrites the weights by their average */
+    int accumulate;         /* number of gradients accumulated for a step */
+    bool apply;             /* this one completes them: the update is made */
+    float unscale;          /* factor that undoes the loss scale in gradients */
 };
 
 #endif

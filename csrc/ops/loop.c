@@ -234,10 +234,6 @@ static void carried_backward(CDL_PASS) {
         copy(node->out[0], first, last, node->out[0]->grad, node->in[from]->grad);
 }
 
-static void carry_forward(CDL_PASS) {
-    copy(node->in[0], first, last, node->in[0]->data, node->out[0]->data);
-}
-
 /* Where no gradient comes from the iteration behind, or from behind the loop, it is 0. */
 static void carry_backward(CDL_PASS) {
     const struct cdl_tensor *left = node->out[0];
@@ -323,7 +319,7 @@ const struct cdl_op cdl_op_carried = {
 const struct cdl_op cdl_op_carry = {
     .role = CDL_CARRY,
     .check = cdl_check_same,
-    .forward = carry_forward,
+    .forward = cdl_copy_values,
     .backward = carry_backward,
     .reads_back = cdl_reads_none,
 };

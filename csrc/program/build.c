@@ -17,14 +17,7 @@ const struct cdl_op_row cdl_ops[] = {
 };
 const int cdl_n_ops = sizeof cdl_ops / sizeof cdl_ops[0];
 
-/* Arrays of a node are as long as those of its instruction; byte code numbers its values in one
- * byte. */
-_Static_assert(sizeof((struct cdl_node *)0)->attribute ==
-                   sizeof((struct cdl_instruction_def *)0)->attributes,
-               "attributes of a node and of its definition");
-_Static_assert(sizeof((struct cdl_node *)0)->row_param ==
-                   sizeof((struct cdl_instruction_def *)0)->row_params,
-               "parameters of the row of a node and of its definition");
+/* Byte code numbers the values of a node in one byte. */
 _Static_assert((int)CDL_MAP_INPUT + (int)CDL_MAX_INPUTS == (int)CDL_MAP_DY &&
                    (int)CDL_MAP_OUTPUT + (int)CDL_MAX_INPUTS <= (int)CDL_MAP_CONSTANT &&
                    (int)CDL_MAP_OPERANDS <= UINT8_MAX,
@@ -106,19 +99,17 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
                                int i) {
     struct cdl_trained *to = &program->trained[i];
     *to = def->trained[i];
-    struct cdl_step rules = {.clip_norm = (float)def->rules.clip_norm,
-                             .global_clip_norm = (float)def->rules.global_clip_norm,
-                             .finite_only = def->rules.finite_only};
+    struct cdl_step step = {.rules = &def->rules};
     if (def->n_groups) {
         const struct cdl_tensorwise *rule = cdl_tensorwise_rules[def->groups[to->group].optimizer];
-        rules.groups[to->group].tensorwise = rule;
+        step.groups[to->group].tensorwise = rule;
         const size_t floats = rule && rule->learn ? rule->scratch_floats(to) : 0;
         if (floats > program->tensorwise_floats) program->tensorwise_floats = floats;
         program->reaches |= rule && rule->reach;
     }
-    program->keeps_grads |= cdl_learn_keeps(to, &rules);
+    program->keeps_grads |= cdl_learn_keeps(to, &step);
     program->limits_norms |= to->constraint == CDL_NORM;
-    if (cdl_learn_needs_norms(to, &rules)) {
+    if (cdl_learn_needs_norms(to, &step)) {
         to->squares = calloc(cdl_blocks(to->param), sizeof *to->squares);
         if (!to->squares) return CDL_ERR_NO_MEMORY;
     }

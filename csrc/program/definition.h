@@ -35,15 +35,6 @@ struct cdl_instruction_def {
     struct cdl_host host; /* of op "host" */
 };
 
-/* Settings around the optimizer's row; 0 where they do not apply. */
-struct cdl_rules {
-    double clip_value, clip_norm, global_clip_norm;
-    double average_momentum;
-    int64_t overwrite_frequency, accumulation_steps;
-    bool finite_only;                   /* skips a batch whose gradients are not all finite */
-    const struct cdl_param *loss_scale; /* divisor of the gradients, or NULL */
-};
-
 /* Parameters with one optimizer: a row of the table of optimizers, at a part of its rate. */
 struct cdl_group_def {
     int optimizer;

@@ -56,7 +56,8 @@ enum { KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE };
 
 static double factor_of(const struct cdl_derived *row, size_t column) {
     const struct cdl_param *gamma = row->from[GAMMA];
-    const double variance = (double)row->from[VARIANCE]->w[column] + (double)row->epsilon;
+    const double variance =
+        (double)row->from[VARIANCE]->w[column] + (double)(float)row->node->data[0]; /* epsilon */
     return (gamma ? (double)gamma->w[column] : 1.0) / sqrt(variance);
 }
 
@@ -105,7 +106,7 @@ const char *cdl_check_folds(const struct cdl_node *node, bool training) {
 
 /* Kernel and bias are each made of all weights of the node. */
 cdl_status cdl_fold_params(struct cdl_program *program, struct cdl_node *node) {
-    struct cdl_derived row = {.node = node, .epsilon = (float)node->data[0]};
+    struct cdl_derived row = {.node = node};
     const struct cdl_param *w = node->param[KERNEL];
     memcpy(row.from, node->param, sizeof row.from);
     memset(&node->param[GAMMA], 0, (VARIANCE + 1 - GAMMA) * sizeof node->param[0]);

@@ -101,10 +101,11 @@ static float clip_factor(double squares, double limit) {
 
 static float factor_of(const struct cdl_trained *trained, const struct cdl_step *step,
                        double all_squares) {
-    if (step->clip_norm > 0.0f)
-        return clip_factor(gradient_squares_of(trained), (double)step->clip_norm);
-    if (step->global_clip_norm > 0.0f)
-        return clip_factor(all_squares, (double)step->global_clip_norm);
+    const struct cdl_rules *rules = step->rules;
+    if (rules->clip_norm > 0.0f)
+        return clip_factor(gradient_squares_of(trained), (double)rules->clip_norm);
+    if (rules->global_clip_norm > 0.0f)
+        return clip_factor(all_squares, (double)rules->global_clip_norm);
     return 1.0f;
 }
 
@@ -234,7 +235,7 @@ bool cdl_learn_kept(struct cdl_program *program, struct cdl_context *ctx, struct
         walk.all += floats_of(&program->trained[i]);
         all_squares += gradient_squares_of(&program->trained[i]);
     }
-    if (ctx->optimizer.finite_only && !(all_squares < INFINITY)) return false;
+    if (ctx->optimizer.rules->finite_only && !(all_squares < INFINITY)) return false;
     if (!learn_long(program, ctx, team, walk, all_squares)) return false;
     accumulate(program, ctx, walk);
     learn(program, ctx, walk, all_squares, false);

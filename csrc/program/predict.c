@@ -135,16 +135,9 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const size_t base = places ? mine.first : (size_t)thread * capacity;
     const size_t most = places ? mine.last - mine.first : block;
     const size_t end = places && most ? job->rows : mine.last;
-    struct cdl_context ctx = {.kernels = program->kernels,
-                              .unit = CDL_ROW_BLOCK,
-                              .thread = program->lockstep ? thread : 0,
-                              .threads = 1,
-                              .scratch = cdl_scratch_of(program, thread),
-                              .scratch_floats = program->thread_floats - CDL_RED_ZONE,
-                              .seed = job->draws.seed,
-                              .step = job->draws.call,
-                              .watch = program->is_long ? &program->watch : NULL,
-                              .polls = thread == 0};
+    const struct cdl_epoch epoch = {.seed = job->draws.seed, .iteration = job->draws.call};
+    struct cdl_context ctx = cdl_context_of(program, &epoch, false, thread, 1);
+    if (!program->lockstep) ctx.thread = 0;
     assert(base + most <= program->rows);
     run_once(program, &ctx, team, thread);
     if (program->lockstep) {

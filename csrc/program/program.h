@@ -19,7 +19,6 @@ struct cdl_derived {
     struct cdl_param *to; /* a weight, block by block, or NULL: what `node` keeps */
     const struct cdl_node *node;
     enum cdl_dtype dtype;        /* that `to` is rounded to */
-    float epsilon;               /* of the normalization folded into `to` */
     struct cdl_trained *trained; /* of from[0], or NULL */
     bool learned;                /* the update of from[0] also makes it (cdl_trained.rounded) */
 };

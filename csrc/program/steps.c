@@ -22,8 +22,8 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_epoch 
         CDL_OPTIMIZERS(X)
 #undef X
     };
+    const struct cdl_rules *rules = step->rules = &program->rules;
     if (program->n_groups == 0) return;
-    const struct cdl_rules *rules = &program->rules;
     const double rate = (double)epoch->rates[done < epoch->n_rates ? done : epoch->n_rates - 1];
     const int64_t each = rules->accumulation_steps > 1 ? rules->accumulation_steps : 1;
     const int64_t t = (int64_t)epoch->iteration / each + 1;
@@ -36,13 +36,9 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_epoch 
     }
     step->rate = (float)rate;
     step->share = epoch->shares ? epoch->shares[epoch->next] : 1.0f;
-    step->clip_value = (float)rules->clip_value;
-    step->clip_norm = (float)rules->clip_norm;
-    step->global_clip_norm = (float)rules->global_clip_norm;
     step->average_momentum = t > 1 ? (float)rules->average_momentum : 0.0f;
     step->overwrite = rules->overwrite_frequency > 0 && t % rules->overwrite_frequency == 0;
     step->accumulate = (int)each;
-    step->finite_only = rules->finite_only;
     step->unscale = rules->loss_scale ? 1.0f / *rules->loss_scale->w : 1.0f;
     step->apply = ((int64_t)epoch->iteration + 1) % each == 0;
 }
