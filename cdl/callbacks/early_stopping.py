@@ -58,9 +58,16 @@ class EarlyStopping(MonitorCallback):
         """Reset the state; one EarlyStopping may serve several fits."""
         self._forget()
 
+    def get_monitor_value(self, logs: Logs) -> Any:
+        """Value to compare: `monitor` of the logs, None with a warning if they lack it.
+
+        A subclass may return another number, such as a sum of two metrics.
+        """
+        return self.current(logs)
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Compare the value, and stop the model when patience is exhausted."""
-        value = self.current(logs)
+        value = self.get_monitor_value(logs)
         if value is None or epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self.best_weights is None:

@@ -205,9 +205,11 @@ class Watch:
         steady: true while no attribute was set since the last look, so that `holds` is true; False
             if layers of the user's are to be compared each time.
         trained: the weights that training changes, if somebody has asked since.
+        metrics: those in attributes of a model and its layers, likewise.
     """
 
     trained: Any = None
+    metrics: list[Any] | None = None
 
     def __init__(self, layer: Layer) -> None:
         now = attributes_set()

@@ -270,12 +270,15 @@ class CompiledState(PartOfModel):
 
         What has a `compile` of its own counts for itself.
         """
-        return self._direct_metrics() + [
-            metric
-            for layer in self.layers
-            if not isinstance(layer, CompiledState)
-            for metric in layer.metrics
-        ]
+        watch = self._watch if self._is_unchanged() else None
+        if watch is not None and watch.metrics is not None:
+            return list(watch.metrics)
+        layers = [each for each in self.layers if not isinstance(each, CompiledState)]
+        found = self._direct_metrics() + [metric for layer in layers for metric in layer.metrics]
+        within = [part for layer in layers for part in layer._flatten_layers()]
+        if watch is not None and not any(overrides(type(each), "metrics") for each in within):
+            watch.metrics = found
+        return list(found)
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:
         made = self._predictors_made

@@ -77,6 +77,14 @@ def test_attributes_tell_what_happened():
     assert state == (1, 1, 2, 3)
 
 
+def test_a_subclass_chooses_the_value_to_compare():
+    class OfTheOpposite(EarlyStopping):
+        def get_monitor_value(self, logs):
+            return -super().get_monitor_value(logs)
+
+    assert len(run(OfTheOpposite(), [1, 2, 3, 2, 1])[0]) == 4
+
+
 def test_best_weights_come_back_whether_it_stopped_or_not():
     assert run(EarlyStopping(patience=2, restore_best_weights=True), [3, 1, 2, 2])[1].weights == 1
     assert run(EarlyStopping(patience=9, restore_best_weights=True), [3, 1, 2])[1].weights == 1

@@ -6,6 +6,7 @@ from typing import Any
 
 from cdl import tree
 from cdl.trainers.chains.step_chains import StepChains, form_of, is_plain
+from cdl.trainers.custom.step_functions import own_function
 from cdl.trainers.derivatives import kept_in
 
 _NAME = "predict_step"
@@ -26,8 +27,9 @@ class PredictSteps:
     def __call__(self, batch: Any) -> Any:
         """Predictions for one batch, given as the step takes it."""
         leaves = tree.flatten(batch)
-        step = self._model.predict_step
-        if self._is_eager or not leaves or not all(map(is_plain, leaves)):
+        function = own_function(self._model, "predict")
+        step = function or self._model.predict_step
+        if function or self._is_eager or not leaves or not all(map(is_plain, leaves)):
             return step(batch)
         key = _NAME, *form_of(batch)
         chain = self._chains.take(key)

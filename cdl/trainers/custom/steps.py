@@ -23,6 +23,7 @@ from cdl.data.texts import array_of, holds_texts
 from cdl.distribution.ranks import check_no_own_data
 from cdl.trainers.chains.chain import Chain
 from cdl.trainers.chains.step_chains import StepChains, is_plain
+from cdl.trainers.custom.step_functions import own_function
 from cdl.trainers.derivatives import kept_in
 from cdl.trainers.signature import TrainableModel
 from cdl.utils.tuples import pack_x_y_sample_weight
@@ -30,9 +31,9 @@ from cdl.utils.tuples import pack_x_y_sample_weight
 Array = NDArray[Any]
 
 _STEP_METHODS = {
-    "train": ("train_step", "compute_metrics"),
-    "test": ("test_step", "compute_metrics"),
-    "predict": ("predict_step",),
+    "train": ("train_step", "compute_metrics", "make_train_function"),
+    "test": ("test_step", "compute_metrics", "make_test_function"),
+    "predict": ("predict_step", "make_predict_function"),
 }
 # Attributes that TensorFlow's GradientTape and PyTorch's autograd look for in a step.
 _OF_TAPES = re.compile("has no attribute '(_id|backward|grad|requires_grad_?|zero_grad)'")
@@ -161,7 +162,7 @@ class CustomSteps:
 
     def __init__(self, model: TrainableModel, kind: str) -> None:
         self._model = weakref.ref(model)
-        self._name = f"{kind}_step"
+        self._kind, self._name = kind, f"{kind}_step"
         check_no_own_data(f"{type(model).__name__}.{self._name}")
         self._check_signature(getattr(model, self._name))
         self._logs: dict[str, Any] = {}
@@ -295,8 +296,9 @@ class CustomSteps:
     def _stepped(self, model: Any, batch: Any) -> Any:
         if self._chain is not None:
             return self._chain.once(tree.flatten(batch), self._is_shown)
-        step = getattr(model, self._name)
-        if self._key is None:
+        function = own_function(model, self._kind)
+        step = function or getattr(model, self._name)
+        if self._key is None or function is not None:
             return step(batch)
         return self._chains.run(self._key, model, step, (batch,))
 
