@@ -54,17 +54,6 @@ def noting() -> Iterator[list[int]]:
 
 
 @contextmanager
-def uncounted() -> Iterator[None]:
-    """Context in which draws are neither noted nor repeated: of what one record has for itself."""
-    before = draws.noted, draws.again
-    draws.noted = draws.again = None
-    try:
-        yield
-    finally:
-        draws.noted, draws.again = before
-
-
-@contextmanager
 def repeating(noted: Sequence[int]) -> Iterator[None]:
     """Context in which draws have the counts of a step that was noted."""
     before, draws.again = draws.again, list(noted)

@@ -14,7 +14,6 @@ from cdl._common.locks import new_rlock
 from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
-from cdl._variables.draw_counts import uncounted
 from cdl.models import Model
 from cdl.taping.recorded import Node, Taped, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
@@ -385,16 +384,14 @@ class _GradientCall:
 
     Args:
         plan: the calls of the inner tape.
-        found: the gradients on arrays, for the first call.
 
     Attributes:
         calls: those of the plan, without their arrays.
         draws: as of the plan.
     """
 
-    def __init__(self, plan: Plan, found: list[Any]) -> None:
-        self._found: list[Any] | None = found
-        self._derivative: Any = None  # of another batch
+    def __init__(self, plan: Plan) -> None:
+        self._found: list[Any] = []
         self._run, self._numbers = plan.function(None), plan.numbers
         self.calls = [
             node._replace(args=((), {}), leaves=[e for e in node.leaves if isinstance(e, Variable)])
@@ -402,22 +399,16 @@ class _GradientCall:
         ]
         self.draws = plan.draws()
 
+    def take(self, *found: Any) -> None:
+        """Take the gradients on arrays for the next call, with what was drawn for them."""
+        self._found = list(found)
+
     def __call__(self, *inputs: Any) -> list[Any]:
         if not state.replays:
-            found, self._found = self._found, None  # which a program that is kept must not hold
-            return self._again(inputs) if found is None else found
+            found, self._found = self._found, []  # which a program that is kept must not hold
+            return found
         numbers: Any = self._numbers
         return value_and_gradients(self._run, inputs, numbers, False)[1]
-
-    def _again(self, inputs: tuple[Any, ...]) -> list[Any]:
-        """The gradients for other arrays, as of another batch of a recorded step."""
-        numbers: Any = self._numbers
-        if self._derivative is None:
-            self._derivative = derivative_of(self._run, numbers, is_fixed=True)
-        with uncounted():
-            found = self._derivative(*[np.atleast_1d(plain(each)) for each in inputs])[1]
-        shapes = [np.shape(inputs[number]) for number in numbers]
-        return [np.reshape(each, shape) for each, shape in zip(found, shapes, strict=True)]
 
 
 def gradients_recorded(
@@ -436,7 +427,8 @@ def gradients_recorded(
         record = _cut(Record(nodes, targets, {id(each): each for each in group}))
         calls = calls_before(record)
         plan = Plan(record, calls, _rows_of(calls), is_inner=True)
-        call = _GradientCall(plan, [stepping.plain(found[id(each)]) for each in group])
+        call = _GradientCall(plan)
+        stepping.recorded(call.take, *[found[id(each)] for each in group])
         key = ("gradient", plan.key)
         results = recorded(call, key, None, tuple(plan.inputs), {})
         recorded_ones.update(zip(map(id, group), results, strict=True))

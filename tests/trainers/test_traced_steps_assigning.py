@@ -212,8 +212,40 @@ class Penalizing(Drawing):
         return {"loss": loss}
 
 
+class PenalizingDropout(Penalizing):
+    """A critic with dropout, noise and statistics of batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.critic = cdl.Sequential([
+            cdl.Input((1,)), layers.Dense(8, "tanh"), layers.Dropout(0.3), layers.Dense(6),
+            layers.BatchNormalization(), layers.GaussianNoise(0.1), layers.Dense(4, "softplus"),
+        ])  # fmt: skip
+
+
+class Bending(DroppingOnTape):
+    """A net that learns by its second derivatives, in which dropout is drawn, and by two tapes."""
+
+    def train_step(self, data):
+        x, y = data
+        weights = self.trainable_variables
+        with cdl.GradientTape() as outer, cdl.GradientTape() as other:
+            with cdl.GradientTape() as middle:
+                points = middle.watch(x)
+                with cdl.GradientTape() as inner:
+                    near = inner.watch(1.0 * points)
+                    seen = self(near, training=True)
+                slopes = ops.sum(ops.square(inner.gradient(seen, near)))
+            loss = ops.mean(ops.square(middle.gradient(slopes, points)))
+            error = ops.mean(ops.square(self(x, training=True) - y))
+        found = [outer.gradient(loss, weights), other.gradient(error, weights)]
+        for gradients in found:
+            self.optimizer.apply(gradients, weights)
+        return {"loss": loss, "error": error}
+
+
 CLASSES = [
-    DroppingOnTape, Penalizing,
+    DroppingOnTape, Penalizing, PenalizingDropout, Bending,
     Following, FollowingByValue, Counting, Drawing, DrawingByPython, Dropping, DroppingInCalls,
     Clipping, Gathering,
 ]  # fmt: skip
