@@ -445,3 +445,45 @@ assert noise.shape == (8, 2) and keras.random.uniform(tf.shape(x)).shape == (8, 
 assert keras.ops.squeeze(net(x)[:1]).numpy().shape == (4,)
 """
     )
+
+
+def test_gradients_of_symbolic_tensors_are_part_of_a_model(claims):
+    claims(
+        """
+inputs = keras.Input((2,))
+hidden = layers.Dense(16, "softplus")(layers.Dense(16, "tanh")(inputs))
+u = layers.Dense(1)(hidden)
+
+
+def bend(tensors):
+    u, x = tensors
+    slopes = tf.gradients(u, x)[0]
+    return tf.gradients(slopes[:, 0], [x])[0][:, :1] + tf.gradients([slopes[:, 1]], x)[0][:, 1:]
+
+
+slopes = layers.Lambda(lambda t: tf.gradients(t[0], t[1])[0], output_shape=(2,))([u, inputs])
+sizes = layers.Lambda(lambda t: tf.reduce_sum(t**2, axis=1, keepdims=True))(slopes)
+net = keras.Model(inputs, [u, sizes])
+net.set_weights([0.5 * rng.normal(size=w.shape) for w in net.get_weights()])
+points = rng.normal(size=(64, 2)).astype("float32")
+value = lambda p: net.predict(p.astype("float32"), verbose=0)[0].astype(float)
+ways = 1e-2 * np.eye(2)
+differences = [(value(points + w) - value(points - w)) / 2e-2 for w in ways]
+found = net.predict(points, verbose=0)[1]
+np.testing.assert_allclose(found, sum(d**2 for d in differences), rtol=2e-3, atol=1e-4)
+bends = keras.Model(inputs, layers.Lambda(bend, output_shape=(1,))([u, inputs]))
+ways = 1e-1 * np.eye(2)
+differences = [(value(points + w) + value(points - w) - 2 * value(points)) / 1e-2 for w in ways]
+np.testing.assert_allclose(bends.predict(points, verbose=0), sum(differences), rtol=0, atol=0.03)
+
+# The numbers of TensorFlow 2.21 and Keras 3.15.1:
+rng = np.random.default_rng(0)
+net.set_weights([0.5 * rng.normal(size=w.shape).astype("float32") for w in net.get_weights()])
+points = rng.normal(size=(64, 2)).astype("float32")
+net.compile(keras.optimizers.SGD(0.05), ["mse", "mse"])
+targets = [np.zeros((64, 1)), np.ones((64, 1))]
+history = net.fit(points, targets, epochs=3, batch_size=16, shuffle=False, verbose=0).history
+near(history["loss"], [1.052936, 0.911996, 0.897531])
+refused(RuntimeError, lambda: tf.gradients(tf.constant([1.0]), tf.constant([1.0])), "GradientTape")
+"""
+    )

@@ -6,6 +6,8 @@ backward pass is appended to them (cdl/_ir/reverse/), so that it can be differen
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -156,6 +158,22 @@ def value_and_gradients(
     if not isinstance(value, KerasTensor):  # it depends on none of the arguments
         value = leaf(value, "grad")
     return result, graph.record(_Gradients(), (value, xs), {}, [x.like() for x in xs])
+
+
+def gradients(ys: Sequence[KerasTensor], xs: Sequence[KerasTensor]) -> list[Any]:
+    """Gradients of the sum of all elements of tensors by others that they were computed from.
+
+    Args:
+        ys: symbolic tensors.
+        xs: symbolic tensors; by one on which nothing depends the gradient is 0.
+
+    Raises:
+        TypeError: no code is traced.
+    """
+    _check_traced()
+    likes = [x.like() for x in xs]
+    parts = [graph.record(_Gradients(), (y, list(xs)), {}, likes) for y in ys]
+    return [functools.reduce(operator.add, each) for each in zip(*parts, strict=True)]
 
 
 def _direction(x: KerasTensor, tangent: Any) -> KerasTensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdl import Variable, taping
+from cdl import Variable, taping, tree
+from cdl._tracing import derivatives
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._variables.stepping import plain
 from cdl.scripts.tensor import Tensor, tensors
 from cdl.taping.recorded import CLASS, Taped
@@ -54,3 +56,23 @@ class GradientTape(taping.GradientTape):
 
     def _of(self, targets: list[Any], sources: list[Any]) -> list[Any]:
         return list(map(tensors, super()._of(targets, sources)))
+
+
+def gradients(ys: Any, xs: Any, *, name: str | None = None) -> list[Any]:
+    """`tf.gradients`, of symbolic tensors: the gradient of the sum of `ys` by each of `xs`.
+
+    Args:
+        ys: a tensor within the call of a layer, or a list of them.
+        xs: tensors that they were computed from.
+        name: without effect.
+
+    Raises:
+        RuntimeError: they are arrays.
+    """
+    flat = tree.flatten(ys), tree.flatten(xs)
+    if not all(isinstance(each, KerasTensor) for part in flat for each in part):
+        raise RuntimeError(
+            "tf.gradients: ys and xs must be symbolic tensors, as in the call of a layer: "
+            "tf.GradientTape differentiates what is computed on numbers"
+        )
+    return derivatives.gradients(*flat)

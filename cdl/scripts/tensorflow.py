@@ -17,7 +17,7 @@ import numpy as np
 from cdl import Variable, config, initializers, random, tree
 from cdl.scripts import tf_arranging, tf_function, tf_functions, tf_io, tf_nn, tf_random
 from cdl.scripts.imports import TENSORFLOW
-from cdl.scripts.tape import GradientTape
+from cdl.scripts.tape import GradientTape, gradients
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_elements import TensorSpec
 from cdl.scripts.tf_functions import function
@@ -174,6 +174,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "device": config.device,
         "function": tf_function.function,
         "GradientTape": GradientTape,
+        "gradients": gradients,
         "UnconnectedGradients": _Unconnected,
         "print": _print,
         "py_function": _in_python,
