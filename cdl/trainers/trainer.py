@@ -25,6 +25,7 @@ from cdl.trainers.custom.steps import flat_logs, results_of, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.executor_cache import ExecutorCache
+from cdl.trainers.one_batch import on_batch
 from cdl.trainers.state import CompiledState
 from cdl.utils import display
 from cdl.utils.tuples import unpack_x_y_sample_weight
@@ -511,7 +512,7 @@ class Trainer(StepFunctions, CompiledState):
         """Train on one batch; its loss and metrics, measured before the step."""
         model, x = self._taking(x, "train_on_batch")
         with ranks.run():
-            return fit_loop.on_batch(model, "train", x, y, sample_weight, class_weight, return_dict)
+            return on_batch(model, "train", x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
@@ -519,7 +520,7 @@ class Trainer(StepFunctions, CompiledState):
         """Compute loss and metrics of one batch."""
         model, x = self._taking(x, "test_on_batch")
         with ranks.run():
-            return fit_loop.on_batch(model, "test", x, y, sample_weight, None, return_dict)
+            return on_batch(model, "test", x, y, sample_weight, None, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predict the outputs for one batch."""
