@@ -26,7 +26,7 @@ Identifier = str | Mapping[str, Any] | Callable[..., Any]
 
 
 class Registry:
-    """Things of one kind.
+    """Registry of the losses, layers or other objects that configs and strings name.
 
     Args:
         kind: what one is called in messages, "loss".

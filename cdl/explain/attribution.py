@@ -90,7 +90,7 @@ def integrated_gradients(
 
 
 def _midpoints(task: Task, bases: list[Array], rows: NDArray[Any], steps: int) -> list[Array]:
-    """Contributions in some rows, by the midpoint rule with so many points."""
+    """Contributions in some rows, by the midpoint rule with `steps` points."""
     x = [each[rows] for each in task.arrays]
     b = [each[rows] for each in bases]
     factor = None if task.factor is None else task.factor[rows]

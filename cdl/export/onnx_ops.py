@@ -116,7 +116,7 @@ def _broadcast_batch(g: Graph, i: Instruction) -> str:
 
 
 def _aligned(g: Graph, x: Value, axes: int) -> str:
-    """Value with so many axes after the batch, the first ones of size 1."""
+    """Value with `axes` axes after the batch; those that are added, in front, have size 1."""
     missing = (1,) * (axes - len(x.shape))
     return g.reshaped(g.ref(x), missing + x.shape, x.shared) if missing else g.ref(x)
 

@@ -391,7 +391,7 @@ def no_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dic
 
 @contextlib.contextmanager
 def _entered(layer: Layer) -> Iterator[None]:
-    """Context that marks the layer as being traced; ValueError if it calls itself over and over."""
+    """Context that marks the layer as being traced; ValueError for endless recursion."""
     stack = _TRACED.__dict__.setdefault("stack", [])
     if stack.count(layer) >= _MOST_WITHIN_ITSELF:
         names = list(dict.fromkeys(layer.name for layer in stack[stack.index(layer) :]))

@@ -63,7 +63,7 @@ class SeedGenerator(Listed):
         self.state = State(first, dtype="uint32", name="seed_generator_state", owner=self.name)
 
     def go_on_from(self, seed: int, used: int) -> None:
-        """Set the position of another one after so many uses."""
+        """Continue from the position of another generator of `seed` after `used` draws."""
         self.state.assign(np.array([seed, used], np.uint32))
         if not self.was_given:
             self.seed = seed

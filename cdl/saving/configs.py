@@ -27,7 +27,7 @@ _LONGEST_MESSAGE = 1000
 
 
 def longest_config(weights: int | None = None) -> int:
-    """Most bytes of a config beside so many bytes of weights; None: they are not known."""
+    """Limit of a config's bytes beside `weights` bytes of weights; None if these are not known."""
     if weights is None:
         return _LONGEST_WITH_CONSTANTS
     return max(_LONGEST_CONFIG, min(_BYTES_A_BYTE * weights, _LONGEST_WITH_CONSTANTS))

@@ -82,7 +82,7 @@ class Members:
         return info.file_size
 
     def read(self, name: str, most: int) -> bytes:
-        """Contents of a member of at most so many bytes.
+        """Contents of a member of at most `most` bytes.
 
         Raises:
             ValueError: it is longer, or damaged.

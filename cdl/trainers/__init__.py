@@ -15,7 +15,7 @@ Who owns what on the way of a batch, from the user's call to the core:
 - epoch_iterator.py: which rows come next, in which order, from arrays or from a stream.
 - fit_loop.py: epochs, callbacks, validation, time slices, Ctrl-C.
 - one_batch.py: `train_on_batch` and `test_on_batch`, and results as Keras returns them.
-- state.py: what a model remembers of all this from one call to the next; state_tree.py nests it.
+- state.py: what a model remembers of all this from one call to the next.
 
 `predict` goes from trainer.py to predict.py, and to the core. What users override runs
 from custom/. vjp.py gives derivatives, to gradients.py (of the compiled loss) and derivatives.py

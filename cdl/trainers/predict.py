@@ -131,7 +131,7 @@ class Predictors:
             raise error from None
 
     def _lowered_for(self, samples: int) -> tuple[Program, Calls | None]:
-        """Program for batches of so many samples, which it may couple."""
+        """Program for batches of `samples` samples, which it may couple."""
         model = self._model()
         assert model is not None
         with knowing_samples(samples):
@@ -147,7 +147,7 @@ class Predictors:
         return sum(each.memory()[0] for each in (self.few, *self._others.values()))
 
     def executor_for(self, x: Any) -> Executor | MergingExecutor | None:
-        """Executor that takes x as it is and gives what `predict` does; None if there is none."""
+        """Executor that predicts from x without conversion; None if x needs one."""
         if type(x) is not ndarray or x.dtype not in _REAL:
             return None
         executor: Executor | MergingExecutor | None

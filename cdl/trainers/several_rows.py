@@ -82,7 +82,7 @@ class Arguments:
         return [self._symbol(*each) for each in zip(self.specs, self._counts, strict=True)]
 
     def whole(self) -> Arguments:
-        """Arguments of which code may compare the rows, traced for so many of them."""
+        """Arguments traced for their number of rows, which code may then compare."""
         found = copy.copy(self)
         found._is_whole = True
         return found

@@ -7,6 +7,7 @@ from typing import Any
 from cdl import optimizers
 from cdl._common.overriding import overrides
 from cdl._common.validation import expected
+from cdl._variables.state_tree import assign_nested, nested_values
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
 from cdl.layers.kept import Watch
@@ -24,7 +25,6 @@ from cdl.trainers.many.ended_run import RUNS, EndedRun
 from cdl.trainers.predict import Predictors
 from cdl.trainers.signature import PartOfModel
 from cdl.trainers.sizes import Rows, Sizes
-from cdl.trainers.state_tree import assign_nested, nested_values
 from cdl.trainers.train_function import TrainFunction
 
 

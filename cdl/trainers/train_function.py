@@ -104,7 +104,7 @@ class TrainFunction:
         self._forget()
 
     def _capacity(self, rows: int) -> int:
-        """Rows of an executor that runs batches of so many."""
+        """Rows that an executor for batches of `rows` needs: never fewer than it has."""
         return max(rows, self.executor.rows)
 
     def _make_executor(self, rows: int) -> None:

@@ -54,7 +54,7 @@ class GradientExecutor:
         self._executor: Executor | None = None
 
     def of_rows(self, rows: int) -> Executor:
-        """Executor for batches of up to so many rows."""
+        """Executor for batches of up to `rows` rows."""
         if self._executor is None or self._executor.rows < rows:
             learning: dict[Variable, list[Parameter]] = {v: [] for v in self.sums}
             rules = {
@@ -272,7 +272,7 @@ class Vjp:
 
 
 def _is_penalty(instruction: Instruction) -> bool:
-    """Whether an instruction is about a penalty alone; activities go on without theirs."""
+    """Whether an instruction only adds a penalty; activity ops stay, with penalties set to 0."""
     if instruction.op == "activity":
         instruction.attributes.update(l1=0.0, l2=0.0)
     return instruction.op == "objective" and not instruction.attributes["counts"]

@@ -302,7 +302,7 @@ def window_iterator(
 
 
 def inputs_of(source: Source, rows: int) -> Iterator[Any]:
-    """x of each window, of a multiple of so many rows but for the last one, in their order."""
+    """x of each window in order; all but the last one have a multiple of `rows` rows."""
     ahead = Ahead(windows(source, rows, False, np.random.RandomState(0)), 1)
     ahead.expect(math.inf)
     try:

@@ -111,7 +111,7 @@ class BaseConv(Layer):
         super().build(input_shape)
 
     def _add_kernels(self, channels: int) -> int:
-        """Create the kernels for so many channels; returns the output's number."""
+        """Create kernels for a number of input channels; returns the number of output channels."""
         raise NotImplementedError
 
     def _filters(self, channels: int | None) -> int | None:

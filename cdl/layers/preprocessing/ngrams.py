@@ -203,7 +203,7 @@ class _Tally:
 
 
 def _bits(width: int) -> int:
-    """Bits of a token in the number of a run of so many."""
+    """Bits of each token in the number that encodes a run of `width` tokens."""
     return 63 // width
 
 

@@ -395,7 +395,7 @@ def _translated(standardize: Any, text: bytes) -> bytes:
 
 
 def _cut(y: Array, width: int) -> Array:
-    """Array with so many elements in its last axis: cut, or padded with zeros."""
+    """Array cut or padded with zeros to `width` elements along the last axis."""
     y = y[..., :width]
     missing = width - y.shape[-1]
     return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, missing)]) if missing else y

@@ -220,7 +220,7 @@ def _is_whole(data: Any) -> bool:
 
 
 def _batches_of(data: Any, steps: int | None) -> Iterator[Any]:
-    """First so many batches of an iterable, or of a PyDataset, of which x alone counts."""
+    """First `steps` batches of an iterable, or the x of those of a PyDataset."""
     if isinstance(data, PyDataset):
         places = itertools.count() if data.num_batches is None else range(data.num_batches)
         data = (batch[0] for batch in map(data.__getitem__, places))

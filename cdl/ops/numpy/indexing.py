@@ -201,7 +201,7 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
 
 
 def _places_outline(x: KerasTensor) -> tuple[KerasTensor, ...]:
-    """Indices along each axis, of so many elements as the data has."""
+    """Indices along each axis; how many follows from the data."""
     return tuple(KerasTensor((None,), "int32", rows_per_sample=0) for _ in x.shape)
 
 

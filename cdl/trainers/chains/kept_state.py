@@ -65,7 +65,7 @@ class KeptState:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Context in which steps of cdl.Model add to the sums as they were, and not to theirs."""
+        """Context in which steps of `cdl.Model` add to recorded sums, not to the model's."""
         with ExitStack() as stack:
             for cache, sums in self._sums.values():
                 stack.enter_context(cache.apart(sums))

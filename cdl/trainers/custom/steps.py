@@ -238,7 +238,7 @@ class CustomSteps:
             self.release()
 
     def _take(self, rows: int) -> None:
-        """Take the chain for batches of so many rows, if there is one."""
+        """Use the chain for batches of `rows` rows, if one was recorded."""
         model = self._model()
         compiled = None if model is None else model._compiled
         self._chains = StepChains.of(compiled)

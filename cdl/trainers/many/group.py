@@ -450,7 +450,7 @@ def _stand_in(host: _Host, group: Sequence[tuple[Job, Description]], context: _C
 def _members(
     host: _Host, group: Sequence[tuple[Job, Description]], core: int
 ) -> Iterator[list[tuple[Job, _core.Member]]]:
-    """Members of a group, so many at a time that their orders take little memory."""
+    """Members of a group in portions whose orders of rows take little memory."""
     some: list[tuple[Job, _core.Member]] = []
     ordered = 0
     for one, found in group:

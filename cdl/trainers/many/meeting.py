@@ -43,7 +43,7 @@ class _Fit:
 
     @property
     def is_simple(self) -> bool:
-        """Whether it may train in a group, for which alone it is worth to wait."""
+        """Whether the fit may train in a group; only then does waiting for others pay."""
         return plan_of(*self.call, self.callbacks.given) is not None
 
 
@@ -150,7 +150,7 @@ class Meeting:
             raise RuntimeError(_HALTED)
 
     def _enter(self, patience: float | None) -> None:
-        """Wait until one more may run, or for so many seconds."""
+        """Wait until one more fit may run, or for `patience` seconds."""
         while self._running >= self._workers and not self._halt.is_set():
             if not self._free.wait(patience):
                 break

@@ -58,7 +58,7 @@ class Draws(NamedTuple):
     discards: bool
 
     def orders(self, rows: int) -> Callable[[NDArray[np.int64]], None]:
-        """Function that fills a matrix with the next orders of so many rows."""
+        """Function that fills a matrix with the next permutations of `rows` rows."""
         if self.shuffles:
             return _core.Orders(self.orders_seed, rows if self.discards else 0).fill
 

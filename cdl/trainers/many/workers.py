@@ -26,7 +26,7 @@ def cores() -> int:
 
 
 def parts(numbers: list[int], count: int) -> list[list[int]]:
-    """Numbers in so many parts, or in fewer, of which none is empty."""
+    """Numbers divided into `count` parts; fewer if some would be empty."""
     ends = [i * len(numbers) // count for i in range(count + 1)]
     return [numbers[a:b] for a, b in itertools.pairwise(ends) if a < b]
 
@@ -50,7 +50,7 @@ def wait_for(futures: Sequence[Future[Any]]) -> None:
 
 
 def tasks_of(n: int, workers: int) -> list[list[int]]:
-    """Numbers 0 to n - 1 in tasks of several for so many workers."""
+    """Numbers 0 to n - 1 divided into tasks, several for each worker."""
     workers = min(workers, n)
     count = min(workers * _TASKS, max(workers, n // _FEW))
     return parts(list(range(n)), max(count, -(-n // _MANY)))
