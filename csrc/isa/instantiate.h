@@ -67,6 +67,7 @@ static struct cdl_blocking blocking; /* isa/blocking.c sets it */
 #define METRIC_OF(NAME, ...) [CDL_METRIC_##NAME] = NAME##_metric,
 #define UPDATE(NAME, ...) [CDL_OPTIMIZER_##NAME] = NAME##_loop_update,
 #define UPDATE_LANES(NAME, ...) [CDL_OPTIMIZER_##NAME] = NAME##_lanes_update,
+#define REST(NAME, ...) [CDL_OPTIMIZER_##NAME] = NAME##_rest,
 #define CONVERT(NAME, ...) [CDL_DTYPE_##NAME] = convert_##NAME,
 #define CONVERT_INT(NAME, ...) [CDL_DTYPE_##NAME] = convert_int_##NAME,
 
@@ -85,6 +86,7 @@ const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
     .metric = {CDL_METRICS(METRIC_OF)},
     .update = {CDL_OPTIMIZERS(UPDATE)},
     .update_lanes = {CDL_OPTIMIZERS(UPDATE_LANES)},
+    .rest = {CDL_RESTING(REST)},
     .convert = {CDL_DTYPES(CONVERT)},
     .convert_int = {CDL_DTYPES(CONVERT_INT)},
 };

@@ -216,6 +216,15 @@ struct cdl_lane_keys {
 /* w, g and slots: n floats, whole lines or a single column; s: what NAME_step derived. */
 typedef void cdl_update_fn(size_t n, float *w, const float *g, float *const *slots, const float *s);
 
+/* Steps with a gradient of 0: what NAME_step derived of each, and its rate, `stride` floats apart;
+ * the decay of a step is its rate times `decay`. Of n floats, whole lines. */
+struct cdl_rests {
+    const float *derived, *rates;
+    size_t stride, steps;
+    float decay;
+};
+typedef void cdl_rest_fn(size_t n, float *w, float *const *slots, const struct cdl_rests *rests);
+
 /* n elements of a caller's array, `step` bytes apart. */
 typedef void cdl_convert_fn(size_t n, const char *from, ptrdiff_t step, float *to);
 typedef void cdl_convert_int_fn(size_t n, const char *from, ptrdiff_t step, int32_t *to);
@@ -237,6 +246,7 @@ struct cdl_kernels {
     cdl_scoring_fn *metric[CDL_N_METRICS];
     cdl_update_fn *update[CDL_N_OPTIMIZERS];
     cdl_update_fn *update_lanes[CDL_N_OPTIMIZERS]; /* of lines, with a line of each of s */
+    cdl_rest_fn *rest[CDL_N_OPTIMIZERS];           /* NULL for rows that do not rest */
     cdl_convert_fn *convert[CDL_N_DTYPES];
     cdl_convert_int_fn *convert_int[CDL_N_DTYPES];
 };

@@ -254,6 +254,38 @@ CDL_INLINE void update_all(const int n_slots, update_fn *update, size_t n, float
 CDL_OPTIMIZERS(X)
 #undef X
 
+/* A line of numbers makes all its steps in registers. */
+CDL_INLINE void rest_all(const int n_slots, update_fn *update, size_t n, float *w,
+                         float *const *slots, const struct cdl_rests *rests) {
+    assert(n % CDL_LINE == 0 && w && slots && rests);
+    for (size_t i = 0; i < n; i += CDL_LINE) {
+        float line[CDL_LINE], slot[CDL_MAX_SLOTS][CDL_LINE];
+        memcpy(line, w + i, sizeof line);
+        for (int k = 0; k < n_slots; k++) memcpy(slot[k], slots[k] + i, sizeof slot[k]);
+        for (size_t t = 0; t < rests->steps; t++) {
+            const float *s = rests->derived + t * rests->stride;
+            const float decay = rests->decay * rests->rates[t * rests->stride];
+            for (size_t l = 0; l < CDL_LINE; l++) {
+                float own[CDL_MAX_SLOTS];
+                for (int k = 0; k < n_slots; k++) own[k] = slot[k][l];
+                const float left = fma_f(-decay, line[l], line[l]);
+                line[l] = update(decay != 0.0f ? left : line[l], 0.0f, own, s);
+                for (int k = 0; k < n_slots; k++) slot[k][l] = own[k];
+            }
+        }
+        memcpy(w + i, line, sizeof line);
+        for (int k = 0; k < n_slots; k++) memcpy(slots[k] + i, slot[k], sizeof slot[k]);
+    }
+}
+
+#define X(NAME, N_SLOTS)                                                                           \
+    static void NAME##_rest(size_t n, float *w, float *const *slots,                               \
+                            const struct cdl_rests *rests) {                                       \
+        rest_all(N_SLOTS, NAME##_update, n, w, slots, rests);                                      \
+    }
+CDL_RESTING(X)
+#undef X
+
 /* Weights of CDL_LINE models in lanes, of which each has numbers of its own: s[which][lane]. */
 CDL_INLINE void update_lanes(const int n_slots, update_fn *update, size_t n, float *restrict w,
                              const float *restrict g, float *const *slots, const float *s) {

@@ -49,6 +49,17 @@
                                                             "momentum")                      \
     X(muon_adam,                 2, "adam_beta_1,adam_beta_2,epsilon,adam_lr_ratio",         \
                                                             "momentum,velocity")
+
+/* Rows that a gradient of 0 leaves as they are where slots are 0, whatever the step. */
+#define CDL_RESTING(X)                                                                       \
+    X(sgd_momentum, 1)                                                                       \
+    X(sgd_nesterov, 1)                                                                       \
+    X(rmsprop, 1)                                                                            \
+    X(rmsprop_momentum, 2)                                                                   \
+    X(adam, 2)                                                                               \
+    X(adam_amsgrad, 3)                                                                       \
+    X(adamax, 2)                                                                             \
+    X(nadam, 2)
 // clang-format on
 
 enum cdl_optimizer {

@@ -101,6 +101,9 @@ struct cdl_context {
     float *scratch; /* scratch of this thread, the most that thread_floats() of its ops ask for */
     size_t scratch_floats;
     uint64_t seed, step;
+    const struct cdl_step *owed; /* steps that blocks which nobody read may owe, the oldest first;
+                                    NULL: no block may owe any */
+    size_t n_owed;
     struct cdl_watch
         *watch; /* interrupts; NULL: this step cannot end, being short or in its update */
     bool polls; /* this thread polls the watch */

@@ -45,15 +45,23 @@ static void prepare(const struct cdl_trained *trained, const struct cdl_context 
     if (decay != 0.0f) ctx->kernels->shrink(n, decay, trained->param->w + offset);
 }
 
+/* Slots of the floats from `offset` on; NULL for those that the optimizer does not have. */
+struct slots {
+    float *at[CDL_MAX_SLOTS];
+};
+static struct slots slots_at(const struct cdl_trained *trained, size_t offset) {
+    struct slots slots;
+    for (int i = 0; i < CDL_MAX_SLOTS; i++)
+        slots.at[i] = trained->slots[i] ? trained->slots[i] + offset : NULL;
+    return slots;
+}
+
 /* The optimizer's row: from g to new slots and the new w, or to a direction. */
 static void update(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
                    size_t n, const float *g, float *w) {
     const struct cdl_group *group = &ctx->optimizer.groups[trained->group];
-    float *slots[CDL_MAX_SLOTS];
-    for (int i = 0; i < CDL_MAX_SLOTS; i++) {
-        slots[i] = trained->slots[i] ? trained->slots[i] + offset : NULL;
-    }
-    group->update(n, w, g, slots, group->by_lane ? group->by_lane : group->derived);
+    const struct slots slots = slots_at(trained, offset);
+    group->update(n, w, g, slots.at, group->by_lane ? group->by_lane : group->derived);
 }
 
 /* End of each batch, with or without an update: average and constraint. */
@@ -209,13 +217,52 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
     cdl_learn(trained, ctx, &cdl_all_here, block, g);
 }
 
+bool cdl_learn_is_plain(const struct cdl_trained *trained) {
+    return !trained->is_part && !trained->gradient && !cdl_is_penalized(trained) &&
+           !trained->added_grad && !trained->accumulated && !trained->average &&
+           trained->constraint == CDL_FREE;
+}
+
 bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx) {
     const struct cdl_group *group = &ctx->optimizer.groups[trained->group];
-    const bool plain = group->update == ctx->kernels->update[CDL_OPTIMIZER_sgd] ||
+    const bool skips = group->update == ctx->kernels->update[CDL_OPTIMIZER_sgd] ||
                        group->update == ctx->kernels->update[CDL_OPTIMIZER_adagrad];
-    return plain && !trained->is_part && !trained->gradient && !cdl_is_penalized(trained) &&
-           !trained->added_grad && !trained->accumulated && !trained->average &&
-           trained->decay == 0.0f && trained->constraint == CDL_FREE;
+    return skips && cdl_learn_is_plain(trained) && trained->decay == 0.0f;
+}
+
+static bool all_zero(float *const *slots, size_t n) {
+    bool zero = true;
+    for (int s = 0; s < CDL_MAX_SLOTS && slots[s] && zero; s++)
+        for (size_t i = 0; i < n && zero; i++) zero = slots[s][i] == 0.0f;
+    return zero;
+}
+
+static void make_owed(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t n,
+                      size_t made, float *w, float *const *slots) {
+    const struct cdl_step *steps = ctx->owed + made;
+    if (trained->decay == 0.0f && all_zero(slots, n)) return;
+    trained->rests(n, w, slots,
+                   &(struct cdl_rests){.derived = steps->groups[trained->group].derived,
+                                       .rates = &steps->rate,
+                                       .stride = sizeof *steps / sizeof(float),
+                                       .steps = ctx->n_owed - made,
+                                       .decay = trained->decay});
+}
+
+void cdl_learn_owed(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
+                    size_t n, size_t made) {
+    const struct slots slots = slots_at(trained, offset);
+    make_owed(trained, ctx, n, made, trained->param->w + offset, slots.at);
+}
+
+void cdl_learn_ahead(const struct cdl_trained *trained, const struct cdl_context *ctx,
+                     size_t offset, size_t n, size_t made, float *w) {
+    float copies[CDL_MAX_SLOTS][CDL_PANEL];
+    struct slots slots = slots_at(trained, offset);
+    for (int s = 0; s < CDL_MAX_SLOTS; s++)
+        if (slots.at[s]) slots.at[s] = memcpy(copies[s], slots.at[s], n * sizeof(float));
+    memcpy(w, trained->param->w + offset, n * sizeof(float));
+    make_owed(trained, ctx, n, made, w, slots.at);
 }
 
 bool cdl_learn_needs_norms(const struct cdl_trained *trained, const struct cdl_step *step) {

@@ -38,6 +38,17 @@ void cdl_round_block(const struct cdl_kernels *kernels, const struct cdl_param *
 /* Does a gradient of 0 change nothing? Blocks whose gradient is 0 may then be skipped. */
 bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx);
 
+/* Is there nothing but decay and the optimizer's row between a gradient and a weight? Blocks
+ * without a gradient may then owe steps, to be made before they are read, if that row rests. */
+bool cdl_learn_is_plain(const struct cdl_trained *trained);
+
+/* The steps that n floats of a parameter at `offset` owe, from number `made` on: of what is there;
+ * or of a copy, of which w is all that is wanted. */
+void cdl_learn_owed(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
+                    size_t n, size_t made);
+void cdl_learn_ahead(const struct cdl_trained *trained, const struct cdl_context *ctx,
+                     size_t offset, size_t n, size_t made, float *w);
+
 /* Is a parameter's whole gradient kept, and are sums of squares? */
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
 bool cdl_learn_needs_norms(const struct cdl_trained *trained, const struct cdl_step *step);

@@ -46,8 +46,9 @@ struct cdl_trained {
     enum cdl_dtype rounds_to;
     bool is_part;
     enum cdl_dtype
-        dtype;         /* dtype of the gradient that its instruction hands over: float16 or not */
-    bool gradientless; /* without a gradient from any instruction: it learns from zeros */
+        dtype;          /* dtype of the gradient that its instruction hands over: float16 or not */
+    cdl_rest_fn *rests; /* where blocks may owe steps (program/owed.c); else NULL */
+    bool gradientless;  /* without a gradient from any instruction: it learns from zeros */
 };
 
 static inline bool cdl_is_penalized(const struct cdl_trained *trained) {

@@ -7,7 +7,7 @@
  * The gradient of a row is the sum of the gradients of its lines in y, in their order. Each thread
  * looks through the whole batch for the rows of its share of the table, so that any number of
  * threads gives the same bits. Where a gradient of 0 changes nothing, only rows that were read
- * learn.
+ * learn; where it does, others may owe steps (program/owed.c).
  */
 #include "ops/lines.h"
 
@@ -87,6 +87,38 @@ static bool resolve(const struct cdl_node *node, const struct cdl_context *ctx, 
     return all >= 0;
 }
 
+/* A parameter's gradients, and a mark for each of its blocks: the steps of ctx->owed that it has
+ * made, or -1 less these if the batch reads it. All are 0 between runs. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    if (!node->trained[TABLE]) return 0;
+    const size_t floats = cdl_param_floats(node->param[TABLE]);
+    return floats + floats / CDL_PANEL + 1;
+}
+
+static float *marks_of(const struct cdl_node *node) {
+    return node->scratch + cdl_param_floats(node->param[TABLE]);
+}
+
+static bool owes(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return node->owes && ctx->owed;
+}
+
+/* A row, once it has made the steps that it owes: by whoever reads it, of a copy. */
+static void read_ahead(const struct cdl_node *node, const struct cdl_context *ctx, size_t row,
+                       float *y) {
+    const size_t first = row * size_of_row(node), last = first + size_of_row(node);
+    for (size_t at = first, end; at < last; at = end) {
+        const size_t b = at / CDL_PANEL, made = (size_t)marks_of(node)[b];
+        end = cdl_min(last, (b + 1) * CDL_PANEL);
+        if (made == ctx->n_owed) continue;
+        const size_t line = at / CDL_LINE * CDL_LINE;
+        _Alignas(64) float w[CDL_PANEL];
+        cdl_learn_ahead(node->trained[TABLE], ctx, line, cdl_round_up(end - line, CDL_LINE), made,
+                        w);
+        memcpy(y + (at - first), w + (at - line), (end - at) * sizeof *y);
+    }
+}
+
 static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     const struct cdl_tensor *value = node->n_in > VALUE ? node->in[VALUE] : NULL;
@@ -98,6 +130,8 @@ static void forward(CDL_PASS) {
         ctx->kernels->gather_rows(count, y->width, rows,
                                   value ? value->data : node->param[TABLE]->w,
                                   value ? value->ld : y->width, y->data + i * y->ld, y->ld);
+        for (size_t j = 0; j < count && ctx->n_owed && owes(node, ctx); j++)
+            if (rows[j] >= 0) read_ahead(node, ctx, (size_t)rows[j], y->data + (i + j) * y->ld);
     }
 }
 
@@ -129,18 +163,6 @@ static void backward(CDL_PASS) {
 /* The gradients of all samples are there behind it. */
 static void wait(CDL_PASS) {}
 
-/* A parameter's gradients, and a mark for each of its blocks that has any. Both are 0 between
- * steps. */
-static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    if (!node->trained[TABLE]) return 0;
-    const size_t floats = cdl_param_floats(node->param[TABLE]);
-    return floats + floats / CDL_PANEL + 1;
-}
-
-static float *marks_of(const struct cdl_node *node) {
-    return node->scratch + cdl_param_floats(node->param[TABLE]);
-}
-
 /* Blocks that are a thread's share, cut where a row begins. */
 static struct cdl_range share_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     /* The fewest panels that are whole rows: a panel is a power of two, so what it shares with the
@@ -161,10 +183,32 @@ static void mark(const struct cdl_node *node, const struct cdl_context *ctx,
         resolve(node, ctx, i, count, low, high, rows);
         for (size_t j = 0; j < count; j++) {
             const size_t at = rows[j] < 0 ? 0 : (size_t)rows[j] * n;
-            for (size_t b = at / CDL_PANEL; b <= (at + n - 1) / CDL_PANEL && rows[j] >= 0; b++)
-                marks_of(node)[b] = 1.0f;
+            for (size_t b = at / CDL_PANEL; b <= (at + n - 1) / CDL_PANEL && rows[j] >= 0; b++) {
+                float *mark = &marks_of(node)[b];
+                if (*mark >= 0.0f) *mark = -1.0f - *mark;
+            }
         }
     }
+}
+
+/* The steps that block b owes, of which it has made some. */
+static void make_block(const struct cdl_node *node, const struct cdl_context *ctx, size_t b,
+                       float made) {
+    const struct cdl_block block = cdl_block_at(node->param[TABLE], b);
+    if ((size_t)made < ctx->n_owed)
+        cdl_learn_owed(node->trained[TABLE], ctx, block.column, block.width, (size_t)made);
+}
+
+static void make_owed(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const struct cdl_range own = share_of(node, ctx);
+    for (size_t b = own.first; b < own.last; b++) {
+        make_block(node, ctx, b, marks_of(node)[b]);
+        marks_of(node)[b] = 0.0f;
+    }
+}
+
+static bool may_owe(const struct cdl_node *node, size_t rows) {
+    return node->trained[TABLE] && cdl_blocks(node->param[TABLE]) >= 2 * rows * indices(node);
 }
 
 /* A block's gradient learns, and is 0 again. */
@@ -174,7 +218,7 @@ static void learn_block(const struct cdl_node *node, const struct cdl_context *c
     float *sums = node->scratch + block.column;
     cdl_learn(node->trained[TABLE], ctx, to, block, sums);
     memset(sums, 0, block.width * sizeof(float));
-    marks_of(node)[b] = 0.0f;
+    marks_of(node)[b] = owes(node, ctx) ? 1.0f + (float)ctx->n_owed : 0.0f;
 }
 
 static void update(CDL_UPDATE) {
@@ -182,11 +226,13 @@ static void update(CDL_UPDATE) {
     const size_t n = size_of_row(node), limit = rows_of_table(node);
     const size_t low = own.first * CDL_PANEL / n, end = own.last * CDL_PANEL / n;
     const size_t high = own.last < cdl_blocks(node->param[TABLE]) ? end : limit;
-    const bool skips_zero = cdl_learn_skips_zero(node->trained[TABLE], ctx);
+    const bool skips_zero = owes(node, ctx) || cdl_learn_skips_zero(node->trained[TABLE], ctx);
     if (skips_zero) mark(node, ctx, rows, low, high);
     add_share(node, ctx, rows, low, high, node->scratch, n);
     for (size_t b = own.first; b < own.last; b++) {
-        if (!skips_zero || marks_of(node)[b] != 0.0f) learn_block(node, ctx, to, b);
+        if (skips_zero && marks_of(node)[b] >= 0.0f) continue;
+        if (owes(node, ctx)) make_block(node, ctx, b, -1.0f - marks_of(node)[b]);
+        learn_block(node, ctx, to, b);
     }
 }
 
@@ -198,6 +244,8 @@ const struct cdl_op cdl_op_gather = {
     .forward = forward,
     .backward = {{wait}, {backward, CDL_THREADS}},
     .update = update,
+    .may_owe = may_owe,
+    .make_owed = make_owed,
     .gives = gives,
     .all_inputs = true,
     .mixes = true,

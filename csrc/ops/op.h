@@ -123,6 +123,7 @@ struct cdl_node {
     float *scratch;
     const struct cdl_node *loop; /* loop that runs it; NULL: the program does */
     size_t iterations;           /* runs per batch: 1 outside of loops */
+    bool owes;                   /* blocks of weight 0 may owe steps (program/owed.c) */
     size_t scratch_slice;        /* stride of scratch from an iteration to the next, or 0 */
     int views;                   /* number of values within a loop */
     /* Flags of carry. begins_at_zero: nothing behind the loop gives the carried value a gradient.
@@ -228,6 +229,10 @@ struct cdl_op {
     struct cdl_phase backward[CDL_MAX_PHASES];
     /* Gradients of a thread's share of the parameters over some samples, to a sink. */
     cdl_update_rows_fn *update;
+    /* Steps that blocks of weight 0 without a gradient owe (program/owed.c): whether that is worth
+     * it, with batches of so many rows; and those of a thread's share, made. */
+    bool (*may_owe)(const struct cdl_node *node, size_t rows);
+    void (*make_owed)(const struct cdl_node *node, const struct cdl_context *ctx);
     /* Pieces, for lockstep (program/lockstep.c): pieces() gives the number of pieces of the forward
      * pass, or (back) the backward pass, over so many samples; run_pieces() runs pieces [first,
      * last). No two pieces share a sum, so the bits are those of forward() and backward(). NULL:

@@ -258,6 +258,7 @@ static cdl_status schedule(struct cdl_program *program, const struct cdl_program
 
 static cdl_status give_memory(struct cdl_program *program) {
     cdl_link_derived(program);
+    CDL_TRY(cdl_link_owed(program));
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
@@ -320,6 +321,7 @@ void cdl_program_destroy(struct cdl_program *program) {
     for (int i = 0; i < program->n_reports; i++) free(program->states[i]);
     free(program->states);
     free(program->state_sizes);
+    free(program->owed);
     free(program->saved_params);
     free(program->saved);
     free(program);

@@ -78,7 +78,8 @@ struct cdl_program {
     struct cdl_watch watch;
     float *undo; /* parameters, undo_floats, before an update that takes long (kept.c) */
     size_t undo_floats;
-    float *saved_params; /* parameters that forward passes change, before the step; or NULL */
+    struct cdl_step *owed; /* CDL_MOST_OWED steps, if blocks of some node may owe them; or NULL */
+    float *saved_params;   /* parameters that forward passes change, before the step; or NULL */
     float *arena;
     size_t floats, least_floats; /* size of the arena; most that lives at one moment */
     float *thread_scratch; /* thread_floats a thread: CDL_THREAD_SCRATCH, or what an op asks for */
@@ -136,6 +137,11 @@ void cdl_run_narrow(const struct cdl_phase *phase, bool back, const struct cdl_n
 /* kept.c: floats to save for a parameter whose update takes long, and what that changes; else 0. */
 size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained);
 
+/* owed.c: finds the nodes whose blocks may owe steps; then makes those that a thread's share owes,
+ * behind a barrier. */
+cdl_status cdl_link_owed(struct cdl_program *program);
+void cdl_make_owed(const struct cdl_program *program, const struct cdl_context *ctx);
+
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);
 
@@ -151,6 +157,10 @@ static inline bool cdl_node_gives(const struct cdl_node *node) {
     for (int k = 0; k < node->n_in; k++) any |= node->needs[k];
     return any;
 }
+
+/* The most steps that blocks owe, which then make theirs; and the least for which all are visited
+ * so that the caller can be asked. */
+enum { CDL_MOST_OWED = 256, CDL_LEAST_OWED = 16 };
 
 extern const struct cdl_op_row {
     const char *name, *signature, *meaning; /* as in ops.def */

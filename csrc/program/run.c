@@ -106,6 +106,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct cdl_epoch epoch = *loop->epoch;
     const uint64_t first = epoch.iteration;
     struct cdl_context ctx = cdl_context_of(program, &epoch, loop->training, thread, team->size);
+    ctx.owed = program->owed;
     for (size_t done = 0; done < loop->steps && epoch.next * epoch.batch < epoch.rows; done++) {
         cdl_begin_batch(program, &epoch, &ctx);
         if (loop->whole) ctx.watch = NULL;
@@ -136,14 +137,22 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
             loop->epoch->next = epoch.next;
             loop->epoch->iteration = epoch.iteration;
             loop->epoch->skipped = epoch.skipped;
-            loop->polls =
-                loop->watched && cdl_watch_tick(&program->watch, loop->end, team->size > 1);
+            loop->polls = loop->watched && (!ctx.n_owed || ctx.n_owed >= CDL_LEAST_OWED) &&
+                          cdl_watch_tick(&program->watch, loop->end, team->size > 1);
+            if (ctx.owed) program->owed[ctx.n_owed] = ctx.optimizer;
         }
         cdl_barrier_wait(team, thread);
+        ctx.n_owed += ctx.owed && learned;
+        if (ctx.n_owed == CDL_MOST_OWED || (ctx.n_owed && loop->polls)) {
+            cdl_make_owed(program, &ctx);
+            ctx.n_owed = 0;
+            cdl_barrier_wait(team, thread);
+        }
         if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
         if (loop->polls || program->derives[loop->training]) renew(loop, team, thread);
         if (loop->stop) break;
     }
+    cdl_make_owed(program, &ctx);
 }
 
 static void work_through(struct loop *loop) {

@@ -102,7 +102,7 @@ void cdl_begin_batch(struct cdl_program *program, const struct cdl_epoch *epoch,
     ctx->rows = ctx->batch = cdl_min(left, epoch->batch);
     ctx->start = start;
     ctx->step = epoch->iteration;
-    ctx->watch = program->is_long ? &program->watch : NULL;
+    ctx->watch = program->is_long && !program->owed ? &program->watch : NULL;
     cdl_take_share(program, epoch, ctx);
 }
 
