@@ -33,6 +33,7 @@ class Program:
         self.outputs: list[Value] = []
         self.output_dtypes: list[str] = []  # as asked for; rewriting changes those of values
         self.reports: list[Instruction] = []
+        self.penalizes = False  # whether it was lowered with penalties of activities
         self.loss_scale: Variable | None = None  # what gradients are multiplied by
         self._external_grads: list[Value] | None = None
 

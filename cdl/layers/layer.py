@@ -424,6 +424,12 @@ class Layer(Weighted, Building, Hinting):
         """
         return calling.first_node(self, "output").outputs
 
+    def _penalize(self, penalty: float) -> None:
+        """Show the penalties of a call as a whole in `losses`, in place of those before."""
+        for each in self._flatten_layers():
+            each._activity, each._added = None, []
+        self._added = [penalty]
+
     @property
     def losses(self) -> list[float]:
         """Losses added by the layer: of its last call on an array, then of its weights.

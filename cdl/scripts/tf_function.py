@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from typing import Any
 
@@ -20,6 +21,8 @@ from cdl.trainers.chains.given import Given, form_of_call
 from cdl.trainers.chains.step_chains import StepChains, is_plain
 from cdl.trainers.derivatives import kept_in
 
+_ARRAYS = (np.ndarray, np.generic)
+_LEARNING = frozenset(("apply", "apply_gradients", "assign", "assign_add", "gradient"))
 _NO_OWNERS = (np.ndarray, np.generic, list, tuple, dict, KerasTensor, Variable)
 
 
@@ -91,7 +94,7 @@ class _Records:
     """
 
     def __init__(self, owner: Any = None) -> None:
-        self.owner, self.chains, self.lock = owner, StepChains(needs_effect=False), new_rlock()
+        self.owner, self.chains, self.lock = owner, StepChains(), new_rlock()
 
     def __reduce__(self) -> Any:  # a copy begins anew
         return _Records, ()
@@ -124,30 +127,38 @@ class _Calls:
         if self._signature is not None:
             args = self._cast(args)
         leaves = tree.flatten((args, kwargs)) if kwargs else _leaves(args)
-        if any([isinstance(each, np.generic) for each in leaves]):
-            args, kwargs = tree.map_structure(_of_scalar, (args, kwargs))
+        if any([isinstance(e, _ARRAYS) and type(e) is not Tensor for e in leaves]):
+            args, kwargs = tree.map_structure(_tensor, (args, kwargs))
             leaves = tree.flatten((args, kwargs))
-        arrays = [_tensor(each) for each in leaves if isinstance(each, np.ndarray)]
+        arrays = [each for each in leaves if type(each) is Tensor]
         if not all(map(is_plain, arrays)) or any([isinstance(e, KerasTensor) for e in leaves]):
             return func(*args, **kwargs)
         form = form_of_call(args, kwargs, leaves)
         with records.lock:
-            chain = records.chains.take(form)
-            if chain is not None:
-                records.chains.give_back(form, chain)
-                return _results(chain.once(arrays))
-            with kept_in(records.chains.differentiated):
-                step = Given(func, (args, kwargs))
-                model = records.owner if isinstance(records.owner, Model) else None
-                result = records.chains.run(form, model, step, arrays)
-            self._tell(records.chains)
-        return _results(result)
+            if not records.chains.has_refused(form):
+                call = func, (args, kwargs)
+                return _results(self._step(records, form, call, arrays))
+        return _results(func(*args, **kwargs))
+
+    def _step(self, records: _Records, form: Any, call: Any, arrays: list[Any]) -> Any:
+        chain = records.chains.take(form)
+        if chain is not None:
+            records.chains.give_back(form, chain)
+            return chain.once(arrays)
+        with kept_in(records.chains.differentiated):
+            model = records.owner if isinstance(records.owner, Model) else None
+            result = records.chains.run(form, model, Given(*call), arrays)
+        self._tell(records.chains)
+        return result
 
     def _of(self, owner: Any) -> _Records:
         """Records of calls whose first argument is an object, kept with it."""
         found: _Records | None = vars(owner).get(self._key)
         if found is None or found.owner is not owner:  # but that of which it is a copy
-            found = vars(owner)[self._key] = _Records(owner)
+            with self._records.lock:  # of two threads one makes them
+                found = vars(owner).get(self._key)
+                if found is None or found.owner is not owner:
+                    found = vars(owner)[self._key] = _Records(owner)
         return found
 
     def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -179,22 +190,44 @@ class _Calls:
     def _tell(self, chains: StepChains) -> None:
         """Warn once of the reason why calls run in Python."""
         reason = next(iter(chains.reasons.values()), "")
-        if reason and not self.reason:
+        if reason and not self.reason and _learns(self._function, set()):
             self.reason = reason
             warn(f"tf.function: {self._name} runs in Python: {reason}", UntracedWarning)
+
+
+def _learns(function: Any, seen: set[Any]) -> bool:
+    """Whether the code of a function, or of those that it names, asks for gradients or assigns."""
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    if not isinstance(function, types.FunctionType) or function in seen:
+        return False
+    seen.add(function)
+    names = _names(function.__code__)
+    cells = list(map(_content, function.__closure__ or ()))
+    called = [*cells, *(function.__globals__.get(each) for each in names)]
+    return not _LEARNING.isdisjoint(names) or any([_learns(each, seen) for each in called])
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = [_names(each) for each in code.co_consts if isinstance(each, types.CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def _leaves(args: tuple[Any, ...]) -> list[Any]:
     return tree.flatten(args) if any(map(tree.is_nested, args)) else list(args)
 
 
-def _of_scalar(leaf: Any) -> Any:
-    """A number of NumPy as an array, and anything else as it is."""
-    return np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
-
-
-def _tensor(array: Any) -> Any:
-    return array if type(array) is Tensor else array.view(Tensor)
+def _tensor(leaf: Any) -> Any:
+    """An array or a number of NumPy as a tensor, and anything else as it is."""
+    if not isinstance(leaf, (np.ndarray, np.generic)) or type(leaf) is Tensor:
+        return leaf
+    return np.asarray(leaf).view(Tensor)
 
 
 def _results(result: Any) -> Any:

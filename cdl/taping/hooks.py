@@ -16,6 +16,7 @@ from cdl import tree
 from cdl._common.overriding import is_users
 from cdl._tracing import graph, operation
 from cdl._tracing.variable import Variable
+from cdl._variables import stepping
 from cdl.activations import ActivationFunction
 from cdl.layers import Layer
 from cdl.layers.preprocessing.host_layer import HostLayer
@@ -139,17 +140,22 @@ class _Penalties(property):
             return self
         if state.replays:
             return _of_weights(thing)
-        found = super().__get__(thing, cls)
-        if not found or not is_recording():
-            return found
+        if not is_recording():
+            return super().__get__(thing, cls)
+        step, stepping.state.recording = stepping.state.recording, None
+        try:
+            count = len(super().__get__(thing, cls))
+        finally:
+            stepping.state.recording = step
+        of_arrays = super().__get__
 
         def run() -> Any:
             if not state.replays:
-                return found
+                return of_arrays(thing, cls)
             again = _of_weights(thing)
-            return [0.0] * (len(found) - len(again)) + again
+            return [0.0] * (count - len(again)) + again
 
-        return recorded(run, ("penalties", len(found)), thing, (), {})
+        return recorded(run, ("penalties", count), thing, (), {}) if count else []
 
 
 def _of_weights(layer: Any) -> list[Any]:

@@ -194,6 +194,7 @@ def lower_with_calls(
     rows: Rows | None = None,
     merged: list[Any] | None = None,
     unrolls: bool = False,
+    penalties: bool = False,
 ) -> tuple[Program, Calls | None]:
     """Program of `predict` and, if `eager`, the calls of user code in it."""
     recorder = Recorder(calls=[]) if eager else Recorder(merged=merged)
@@ -203,7 +204,19 @@ def lower_with_calls(
     for value in model.append_all(program, values):
         program.output(value)
     calls = (Calls(program) or None) if eager else None
-    return program.fused(training, penalties=False), calls
+    own = program.instructions
+    if penalties:
+        program.instructions = [each for each in own if each.op != "assign"]
+    found = program.fused(training, penalties)
+    found.penalizes = any(each.op in ("activity", "objective") for each in own)
+    return found, calls
+
+
+def lower_call(
+    model: TrainableModel, training: bool, eager: bool, rows: Rows | None
+) -> tuple[Program, Calls | None]:
+    """Program of a call of a model, as of `lower_with_calls`, with penalties of activities."""
+    return lower_with_calls(model, training, eager, rows, penalties=True)
 
 
 def lower_training(

@@ -38,7 +38,7 @@ from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.steps import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
 from cdl.trainers.epoch_iterator import refuse_beside_stream, warn_out_of_data
-from cdl.trainers.lowering import lower_with_calls
+from cdl.trainers.lowering import lower_call, lower_with_calls
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.sizes import Rows, rows_of
 from cdl.trainers.window_iterator import inputs_of, source_of
@@ -98,7 +98,7 @@ class Predictors:
             packed = graph.packed_outputs(self.program.outputs)
             custom = steps_itself(type(model), "predict")
             as_it_is = packed is self.program.outputs[0] and not graph.merges_rows()
-            if as_it_is and not custom:
+            if as_it_is and not custom and not self.program.penalizes:
                 self.row_shape = rows[0] if rows is not None else graph.input_infos()[0].row
         self._is_low = any(name in LOW for name in self.program.output_dtypes)
         self._integers = [
@@ -250,32 +250,31 @@ class Predictors:
         found = self._run([each[first:last] for each in x], batch_size)
         return self._as_integers([shared.rows(each, counts) for each in found])
 
-    def in_training(self, model: TrainableModel, x: list[Array]) -> list[Array]:
-        """Outputs of checked inputs, taken as one batch of training."""
+    def in_one(self, model: TrainableModel, x: list[Array], training: bool) -> list[Array]:
+        """Outputs of checked inputs, taken as one batch, whose penalties the model shows then."""
         coupled, eager, watching = self.coupled or self._trains_coupled, model.run_eagerly, None
 
         def lowered() -> tuple[Program, Calls | None]:
-            lower = functools.partial(lower_with_calls, model, True, eager, self.rows)
+            lower = functools.partial(lower_call, model, training, eager, self.rows)
             found, self._trains_coupled = of_rows(lower, len(x[0]), coupled)
+            model._watch_layers()  # a `call` of the user's may have set attributes
             return found
 
         if eager:
             program, watching = lowered()
-            model._watch_layers()
-            runner = Runner(program, training=True)
+            runner = Runner(program, training)
         else:
-
-            def make() -> Runner:
-                made = Runner(lowered()[0], training=True)
-                model._watch_layers()  # a `call` of the user's may have set attributes
-                return made
-
-            runner = self._kept.get(model, len(x[0]) if coupled else None, make)
-        if model._place is None:
+            key = training, len(x[0]) if coupled else None
+            runner = self._kept.get(model, key, lambda: Runner(lowered()[0], training))
+        if not training:
+            step = next_draw(self._calls.__next__) if self._draws else 0
+        elif model._place is None:
             step = counted(self._steps.__next__)
         else:
             step, model._calls = model._place, model._calls + 1
-        outputs = runner.batch(x, step, core_seed()).outputs
+        outputs, penalty = runner.batch(x, step, core_seed())
+        if runner.program.penalizes:
+            model._penalize(penalty)
         if watching is not None:
             watching.run(outputs.__getitem__)
         return outputs[: self._own]
@@ -489,7 +488,7 @@ def call(model: TrainableModel, x: Any, training: bool) -> Any:
         return executor.predict((x,))
     graph, arrays = inputs(model, x, "call")
     predictors = model._predictors(rows_of(graph, arrays))
-    if not training:
+    if not training and not predictors.program.penalizes:
         whole = len(arrays[0]) if predictors.coupled else None
         return graph.packed_outputs(predictors.run(arrays, whole))
-    return graph.packed_outputs(predictors.in_training(model, arrays))
+    return graph.packed_outputs(predictors.in_one(model, arrays, training))

@@ -189,6 +189,9 @@ class TrainableModel(Protocol):
     _kept_programs: KeptPrograms
     _sizes_made: Sizes | None
 
+    def _penalize(self, penalty: float) -> None:
+        """Show the penalties of a call as a whole in `losses`."""
+
     def _watch_layers(self) -> None:
         """Start watching the layers for changes, after a program was made."""
 

@@ -30,6 +30,12 @@ def net(inputs, *units, last=None):
     return known(keras.Sequential([keras.Input((inputs,)), *hidden, last]))
 
 
+class Penalty(layers.Layer):
+    def call(self, inputs):
+        self.add_loss(1e-2 * ops.sum(inputs))
+        return inputs
+
+
 def batches(*arrays, size=24):
     return tf.data.Dataset.from_tensor_slices(arrays).batch(size)
 
@@ -72,6 +78,28 @@ def guide(drops=False):
         val_acc_metric.reset_state()
         found += [float(loss_value), float(train_acc), float(val_acc)]
     return found, model, (train_step, test_step)
+
+
+def penalties():
+    """Last part of that guide: losses that layers add, and penalties of outputs and weights."""
+    inputs, rule = keras.Input((6,)), keras.regularizers.L2(0.1)
+    hidden = layers.Dense(8, "relu", activity_regularizer=rule, kernel_regularizer="l2")(inputs)
+    model = known(keras.Model(inputs, layers.Dense(3)(Penalty()(hidden))))
+    optimizer = keras.optimizers.Adam(learning_rate=1e-2)
+    loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    @tf.function
+    def train_step(x, y):
+        with tf.GradientTape() as tape:
+            logits = model(x, training=True)
+            loss_value = loss_fn(y, logits)
+            loss_value += sum(model.losses)
+        grads = tape.gradient(loss_value, model.trainable_weights)
+        optimizer.apply(grads, model.trainable_weights)
+        return loss_value
+
+    found = [float(train_step(*each)) for _ in range(6) for each in batches(X, LABELS)]
+    return found, model, (train_step,)
 
 
 def gan(draws=True):
@@ -284,6 +312,7 @@ def dqn():
 CASES = {
     "guide": guide,
     "guide that drops": lambda: guide(drops=True),
+    "penalties": penalties,
     "gan": lambda: gan(draws=False),
     "gan that draws": gan,
     "ddpg": ddpg,

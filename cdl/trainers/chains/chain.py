@@ -320,12 +320,15 @@ def _followers(calls: Sequence[Call], start: int, shown: list[int]) -> Followers
 
 def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int]:
     """Places of calls whose results an optimizer, a link or the logs need."""
-    numbers, places = set(shown), set()
+    numbers, places, reads_losses = set(shown), set(), False
     for i in reversed(range(len(calls))):
         call = calls[i]
         own = range(call.first, call.first + call.size)
-        if i in linked or has_effect(call) or not numbers.isdisjoint(own):
+        counts = reads_losses and _layer_of(call) is not None  # whose losses are read later
+        if i in linked or has_effect(call) or counts or not numbers.isdisjoint(own):
             places.add(i)
+            is_taped = str(getattr(call.function, "__module__", "")) == OF_TAPES
+            reads_losses |= is_taped and call.args[1][0] == "penalties"
             numbers.update(_refs((call.args, call.kwargs)))
     return places
 
@@ -369,8 +372,6 @@ def can_repeat(call: Call) -> bool:
     if compiled is not None:
         return compiled.is_known
     module = str(getattr(function, "__module__", ""))
-    if module == OF_TAPES and call.args[1][0] == "penalties":
-        return False
     layer = _layer_of(call)
     if layer is not None:  # one that is stateful keeps what no variable holds
         return not any(getattr(each, "stateful", False) for each in layer._flatten_layers())
@@ -382,6 +383,13 @@ def assigned(call: Call) -> Any:
     is_of_variable = str(getattr(call.function, "__module__", "")).startswith(_OF_VARIABLES)
     is_assigned = is_of_variable and call.function.__name__.startswith("assign")
     return call.args[0] if is_assigned else None
+
+
+def gains(call: Call) -> bool:
+    """Whether a call costs less in a chain: a gradient, an optimizer's step or an assignment."""
+    is_gradient = str(getattr(call.function, "__module__", "")) == _OF_PROGRAMS
+    is_gradient |= compiled_of(call.function, call.kinds) is not None
+    return is_gradient or _is_step(call) or assigned(call) is not None
 
 
 def has_effect(call: Call) -> bool:

@@ -16,7 +16,8 @@ from cdl._common.errors import warn
 from cdl._common.locks import new_lock
 from cdl._variables.draw_counts import noting
 from cdl._variables.stepping import ARRAYS, Recording
-from cdl.trainers.chains.chain import Chain, assigned, can_repeat, changed, has_effect
+from cdl.trainers.chains.chain import Chain, assigned, can_repeat, changed, gains, has_effect
+from cdl.trainers.chains.given import Given
 from cdl.trainers.chains.held import Held
 from cdl.trainers.chains.kept_state import KeptState, Trial, numpys_state
 from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
@@ -38,16 +39,12 @@ class StepChains:
     A chain that is in use is not here, so a callback that trains within `fit` runs its steps as
     they are.
 
-    Args:
-        needs_effect: whether steps that change nothing are refused, but those that only read.
-
     Attributes:
         reasons: why steps run in Python, by the name of the step.
         differentiated: functions whose gradients the steps take.
     """
 
-    def __init__(self, needs_effect: bool = True) -> None:
-        self._needs_effect = needs_effect
+    def __init__(self) -> None:
         self._states: dict[Any, Chain | str] = {}
         self._unused: dict[Any, int] = {}  # chains since one was taken
         self._tried: dict[Any, Chain] = {}  # that are to be compared on another batch
@@ -78,6 +75,10 @@ class StepChains:
             return None
         self._unused[key] = 0
         return found
+
+    def has_refused(self, key: Any) -> bool:
+        """Whether steps of a form run in Python."""
+        return self._states.get(key) == _REFUSED
 
     def give_back(self, key: Any, chain: Chain) -> None:
         """Keep a chain for later passes."""
@@ -121,7 +122,6 @@ class StepChains:
             self._refuse(step, reads.reason)
             self._is_ordinary |= reads.is_ordinary
             return step(*args)
-        held.learns &= self._needs_effect
         logs, found = _recorded(held, step, args, reads)
         self._is_ordinary |= reads.is_ordinary
         self._settle(key, step, found)
@@ -148,7 +148,8 @@ class StepChains:
             self._states[key] = found
             return
         self._states[key] = _REFUSED
-        self._refuse(step, found)
+        if found:
+            self._refuse(step, found)
 
     def _refuse(self, step: Any, reason: str) -> None:
         self._refusals += 1
@@ -175,7 +176,7 @@ class StepChains:
 def _recorded(
     held: Held, step: Callable[..., Any], args: Any, reads: StepReads
 ) -> tuple[Any, Chain | str]:
-    """Result of a step, and its chain or the reason why there is none."""
+    """Result of a step, and its chain or the reason why there is none, "" for no need of one."""
     arrays = tree.flatten(args)
     before = KeptState()
     before.keep(held.things)
@@ -185,6 +186,8 @@ def _recorded(
     reads.note_optimizer()
     reads.close()
     calls = recording.calls
+    if isinstance(step, Given) and not any(map(gains, calls)):
+        return logs, ""
     reads.leave_out([assigned(each) for each in calls])
     if recording.reason:
         return logs, recording.reason

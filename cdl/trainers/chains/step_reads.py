@@ -23,8 +23,8 @@ from cdl.trainers.custom.reads import Reads
 _CALLS = frozenset((
     "apply", "apply_gradients", "assign", "assign_add", "assign_sub", "compiled_loss",
     "compiled_metrics", "compute_loss", "gradient",
-    "as_list", "get_shape", "metrics", "num_elements", "numpy", "optimizer", "rank", "result",
-    "set_shape", "stop_recording", "update_state", "watch",
+    "as_list", "get_shape", "losses", "metrics", "num_elements", "numpy", "optimizer", "rank",
+    "result", "set_shape", "stop_recording", "update_state", "watch",
 ))  # fmt: skip
 _STEPS = frozenset(("predict_step", "test_step", "train_step"))
 _OF_TAPES = ("cdl.taping.gradient_tape", "cdl.scripts.tape")

@@ -69,7 +69,7 @@ def _attributes_of(*kinds: type) -> frozenset[str]:
 _ARRAY_ATTRIBUTES = _attributes_of(np.ndarray, list, tuple, dict)
 # Attributes that may be read of anything: they depend on what is compared anyway.
 _ATTRIBUTES = _ARRAY_ATTRIBUTES | _attributes_of(KerasTensor, str, int, float) | frozenset((
-    "activation", "beta", "bias", "call", "embeddings", "gamma", "get_layer", "kernel",
+    "activation", "add_loss", "beta", "bias", "call", "embeddings", "gamma", "get_layer", "kernel",
     "layers", "moving_mean", "moving_variance", "name", "non_trainable_variables",
     "output_shape", "input_shape", "trainable_variables", "trainable_weights", "units", "value",
     "variables", "weights",
