@@ -11,7 +11,7 @@ import functools
 import operator
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -21,7 +21,7 @@ from cdl import tree
 from cdl._common.errors import is_cdls
 from cdl._common.overriding import is_users
 from cdl._variables.draw_counts import draws, noting
-from cdl._variables.step_forms import BRANCH, gives_numbers, result_and_reason
+from cdl._variables.step_forms import BRANCH, COMPUTING, OF_TAPES, gives_numbers, result_and_reason
 
 _METHODS = frozenset((
     "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum",
@@ -150,6 +150,7 @@ class Recording:
 
     Args:
         keep: called with what a call may change, before it is made.
+        compared: ids of arrays that are compared with what they were before each repetition.
 
     Attributes:
         calls: in their order.
@@ -157,11 +158,16 @@ class Recording:
         noted: counts of draws.
     """
 
-    def __init__(self, keep: Callable[[list[Any]], None] = lambda things: None) -> None:
+    def __init__(
+        self,
+        keep: Callable[[list[Any]], None] = lambda things: None,
+        compared: Collection[int] = (),
+    ) -> None:
         self.calls: list[Call] = []
         self.reason = ""
         self.noted: list[int] = []
-        self._keep = keep
+        self._keep, self._compared = keep, compared
+        self._constant: set[int] = set()  # numbers of results that depend on no batch
         self._count = 0
         self._numbers: dict[int, tuple[Any, int]] = {}  # of arrays, by their ids
         self._places: dict[Any, int] = {}  # the same by what they are views of
@@ -211,6 +217,10 @@ class Recording:
         kinds = tuple([(e.shape, e.dtype) if isinstance(e, np.ndarray) else None for e in given[0]])
         counts, has_drawn = len(self.noted) - counts, draws.drawn > drawn
         size = self._count - first
+        module = str(getattr(function, "__module__", None) or "numpy")
+        computes = given[0][2] is None if module == OF_TAPES else module.startswith(COMPUTING)
+        if computes and not (counts or has_drawn) and self._is_constant(refs):
+            self._constant.update(range(first, first + size))
         self.calls.append(Call(function, refs[0], refs[1], first, size, kinds, counts, has_drawn))
         return wrapped
 
@@ -220,9 +230,7 @@ class Recording:
         first, self._count = self._count, self._count + len(leaves)
         for n, leaf in enumerate(leaves, first):
             if isinstance(leaf, (np.ndarray, np.generic)):
-                self._numbers[id(leaf)] = leaf, n
-            if isinstance(leaf, np.ndarray):
-                self._places.setdefault(_place(leaf), n)
+                self._note(leaf, n)
         return tree.pack_sequence_as(
             structure,
             [
@@ -231,15 +239,31 @@ class Recording:
             ],
         )
 
+    def _note(self, leaf: Any, number: int) -> None:
+        """Know an array, and views of the same numbers, by its number."""
+        self._numbers[id(leaf)] = leaf, number
+        if isinstance(leaf, np.ndarray):
+            self._places.setdefault(_place(leaf), number)
+
     def note_constant(self, leaf: Any) -> None:
         """Refuse the recording if a constant of a program is of the batch, or what a call gave."""
-        if id(leaf) in self._numbers or (
-            isinstance(leaf, np.ndarray) and leaf.size and _place(leaf) in self._places
-        ):
+        number = self._numbers.get(id(leaf), (None, None))[1]
+        if number is None and isinstance(leaf, np.ndarray) and leaf.size:
+            number = self._places.get(_place(leaf))
+        if number is not None and number not in self._constant:
             self.refuse(
                 "what other calls gave, and is no array of as many rows, is a constant on a tape: "
                 "compute it within the tape"
             )
+
+    def _is_constant(self, given: Any) -> bool:
+        """Whether arguments are the same in each repetition: no variables, and of no batch."""
+        if isinstance(given, Ref):
+            return given.number in self._constant
+        if tree.is_nested(given):
+            parts = given.values() if isinstance(given, dict) else given
+            return all(map(self._is_constant, parts))
+        return not hasattr(given, "assign")
 
     def _ref(self, leaf: Any) -> Any:
         """The number of an array of this recording; a constant as it is."""
@@ -253,6 +277,7 @@ class Recording:
         if isinstance(leaf, np.ndarray) and _place(leaf) in self._places:
             return Ref(self._places[_place(leaf)])
         is_array = isinstance(leaf, (np.ndarray, np.generic))
+        is_array = is_array and id(leaf) not in self._compared
         if is_array and not (_is_uniform(leaf) or getattr(leaf, "is_of_shapes", False)):
             self.refuse("an array that is not of the batch is used: let it be part of the data")
         return leaf
@@ -347,6 +372,7 @@ class StepArray(NDArrayOperatorsMixin):
 
     def seen_as(self, array: Any) -> StepArray:
         """Stand-in for the same numbers in an array of another class."""
+        self.recording._note(array, self.number)
         return StepArray(array, self.number, self.recording)
 
     def _numbers(self, what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

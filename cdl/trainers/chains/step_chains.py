@@ -181,7 +181,7 @@ def _recorded(
     before = KeptState()
     before.keep(held.things)
     numpys = numpys_state()
-    recording = Recording(before.keep)
+    recording = Recording(before.keep, reads.compared())
     logs, shown = recording.run(step, args)
     reads.note_optimizer()
     reads.close()

@@ -121,6 +121,10 @@ class Reads:
             return False
         return True
 
+    def compared(self) -> set[int]:
+        """Ids of the arrays whose contents are compared."""
+        return {id(thing) for thing, _ in self._contents if isinstance(thing, np.ndarray)}
+
     def hold(self) -> bool:
         """Whether all is known and as it was."""
         try:
