@@ -120,8 +120,11 @@ def whole(*args: Any) -> str:
     return next(filter(None, (samples_apart(leaf, None) for leaf in tree.flatten(args))), "")
 
 
-def samples_apart(x: Any, axis: Any) -> str:
-    """Advice instead of working along the axis of the samples; "" if it is not needed."""
+def samples_apart(x: Any, axis: Any = None, *rest: Any) -> str:
+    """Advice instead of working along the axis of the samples; "" if it is not needed.
+
+    It is the `untraced` of operations whose first arguments these are; the rest does not count.
+    """
     if not along_samples(x, axis):
         return ""
     place = ("first", "second", "third", "fourth", "fifth")[x.batch_axis]

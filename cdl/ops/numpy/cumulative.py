@@ -19,10 +19,6 @@ from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
 
 
-def _apart(x: ArrayLike, axis: Ints, dtype: DTypeLike) -> str:
-    return samples_apart(x, axis)
-
-
 def _running(kind: str) -> Any:
     def lower(program: Lowering, spec: KerasTensor, x: Any, axis: Ints, dtype: DTypeLike) -> Any:
         return cumulated(program, spec, x, axis, kind)
@@ -30,7 +26,9 @@ def _running(kind: str) -> Any:
     return lower
 
 
-@tensor_operation(exact("cumsum", _running("sum"), bound_of_sums, cancels=True), untraced=_apart)
+@tensor_operation(
+    exact("cumsum", _running("sum"), bound_of_sums, cancels=True), untraced=samples_apart
+)
 def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """Cumulative sum along an axis.
 
@@ -42,7 +40,7 @@ def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     return _cumulated(np.cumsum, x, axis, dtype)
 
 
-@tensor_operation(exact("cumprod", _running("prod"), no_bound), untraced=_apart)
+@tensor_operation(exact("cumprod", _running("prod"), no_bound), untraced=samples_apart)
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """Cumulative product along an axis; arguments as of `cumsum`."""
     return _cumulated(np.cumprod, x, axis, dtype)
@@ -57,13 +55,13 @@ def _cumulated(function: Any, x: ArrayLike, axis: int | None, dtype: Any) -> Any
     return as_dtype(function(array, axis), dtype)
 
 
-@tensor_operation(untraced=_apart)
+@tensor_operation(untraced=samples_apart)
 def nancumsum(x: ArrayLike, axis: Ints | None = None, dtype: Any = None) -> Any:
     """Cumulative sum as `cumsum`, a NaN counting as 0; along several axes, one after the other."""
     return _along_each(cumsum, where(isnan(x), 0, x), axis, dtype)
 
 
-@tensor_operation(untraced=_apart)
+@tensor_operation(untraced=samples_apart)
 def nancumprod(x: ArrayLike, axis: Ints | None = None, dtype: Any = None) -> Any:
     """Cumulative product as `cumprod`, a NaN counting as 1; of several axes as `nancumsum`."""
     return _along_each(cumprod, where(isnan(x), 1, x), axis, dtype)

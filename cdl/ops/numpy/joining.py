@@ -252,10 +252,6 @@ def repeat(x: ArrayLike, repeats: Ints, axis: Any = None) -> Any:
     return np.repeat(x, repeats, axis)
 
 
-def _flip_apart(x: ArrayLike, axis: Any = None) -> str:
-    return samples_apart(x, axis)
-
-
 def _flip(program: Lowering, spec: KerasTensor, x: Any, axis: Ints) -> Any:
     value = x.value
     several = axis_arg(axis)
@@ -264,7 +260,7 @@ def _flip(program: Lowering, spec: KerasTensor, x: Any, axis: Ints) -> Any:
     return value
 
 
-@tensor_operation(_flip, untraced=_flip_apart)
+@tensor_operation(_flip, untraced=samples_apart)
 def flip(x: ArrayLike, axis: Ints | None = None) -> Any:
     """Reverse x along an axis, several, or all (None)."""
     return np.flip(x, axis_arg(axis))

@@ -35,7 +35,7 @@ def nansum(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> An
     return total(where(isnan(x), 0, x), axis, keepdims)
 
 
-@tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
+@tensor_operation(untraced=samples_apart)
 def nanprod(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Product of the numbers that are not NaN."""
     return prod(where(isnan(x), 1, x), axis, keepdims)
@@ -74,14 +74,14 @@ def nanmin(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> An
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
 
 
-@tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
+@tensor_operation(untraced=samples_apart)
 def nanargmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """Index of the largest number that is not NaN; -1 if there is none."""
     found = argmax(where(isnan(x), -_INFINITY, x), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), -1, found)
 
 
-@tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
+@tensor_operation(untraced=samples_apart)
 def nanargmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """Index of the smallest number that is not NaN; -1 if there is none."""
     found = argmin(where(isnan(x), _INFINITY, x), axis, keepdims)
@@ -139,7 +139,7 @@ def nanpercentile(
 
 @tensor_operation(
     lambda program, spec, x, axis, keepdims: _nanquantile(x, 0.5, axis, "linear", keepdims),
-    untraced=lambda x, axis, keepdims: samples_apart(x, axis),
+    untraced=samples_apart,
 )
 def nanmedian(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Median as `median`, of the numbers that are not NaN."""

@@ -116,9 +116,7 @@ def _prod(
     return reduction("prod")(program, spec, x, axis, keepdims)
 
 
-@tensor_operation(
-    exact("prod", _prod, no_bound), untraced=lambda x, axis, *_: samples_apart(x, axis)
-)
+@tensor_operation(exact("prod", _prod, no_bound), untraced=samples_apart)
 @described_by(sum)
 def prod(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """Product of x over axes, but not that of the samples.

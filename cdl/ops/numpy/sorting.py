@@ -16,10 +16,6 @@ from cdl.ops.arrays import Ints, samples_apart
 from cdl.ops.indexing_lowering import argued, sorted_along
 
 
-def _apart(x: ArrayLike, axis: Ints, *_: Any) -> str:
-    return samples_apart(x, axis)
-
-
 def _arg(smallest: bool) -> Any:
     def lower(program: Lowering, spec: KerasTensor, x: Any, axis: Ints, keepdims: bool) -> Any:
         return argued(program, spec, x, axis, smallest)
@@ -27,7 +23,7 @@ def _arg(smallest: bool) -> Any:
     return lower
 
 
-@tensor_operation(_arg(False), untraced=_apart)
+@tensor_operation(_arg(False), untraced=samples_apart)
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """Index of the largest number along an axis, the first of equal ones.
 
@@ -39,7 +35,7 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmax(x, axis, keepdims=keepdims)
 
 
-@tensor_operation(_arg(True), untraced=_apart)
+@tensor_operation(_arg(True), untraced=samples_apart)
 @described_by(argmax)
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """Index of the smallest number along an axis, the first of equal ones."""
@@ -54,7 +50,7 @@ def _argsort(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: Ints) -> 
     return sorted_along(program, x, axis)[1]
 
 
-@tensor_operation(_sort, untraced=_apart)
+@tensor_operation(_sort, untraced=samples_apart)
 def sort(x: ArrayLike, axis: int | None = -1) -> Any:
     """Sort numbers along an axis, in ascending order.
 
@@ -65,7 +61,7 @@ def sort(x: ArrayLike, axis: int | None = -1) -> Any:
     return np.sort(x, axis)
 
 
-@tensor_operation(_argsort, untraced=_apart)
+@tensor_operation(_argsort, untraced=samples_apart)
 @described_by(sort)
 def argsort(x: ArrayLike, axis: int | None = -1) -> Any:
     """Indices that sort x along an axis, in ascending order; equal ones stay in order."""

@@ -47,10 +47,6 @@ def check_method(owner: str, method: Any) -> None:
         raise ValueError(f"{owner}: method must be one of {_METHODS}, got {method!r}")
 
 
-def _line_apart(x: ArrayLike, axis: Ints, *_: Any) -> str:
-    return samples_apart(x, axis)
-
-
 def _quantile_apart(x: ArrayLike, q: Any, axis: Ints, *_: Any) -> str:
     return samples_apart(q, None) or samples_apart(x, axis)
 
@@ -145,7 +141,7 @@ def percentile(
     return quantile(x, np.asarray(q) / 100.0, axis, method, keepdims)
 
 
-@tensor_operation(untraced=_line_apart)
+@tensor_operation(untraced=samples_apart)
 @described_by(quantile)
 def median(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Median over some axes: the middle number, or the mean of the two."""
