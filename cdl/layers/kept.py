@@ -42,12 +42,15 @@ class Snapshot:
 
     Args:
         layer: the layer; it is not held, so that it may hold the snapshot.
+
+    Attributes:
+        within: the layers within it.
     """
 
     def __init__(self, layer: Layer) -> None:
-        inner = layer._flatten_layers(include_self=False)
+        self.within = layer._flatten_layers(include_self=False)
         self._attributes = _Attributes(layer)
-        self._inner = [(each, _Attributes(each)) for each in inner]
+        self._inner = [(each, _Attributes(each)) for each in self.within]
 
     def holds(self, layer: Layer) -> bool:
         """Whether the same layer still has these attributes."""
@@ -204,6 +207,7 @@ class Watch:
     Attributes:
         steady: true while no attribute was set since the last look, so that `holds` is true; False
             if layers of the user's are to be compared each time.
+        within: the layers within the model, at any depth.
         trained: the weights that training changes, if somebody has asked since.
         metrics: those in attributes of a model and its layers, likewise.
     """
@@ -215,6 +219,7 @@ class Watch:
         now = attributes_set()
         self._layer = weakref.ref(layer)
         self._snapshot = Snapshot(layer)
+        self.within = self._snapshot.within
         self._inside = self._snapshot.of_users()
         self._held_at(now)
 

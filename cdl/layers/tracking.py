@@ -109,6 +109,9 @@ class Tracking:
             include_self: whether the layer itself is among them.
             recursive: whether layers within layers are.
         """
+        watch = vars(self).get("_watch")  # of a model for which programs were made
+        if recursive and watch is not None and watch.holds():
+            return [self, *watch.within] if include_self else list(watch.within)
         found: dict[int, Any] = {}
         waiting: list[Any] = [self]
         while waiting:

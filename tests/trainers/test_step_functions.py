@@ -1,4 +1,4 @@
-"""Steps of models as functions of an iterator, and metrics that models find once."""
+"""Steps of models as functions of an iterator; metrics and layers that models find once."""
 
 import copy
 import pickle
@@ -144,3 +144,18 @@ def test_metrics_by_a_property_of_the_user_are_asked_for_each_time():
         assert [metric.name for metric in model.metrics] == ["loss", "late"]
     finally:
         Asked.shown = ()
+
+
+def test_layers_that_come_after_a_fit_are_found():
+    layer = Counting()
+    model = Stepping([cdl.Input((3,)), layer])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    assert model._flatten_layers(include_self=False) == model.layers
+    late = layers.Dense(3, activity_regularizer="l2")
+    layer.counts.append(late)
+    late(X)
+    assert model._flatten_layers() == [model, *model.layers, late]
+    assert model.losses == late.losses != []
+    del layer.counts[-1]
+    assert model._flatten_layers() == [model, *model.layers]
