@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,8 @@ from cdl._ir.instruction import REDUCTIONS
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Instruction, Value
 from cdl._tracing import eager
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.symbolic import operator_of
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import as_array, function_of, registry
 
@@ -41,6 +44,8 @@ class CTC(CompiledLoss):
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The loss of each sample."""
+        if isinstance(y_true, KerasTensor) or isinstance(y_pred, KerasTensor):
+            return _symbolic(y_true, y_pred)
         y, p = as_array("CTC", "y_true", y_true), as_array("CTC", "y_pred", y_pred)
         if y.ndim != 2:
             raise ValueError(
@@ -97,6 +102,13 @@ class CTC(CompiledLoss):
         """Shape of a sample's losses: one number."""
         del shape
         return ()
+
+
+def _symbolic(y_true: Any, y_pred: Any) -> Any:
+    """The loss of each sample in code that is traced, by `cdl.ops.ctc_loss`."""
+    counts = operator_of("sum")(operator_of("not_equal")(y_true, 0), axis=-1)
+    steps = operator_of("full_like")(counts, y_pred.shape[1])
+    return operator_of("ctc_loss")(y_true, y_pred, counts, steps)
 
 
 @function_of(CTC)

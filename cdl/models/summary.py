@@ -181,7 +181,8 @@ def _shapes(model: Layer) -> dict[int, str]:
     if not isinstance(model, Trainer):  # a layer that holds others
         return {}
     graph: Any = model._graph_of_model
-    return {layer: str(shape) for layer, shape in graph.shapes_after_layers().items()}
+    found = graph.shapes_after_layers().items()
+    return {layer: str(shape).replace(",)", ")") for layer, shape in found}  # as Keras writes them
 
 
 def _count(layer: Layer) -> str:

@@ -120,6 +120,13 @@ def test_a_build_without_a_shape_is_called_without_one(tmp_path):
         model.save(tmp_path / "a.keras")
         loaded = cdl.saving.load_model(tmp_path / "a.keras")
         np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+    class Named(Gate):
+        def build(self, **shapes):
+            assert not shapes
+            self.built = True
+
+    assert Named()(x).shape == (5, 4)
     unbuilt = cdl.Sequential([Gate()])
     assert unbuilt(x).shape == Gate()(x).shape == (5, 4) and len(unbuilt.weights) == 4
 

@@ -110,6 +110,31 @@ def test_ctc_learns_in_the_core():
     )
 
 
+class LossOfLabels(cdl.layers.Layer):
+    """The layer at the end of recipes for texts in images, which adds the loss itself."""
+
+    def call(self, y_true, y_pred):
+        self.add_loss(ops.mean(losses.CTC()(y_true, y_pred)))
+        return y_pred
+
+
+def test_ctc_within_a_layer_trains_as_the_compiled_loss():
+    x = RNG.normal(size=(12, 6, 3)).astype(np.float32)
+    y = np.array([[1, 2, 3], [2, 2, 0], [4, 0, 0], [3, 1, 3]] * 3)
+    plain = cdl.Sequential([cdl.Input((6, 3)), cdl.layers.Dense(5)])
+    scores, labels = cdl.Input((6, 3)), cdl.Input((3,), dtype="int32")
+    dense = cdl.layers.Dense(5)
+    within = cdl.Model([scores, labels], LossOfLabels()(labels, dense(scores)))
+    within.set_weights(plain.get_weights())
+    plain.compile("sgd", "ctc")
+    within.compile("sgd")
+    told = {"epochs": 3, "batch_size": 6, "shuffle": False, "verbose": 0}
+    found = within.fit([x, y], **told).history["loss"]
+    np.testing.assert_allclose(found, plain.fit(x, y, **told).history["loss"], rtol=1e-5)
+    for one, other in zip(within.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 @pytest.mark.parametrize("reduction", ["sum", "mean_with_sample_weight", "sum_over_batch_size"])
 def test_ctc_with_weights_is_the_same_in_fit_and_in_a_call(reduction):
     x, y = RNG.normal(size=(16, 6, 3)), RNG.integers(0, 5, (16, 3))

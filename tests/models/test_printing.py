@@ -182,6 +182,11 @@ def test_summary_shows_what_trains(capsys):
     assert TRAINABLE in capsys.readouterr().out
 
 
+def test_summary_writes_a_shape_of_one_axis_as_keras(capsys):
+    Sequential([Input(()), Dropout(0.2)]).summary()
+    assert "│ (None)    " in capsys.readouterr().out
+
+
 def test_summary_of_a_part_in_another_width(model):
     said = []
     model.summary(60, print_fn=said.append, layer_range=["dense_1", "dense_1"])
