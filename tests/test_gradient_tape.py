@@ -469,3 +469,21 @@ def test_functions_outside_of_ops_are_recorded_too(function, same):
         return np.asarray(tape.gradient(loss, layer.kernel))
 
     near(gradient(function), gradient(same))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_image_in_a_variable_has_its_gradient_through_models(own):
+    image = RNG.normal(size=(1, 6, 6, 2)).astype("float32")
+    t = cdl.Input((6, 6, 2))
+    model = cdl.Model(t, layers.Flatten()(layers.Conv2D(3, 3, activation="tanh")(t)))
+    if own:
+        inner, model = model, type("Own", (cdl.Model,), {"call": lambda self, x: self.net(x)})()
+        model.net = inner
+        model(image)
+    variable = cdl.Variable(image)
+    with cdl.GradientTape() as tape:
+        by_variable = ops.sum(model(variable) ** 2)
+    with cdl.GradientTape() as other:
+        x = other.watch(image)
+        by_array = ops.sum(model(x) ** 2)
+    near(tape.gradient(by_variable, variable), other.gradient(by_array, x))

@@ -23,7 +23,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.joining import parts_of
 from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.shape_inference import map_args, map_kwargs
-from cdl._tracing.variable import autocast, autocast_to
+from cdl._tracing.variable import Variable, autocast, autocast_to
 from cdl.layers import masks
 from cdl.layers.building import WeightOfOpenSizeError
 from cdl.layers.call_arguments import (
@@ -128,12 +128,13 @@ def is_recorded(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return not layer.built or bool(layer.weights) or bool(draws)
 
 
-def learns_here(model: Layer) -> bool:
-    """Whether code is traced that may be differentiated by weights of a model."""
+def learns_here(model: Layer, args: tuple[Any, ...] = ()) -> bool:
+    """Whether code is traced that may be differentiated by weights of a model, or by arguments."""
     scope = graphs.current_scope()
     if scope is None:
         return False
-    return scope.learns(model.weights) or (scope.sought is None and not model.built)
+    given = [leaf for leaf in tree.flatten(args) if isinstance(leaf, Variable)]
+    return scope.learns([*model.weights, *given]) or (scope.sought is None and not model.built)
 
 
 def check_arguments(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

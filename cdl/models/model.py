@@ -294,7 +294,7 @@ class Model(Trainer):
             kwargs: `training`: whether dropout and the like behave as in training.
         """
         arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
-        traced = graph.current_scope() is not None and calling.learns_here(self)
+        traced = graph.current_scope() is not None and calling.learns_here(self, args)
         if traced or (not arrays and graph.tensors_of(args, kwargs)):
             if args and self.built and not calling.is_scripted(type(self)):
                 args = (self._of_ranks(args[0]), *args[1:])
