@@ -23,6 +23,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.joining import parts_of
 from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.shape_inference import map_args, map_kwargs
+from cdl._tracing.symbolic import operator_of
 from cdl._tracing.variable import Variable, autocast, autocast_to
 from cdl.layers import masks
 from cdl.layers.building import WeightOfOpenSizeError
@@ -74,6 +75,10 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         with undone_on_failure(layer):
             prepare(layer, args, kwargs)
             return of_constants(*args, **kwargs)
+    axis = _inner_samples(layer, args)
+    if axis:  # lines are lines wherever the samples are
+        move = operator_of("moveaxis")
+        return move(record_call(layer, (move(args[0], axis, 0), *args[1:]), kwargs), 0, axis)
     rows_per_sample = _rows_per_sample_of(layer, args, kwargs)
     with undone_on_failure(layer):
         prepare(layer, args, kwargs)
@@ -85,6 +90,14 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
             (*first, *outputs.shape[len(first) :]), outputs.dtype, rows_per_sample=rows_per_sample
         )
     return graphs.record(layer, args, kwargs, outputs)
+
+
+def _inner_samples(layer: Layer, args: tuple[Any, ...]) -> int:
+    """Axis of the samples in a tensor whose lines a layer works on by themselves; 0: as always."""
+    x = args[0] if args else None
+    if not (isinstance(x, KerasTensor) and layer.by_lines) or layer.activity_regularizer:
+        return 0
+    return x.batch_axis if 0 < x.batch_axis < x.ndim - 1 else 0
 
 
 def _are_constants(tensors: list[KerasTensor]) -> bool:

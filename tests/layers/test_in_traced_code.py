@@ -141,6 +141,34 @@ def test_noise_on_an_array_is_drawn_anew_for_each_batch():
     np.testing.assert_array_equal(model.predict(x, verbose=0), np.full((8, 1), 24.0))
 
 
+class Transposed(layers.Layer):
+    """Layers along lines, with the samples in the second axis or in the first."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.order, self.dense = order, layers.Dense(2)
+        self.between = [layers.Activation("tanh"), layers.Dropout(0.0), layers.LeakyReLU()]
+
+    def call(self, x):
+        x = ops.transpose(x, self.order)
+        for layer in (*self.between, self.dense):
+            x = layer(x)
+        return ops.transpose(x, self.order)
+
+
+def test_layers_along_lines_take_samples_in_another_axis():
+    t, weights, found = Input((6, 4)), None, []
+    for order in ((1, 0, 2), (0, 1, 2)):
+        model = Model(t, layers.Flatten()(Transposed(order)(t)))
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        model.compile("sgd", "mse")
+        loss = model.fit(T, Y[:, :12], epochs=2, shuffle=False, verbose=0).history["loss"]
+        found.append([loss, model.predict(T, verbose=0), *model.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 NOISES = {
     "Dropout": (lambda: layers.Dropout(0.5), 1.0),
     "SpatialDropout1D": (lambda: layers.SpatialDropout1D(0.5), 1.0),
