@@ -45,7 +45,8 @@ class CTC(CompiledLoss):
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The loss of each sample."""
         if isinstance(y_true, KerasTensor) or isinstance(y_pred, KerasTensor):
-            return _symbolic(y_true, y_pred)
+            traced: NDArray[np.float32] = _symbolic(y_true, y_pred)
+            return traced
         y, p = as_array("CTC", "y_true", y_true), as_array("CTC", "y_pred", y_pred)
         if y.ndim != 2:
             raise ValueError(

@@ -189,7 +189,7 @@ WRONG = {
     ),
     "flat": (lambda t: ops.ravel(steps_first(t)), "to the front first"),
     "samples by samples": (lambda t: t[:, None] - t[None], "the samples must stay along one axis"),
-    "a layer": (lambda t: layers.Dense(3)(steps_first(t)), "the samples as their first axis"),
+    "a layer": (lambda t: layers.Conv1D(3, 1)(steps_first(t)), "the samples as their first axis"),
     "an output": (lambda t: Model(t, steps_first(t)), "the samples as their first axis"),
 }
 
