@@ -39,7 +39,7 @@ def least_step(predict, x, signs=SIGNS):
     return min(found)
 
 
-@pytest.mark.parametrize("recipe", ["realmlp", "mlp"])
+@pytest.mark.parametrize("recipe", ["realmlp", "mlp", "tabm"])
 @pytest.mark.parametrize("options", [{}, {"quantiles": (0.1, 0.9)}, {"n_bags": 2}])
 def test_numbers_and_quantiles_never_fall_as_a_monotone_column_rises(recipe, options):
     model = TabularRegressor(recipe, monotone=SIGNS, **options, **QUICK).fit(FRAME, Y)
@@ -53,7 +53,7 @@ def test_predictions_without_constraints_fall():
     assert least_step(model.predict, FRAME) < -0.01
 
 
-@pytest.mark.parametrize("options", [{}, {"calibrate": True}])
+@pytest.mark.parametrize("options", [{}, {"calibrate": True}, {"recipe": "tabm"}])
 def test_the_probability_of_the_second_class_never_falls(options):
     labels = np.where(Y > 0, "high", "low")  # "low" is the second
     model = TabularClassifier(monotone=[1, -1, 0, 0], **options, **QUICK).fit(FRAME, labels)
@@ -66,9 +66,10 @@ def test_tables_of_monotone_columns_alone_learn_what_they_may():
     y = np.tanh(2 * x[:, 0]) + np.maximum(x[:, 0], 0) * np.exp(-x[:, 1])
     model = TabularRegressor(monotone={0: 1}, **QUICK | {"max_epochs": 100}).fit(x[:300], y[:300])
     assert model.score(x[300:], y[300:]) > 0.9
-    rising = TabularRegressor(monotone=[1], **QUICK | {"max_epochs": 100})
-    rising.fit(x[:300, :1], np.tanh(2 * x[:300, 0]))
-    assert rising.score(x[300:, :1], np.tanh(2 * x[300:, 0])) > 0.95
+    for recipe, least in (("realmlp", 0.95), ("tabm", 0.6)):  # whose rate is 100 times smaller
+        rising = TabularRegressor(recipe, monotone=[1], **QUICK | {"max_epochs": 100})
+        rising.fit(x[:300, :1], np.tanh(2 * x[:300, 0]))
+        assert rising.score(x[300:, :1], np.tanh(2 * x[300:, 0])) > least
 
 
 def test_files_and_contributions_of_monotone_nets_are_those_of_the_estimator(tmp_path):
@@ -110,6 +111,4 @@ def test_signs_of_a_series_are_of_its_labels():
 def test_monotone_is_refused_where_it_cannot_hold():
     with pytest.raises(ValueError, match="monotone must be None with more than two classes, 3"):
         TabularClassifier(monotone=SIGNS, **QUICK).fit(FRAME, np.arange(N) % 3)
-    with pytest.raises(ValueError, match="monotone must be None with recipe='tabm'"):
-        TabularRegressor("tabm", monotone=SIGNS, **QUICK).fit(FRAME, Y)
     TabularRegressor("mlp", monotone={"place": 0}, **QUICK).fit(FRAME, Y)

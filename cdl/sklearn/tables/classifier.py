@@ -37,7 +37,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         n_bags: nets, whose probabilities are averaged; each leaves out another part of the rows.
         monotone: {column: 1} for predictions that never fall as this number rises while all others
             stay, -1 for such that never rise, by names or numbers of columns, or a sign for each
-            column: of two classes the probability of the second. Not with "tabm".
+            column: of two classes the probability of the second.
         class_weight: {label: weight}, "balanced", or None.
         calibrate: whether the logarithms of probabilities are divided by a temperature, that of the
             smallest log loss on rows for validation (Guo, Pleiss, Sun and Weinberger, 2017). These

@@ -99,8 +99,7 @@ def built(recipe: Recipe, table: Table, outputs: int, task: Task) -> Net:
         y, first = _monotone(recipe, x, rising, 1 if task.classes else outputs)
         y = Concatenate()([ops.zeros_like(y), y]) if task.classes else y
     else:
-        body = _ensemble if recipe.members else _one
-        y, first = body(recipe, x, outputs)
+        y, first = _free(recipe, x, outputs)
     y = Increasing()(y) if task.quantiles else y
     z = Softmax()(y) if task.classes else y
     if recipe.members:
@@ -127,7 +126,7 @@ def _monotone(recipe: Recipe, x: Any, rising: Any, outputs: int) -> tuple[Any, A
     other inputs gives a positive factor for each of these, and the height of planes, whose slopes
     are not negative. Outputs are the smooth minimum of planes within groups and the smooth maximum
     over groups: no step of these can make them fall (min-max networks; Sill, 1997; smooth: Igel,
-    2023).
+    2023). The members of TabM share slopes.
     """
     bins = PiecewiseLinearEncoding(bins=[_EDGES] * rising.shape[1], name="bins")
     steps = Concatenate()([rising, Flatten()(bins(rising))])
@@ -135,13 +134,19 @@ def _monotone(recipe: Recipe, x: Any, rising: Any, outputs: int) -> tuple[Any, A
     start = RandomUniform(0.0, 1.0 / math.sqrt(width))
     slopes = Dense(planes, kernel_constraint="non_neg", kernel_initializer=start, name="monotone")
     first: list[Any] = []
+    if recipe.members:
+        steps = steps[:, None]
     if x is None:
         y = slopes(steps)
     else:
-        z, first = _one(recipe, x, width + planes)
-        y = slopes(steps * ops.softplus(z[:, :width])) + z[:, width:]
-    y = ops.reshape(y, (-1, outputs, _GROUPS, _PLANES))
+        z, first = _free(recipe, x, width + planes)
+        y = slopes(steps * ops.softplus(z[..., :width])) + z[..., width:]
+    y = ops.reshape(y, (-1, *y.shape[1:-1], outputs, _GROUPS, _PLANES))
     return ops.logsumexp(-ops.logsumexp(-y, axis=-1), axis=-1), first
+
+
+def _free(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any, Any]]]:
+    return (_ensemble if recipe.members else _one)(recipe, x, outputs)
 
 
 def _one(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any, Any]]]:

@@ -311,11 +311,7 @@ class Tabular(BaseEstimator, Hinting):
         return dataclasses.replace(recipe, **changes)
 
     def _checked_signs(self, columns: list[Column]) -> dict[int, int]:
-        owner = type(self).__name__
-        found = signs_of(owner, self.monotone, columns)
-        if found and self.recipe == "tabm":
-            raise expected(owner, "monotone", "None with recipe='tabm'", self.monotone)
-        return found
+        return signs_of(type(self).__name__, self.monotone, columns)
 
     def _checked_y(self, y: Any, rows: int) -> Array:
         """Targets as an array, one or more for each of so many rows."""
