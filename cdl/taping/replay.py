@@ -304,10 +304,10 @@ class _Program:
         others: Any = ()
         if self._by_weights:
             value, weights = self._by_weights(*arrays)
-            programs = self._derivatives()[0].compiled.values()
-            self.has_drawn = any([each.draws for each in programs])
         if self._by_arrays:
             value, others = self._by_arrays(*arrays)
+        programs = [each for made in self._derivatives() for each in made.compiled.values()]
+        self.has_drawn = any([each.draws for each in programs])
         value = stepping.plain(value)
         total = None if value is None else float(np.sum(value) if np.ndim(value) else value)
         n = len(self.variables)

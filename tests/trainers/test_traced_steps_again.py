@@ -10,6 +10,7 @@ from trainers.stepping_nets import Net, X, Y, fit, learn, made, state_of
 import cdl
 from cdl import layers, ops
 from cdl.callbacks import LambdaCallback
+from cdl.taping import replay
 
 
 def set_factor(model, epoch):
@@ -178,3 +179,21 @@ def test_attributes_that_programs_do_not_read(name):
         change(model, 2)
         results.append((model.train_on_batch(X[:16], Y[:16]), run(model), state_of(model)))
     assert results[0] == results[1]
+
+
+def test_a_gradient_by_arrays_keeps_its_program_whatever_is_drawn(monkeypatch):
+    made = []
+
+    class Counted(replay._Program):
+        def __init__(self, *args):
+            made.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(replay, "_Program", Counted)
+    model = cdl.Sequential([cdl.Input((4,)), layers.Dropout(0.5), layers.Dense(1)])
+    for size in (0.0, 1.0, 2.0):  # of 0 the value is the recorded one, whatever is dropped
+        with cdl.GradientTape() as tape:
+            x = tape.watch(np.full((8, 4), size, np.float32))
+            seen = model(x, training=True)
+        assert tape.gradient(seen, x).shape == (8, 4)
+    assert len(made) == 1

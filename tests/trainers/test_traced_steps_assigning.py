@@ -244,8 +244,24 @@ class Bending(DroppingOnTape):
         return {"loss": loss, "error": error}
 
 
+class Asking(DroppingOnTape):
+    """A net with dropout and statistics of batches, whose tape gives slopes again and again."""
+
+    def train_step(self, data):
+        x, y = data
+        weights = self.trainable_variables
+        with cdl.GradientTape() as outer:
+            with cdl.GradientTape(persistent=True) as inner:
+                left, right = inner.watch(x[:, :1]), inner.watch(x[:, 1:])
+                seen = self(ops.concatenate([left, right], axis=1), training=True)
+            slopes = [*inner.gradient(seen, [left, right]), inner.gradient(seen, left)]
+            loss = ops.mean(ops.square(seen - y)) + sum(ops.mean(s**2) for s in slopes)
+        self.optimizer.apply(outer.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
 CLASSES = [
-    DroppingOnTape, Penalizing, PenalizingDropout, Bending,
+    DroppingOnTape, Penalizing, PenalizingDropout, Bending, Asking,
     Following, FollowingByValue, Counting, Drawing, DrawingByPython, Dropping, DroppingInCalls,
     Clipping, Gathering,
 ]  # fmt: skip
