@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,7 +40,7 @@ class KerasTensor(Listed, ArrayMethods):
     Args:
         shape: of all samples, None for sizes that are not known.
         dtype: name of the dtype; whatever it is, programs compute in float32.
-        sparse: only False.
+        sparse: whether it stands for a sparse tensor: it has a shape, and no program computes it.
         ragged: only False.
         record_history: accepted, as Keras has it.
         name: None makes one.
@@ -50,7 +50,7 @@ class KerasTensor(Listed, ArrayMethods):
             that may be another one than the first.
 
     Raises:
-        ValueError: `sparse` or `ragged` is true.
+        ValueError: `ragged` is true.
     """
 
     _inner: tuple[str, ...] = (
@@ -73,15 +73,14 @@ class KerasTensor(Listed, ArrayMethods):
         batch_axis: int = 0,
     ) -> None:
         del record_history
-        if sparse or ragged:
-            which = "sparse" if sparse else "ragged"
-            raise ValueError(f"KerasTensor: {which}=True is not supported, only False is")
+        if ragged:
+            raise ValueError("KerasTensor: ragged=True is not supported, only False is")
         if not isinstance(shape, Iterable):
             raise ValueError(f"KerasTensor: shape must be a sequence of sizes, got {shape!r}")
         self.shape: Shape = tuple(None if n is None else int(n) for n in shape)
         self.dtype = str(dtype)
         self.name = name if name is not None else f"keras_tensor_{next(_serials)}"
-        self.sparse = self.ragged = False
+        self.sparse, self.ragged = bool(sparse), False
         self.rows_per_sample = rows_per_sample if self.shape else 0
         self.batch_axis = batch_axis
         self.node: Node | None = None
@@ -413,3 +412,55 @@ def _give_arithmetic() -> None:
 
 
 _give_arithmetic()
+
+
+# --- what Keras declares of symbolic results beside their shapes ---
+
+
+def _is_sparse(x: Any) -> bool:
+    return isinstance(x, KerasTensor) and x.sparse
+
+
+# From the arguments of a call to whether its result is sparse.
+_SPARSE: dict[str, Callable[..., bool]] = {
+    "concatenate": lambda xs, *_: all(map(_is_sparse, xs)),
+    "convert_to_tensor": lambda x, *more: _is_sparse(x) and more[1:] != (False,),
+    "matmul": lambda x1, x2: _is_sparse(x1) and _is_sparse(x2),
+    "multi_hot": lambda *args: bool(args[4]),
+    "one_hot": lambda *args: bool(args[4]),
+}
+
+
+def declared(name: str, args: tuple[Any, ...], result: Any) -> Any:
+    """Symbolic result of an operation with what Keras declares of it.
+
+    Args:
+        name: of the operation.
+        args: the arguments of the call.
+        result: symbolic.
+    """
+    if isinstance(result, KerasTensor):
+        if name in _SPARSE:
+            result.sparse = _SPARSE[name](*args)
+        elif name == "searchsorted" and None in getattr(args[0], "shape", ()):
+            result.dtype = "int64"  # places in a vector that may be of any length
+    return result
+
+
+def no_sparse(name: str) -> ValueError:
+    """Error of an operation that is asked for a sparse array."""
+    return ValueError(f"{name}: sparse must be False for arrays and in programs, got True")
+
+
+def refuse_sparse(name: str, spec: Any) -> None:
+    """Error for a sparse result of an operation within a program.
+
+    Args:
+        name: of the operation.
+        spec: the symbolic result.
+
+    Raises:
+        ValueError: it is sparse.
+    """
+    if _is_sparse(spec):
+        raise no_sparse(name)

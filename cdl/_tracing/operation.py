@@ -48,7 +48,7 @@ from cdl._tracing.between_inputs import (
     record_coupled,
     suppressed,
 )
-from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, declared, refuse_sparse
 from cdl._tracing.known_sizes import keep_sizes
 from cdl._tracing.lowered_tensor import (
     LoweredTensor,
@@ -334,7 +334,7 @@ def call(
                 bound = bound_arguments(row, args, kwargs)
                 bound.apply_defaults()
                 told = outline(*bound.args)
-                found = graph.record(made or Operation(row), bound.args, {}, told)
+                found = graph.record(made or Operation(row), bound.args, {}, told, couples=True)
             if found is not None:
                 return found
         raise
@@ -346,7 +346,8 @@ def _coupled(
     """Record a definition on Inputs whose samples it couples."""
     bound = bound_arguments(row, args, kwargs)
     cuts = row.name in CUT_OFF
-    return record_coupled(made or Operation(row), _call_of(row), bound.args, bound.kwargs, cuts)
+    found = record_coupled(made or Operation(row), _call_of(row), bound.args, bound.kwargs, cuts)
+    return declared(row.name, bound.args, found)
 
 
 def _call_of(row: OpDef) -> Callable[..., Any]:
@@ -380,7 +381,7 @@ def _called(
     if is_other(_call_of(row), *given, spec):
         return _coupled(row, *given, made)
     result = graph.record(made or Operation(row), args, kwargs, spec)
-    return keep_sizes(row.name, args, result)
+    return declared(row.name, args, keep_sizes(row.name, args, result))
 
 
 def _fitted(
@@ -435,6 +436,8 @@ def appended(
             args, kwargs, spec = _fitted(row, args, kwargs)
         if not _has_terms(args, kwargs):
             return computed(row, args, kwargs)
+
+    refuse_sparse(row.name, spec)
 
     def term(leaf: Any) -> Any:
         if not isinstance(leaf, Variable):

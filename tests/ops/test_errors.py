@@ -174,11 +174,76 @@ def test_an_exception_in_call_keeps_its_place_and_leaves_no_half_built_layer():
     assert len(layer.weights) == 1
 
 
-@pytest.mark.parametrize("option", ["sparse", "ragged"])
-def test_symbolic_tensor_that_is_not_dense_is_refused(option):
-    with pytest.raises(ValueError, match=f"KerasTensor: {option}=True is not supported"):
-        cdl.KerasTensor((None, 3), **{option: True})
-    assert getattr(cdl.KerasTensor((None, 3), **{option: False}), option) is False
+def test_ragged_symbolic_tensor_is_refused():
+    with pytest.raises(ValueError, match="KerasTensor: ragged=True is not supported"):
+        cdl.KerasTensor((None, 3), ragged=True)
+    assert cdl.KerasTensor((None, 3), ragged=False).ragged is False
+
+
+def test_symbolic_tensors_know_whether_they_are_sparse():
+    plain, sparse = (cdl.KerasTensor((None, 3), sparse=each) for each in (False, True))
+    weights = cdl.KerasTensor((3, 2), sparse=True)
+    found = {
+        "one_hot": ops.one_hot(plain, 5, sparse=True),
+        "multi_hot": ops.multi_hot(plain, 5, sparse=True),
+        "concatenate": ops.concatenate([sparse, sparse], axis=1),
+        "matmul": ops.matmul(cdl.KerasTensor((4, 3), sparse=True), weights),
+        "convert_to_tensor": ops.convert_to_tensor(sparse),
+        "kept": ops.convert_to_tensor(sparse, sparse=True),
+    }
+    assert {name for name, each in found.items() if each.sparse} == set(found)
+    dense = {
+        "one_hot": ops.one_hot(plain, 5),
+        "concatenate": ops.concatenate([sparse, plain], axis=1),
+        "matmul": ops.matmul(cdl.KerasTensor((4, 3)), weights),
+        "sum": sparse + sparse,
+        "convert_to_tensor": ops.convert_to_tensor(plain, sparse=True),
+        "made dense": ops.convert_to_tensor(sparse, sparse=False),
+    }
+    assert not [name for name, each in dense.items() if each.sparse]
+
+
+@pytest.mark.parametrize("function", [ops.one_hot, ops.multi_hot])
+def test_sparse_results_of_arrays_and_in_programs_are_refused(function):
+    numbers = np.array([[1, 2], [0, 1]])
+    with pytest.raises(ValueError, match=f"{function.__name__}: sparse must be False"):
+        function(numbers, 3, sparse=True)
+    inputs = Input((2,))
+    model = Model(inputs, function(inputs, 3, sparse=True))
+    with pytest.raises(ValueError, match="hot: sparse must be False"):
+        model.predict(numbers, verbose=0)
+    assert ops.convert_to_tensor(numbers, sparse=True).tolist() == numbers.tolist()
+
+
+def test_sizes_of_one_number_of_samples_have_shapes_between_inputs_and_no_program():
+    inputs = Input((3,))
+    for outputs, shape in (
+        (ops.broadcast_to(inputs, (2, 4, 3)), (2, 4, 3)),
+        (ops.repeat(inputs, [1, 2], axis=0), (None, 3)),
+    ):
+        assert outputs.shape == shape
+        with pytest.raises(TypeError, match="of a symbolic value"):
+            Model(inputs, outputs).predict(np.ones((5, 3)), verbose=0)
+    samples = ops.shape(inputs)[0]
+    assert ops.broadcast_to(inputs, (2, samples, 3)).shape == (2, None, 3)
+
+
+def test_loop_with_a_symbolic_condition_has_shapes_between_inputs_and_no_program():
+    inputs = Input((3,))
+    found, count = ops.while_loop(
+        lambda x, n: ops.any(x < 10.0), lambda x, n: (x + 1.0, n + 1), (inputs, 0)
+    )
+    assert (found.shape, count) == ((None, 3), 0)
+    with pytest.raises(TypeError, match="while_loop with a symbolic condition"):
+        Model(inputs, found).predict(np.ones((2, 3)), verbose=0)
+    with pytest.raises(TypeError):  # another error is raised at once
+        ops.while_loop(lambda x: True, float, inputs)
+
+
+def test_places_in_a_vector_of_unknown_length_are_int64():
+    values = cdl.KerasTensor((2, 3))
+    assert ops.searchsorted(cdl.KerasTensor((None,)), values).dtype == "int64"
+    assert ops.searchsorted(cdl.KerasTensor((4,)), values).dtype == "int32"
 
 
 @pytest.mark.parametrize("flash", [True, False])

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from cdl import tree
 from cdl._common.naming import unique
+from cdl._tracing import graph
 from cdl._tracing.between_inputs import between_inputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor, Node, current_scope
 from cdl._tracing.joining import wholes
@@ -60,8 +61,13 @@ class LoopOverSamples:
         )
 
 
-def _loops_over_samples(function: F) -> F:
-    """Decorator of a loop that is one call of the graph where it is over the samples of Inputs."""
+def _loops_over_samples(function: F, outline: Callable[..., Any] | None = None) -> F:
+    """Decorator of a loop that is one call of the graph where it is over the samples of Inputs.
+
+    Args:
+        function: the loop.
+        outline: from its arguments to symbolic results where it cannot be traced, or None.
+    """
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -70,7 +76,13 @@ def _loops_over_samples(function: F) -> F:
         with contextlib.suppress(TypeError, ValueError):
             if not is_tried(args, kwargs):
                 return function(*args, **kwargs)
-        return record_coupled(LoopOverSamples(run), function, args, kwargs)
+        try:
+            return record_coupled(LoopOverSamples(run), function, args, kwargs)
+        except TypeError:
+            told = None if outline is None else outline(*args, **kwargs)
+            if told is None:
+                raise
+            return graph.record(LoopOverSamples(run), args, kwargs, told, couples=True)
 
     return cast(F, run)
 
@@ -303,7 +315,18 @@ def _at(axis: int, part: slice) -> tuple[Any, ...]:
     return (*[slice(None)] * axis, part) if axis >= 0 else (..., part, *[slice(None)] * (-axis - 1))
 
 
-@_loops_over_samples
+def _of_unknown_length(
+    cond: Callable[..., Any], body: Any, loop_vars: Any, maximum_iterations: int | None = None
+) -> Any:
+    """Variables after a loop whose condition is symbolic, like those before; else None."""
+    del body, maximum_iterations
+    state = loop_vars if isinstance(loop_vars, (list, tuple)) else (loop_vars,)
+    if not is_symbolic(cond(*state)):
+        return None
+    return tree.map_structure(lambda x: x.like() if isinstance(x, KerasTensor) else x, loop_vars)
+
+
+@functools.partial(_loops_over_samples, outline=_of_unknown_length)
 def while_loop(
     cond: Callable[..., Any],
     body: Callable[..., Any],
@@ -319,7 +342,7 @@ def while_loop(
         maximum_iterations: how many steps to take at most; None for any number.
 
     Raises:
-        TypeError: the condition is symbolic.
+        TypeError: the condition is symbolic; between Inputs when a program is made of the loop.
     """
     several = isinstance(loop_vars, (list, tuple))
     state = tuple(loop_vars) if several else (loop_vars,)

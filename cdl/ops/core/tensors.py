@@ -49,15 +49,16 @@ def _cast(program: Lowering, spec: KerasTensor, x: ArrayLike, *_: Any) -> Any:
 
 def _converting(x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
     """Arguments of `convert_to_tensor`, with lists of symbolic tensors made one."""
-    if sparse or ragged:
-        raise ValueError("convert_to_tensor: sparse and ragged must be False or None")
+    if ragged:
+        raise ValueError("convert_to_tensor: ragged must be False or None, got True")
     if isinstance(x, (list, tuple)) and any(
         isinstance(leaf, _SYMBOLIC) for leaf in tree.flatten(x)
     ):
         x = stack([convert_to_tensor(part) for part in x])
     if dtype == "string" and holds_texts([x]):
         dtype = None
-    return x, None if dtype is None else standardize_dtype(dtype)
+    known = None if dtype is None else standardize_dtype(dtype)
+    return (x, known) if sparse is None else (x, known, sparse)
 
 
 @tensor_operation(_cast, prepare=_converting)
@@ -69,7 +70,7 @@ def convert_to_tensor(
     Args:
         x: an array, numbers, a weight, or lists of them; texts stay as they are.
         dtype: None for that of x; numbers of Python are float32, int32 or bool.
-        sparse: not supported.
+        sparse: whether a sparse symbolic tensor may stay one; None and True for yes.
         ragged: not supported.
     """
     array = np.asarray(x)

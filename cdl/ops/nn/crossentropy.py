@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._common.shared_arguments import described_by
-from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.keras_tensor import KerasTensor, no_sparse
 from cdl._tracing.operation import operation, tensor_operation
 from cdl.config import epsilon, floatx
 from cdl.ops.arrays import as_dtype, count_arg, samples_apart, shape_of
@@ -35,6 +35,8 @@ def _prepared(function: str) -> Callable[..., tuple[Any, ...]]:
         x: Any, num_classes: int, axis: int, dtype: DTypeLike, sparse: bool
     ) -> tuple[Any, ...]:
         classes = count_arg(function, "num_classes", num_classes)
+        if sparse and not isinstance(x, KerasTensor):
+            raise no_sparse(function)
         return x, classes, axis, dtype or floatx(), sparse
 
     return prepare
@@ -51,10 +53,11 @@ def one_hot(
         num_classes: how many there are.
         axis: where the new axis is in the result.
         dtype: float32 unless given.
-        sparse: not supported.
+        sparse: whether the result is sparse, of which a symbolic tensor has a shape alone.
+
+    Raises:
+        ValueError: a sparse result for arrays or in a program, or an invalid number of classes.
     """
-    if sparse:
-        raise ValueError("one_hot: sparse must be False, got True")
     numbers = np.asarray(x)
     lines = numbers[..., None] == np.arange(num_classes)
     return as_dtype(np.moveaxis(lines, -1, axis), dtype or floatx())
@@ -75,9 +78,7 @@ def multi_hot(
         inputs: class numbers from 0, a vector or lines of them.
         axis: where the new axis is before the lines become one.
     """
-    return largest(
-        one_hot(inputs, num_classes, axis, dtype, sparse), 1 if len(shape_of(inputs)) > 1 else 0
-    )
+    return largest(one_hot(inputs, num_classes, axis, dtype), 1 if len(shape_of(inputs)) > 1 else 0)
 
 
 def _same_shape(name: str, target: Any, output: Any) -> str:

@@ -29,12 +29,12 @@ SYMBOLIC = (KerasTensor, LoweredTensor)
 def _expanded(key: ArrayLike, ndim: int) -> list[Any]:
     """Key as a list with an entry for each axis, and None for each new one.
 
-    IndexError if it has more entries than axes.
+    ValueError if it has more entries than axes, or a second Ellipsis.
     """
     parts = list(key) if isinstance(key, tuple) else [key]
     used = sum(part is not None and part is not Ellipsis for part in parts)
     if used > ndim or sum(part is Ellipsis for part in parts) > 1:
-        raise IndexError(f"get_item: key must be for {ndim} axes, got {key!r}")
+        raise ValueError(f"get_item: key must be for {ndim} axes, got {key!r}")
     if not any(part is Ellipsis for part in parts):
         parts.append(Ellipsis)
     at = next(i for i, part in enumerate(parts) if part is Ellipsis)

@@ -240,7 +240,14 @@ def _repeat(program: Lowering, spec: KerasTensor, x: Any, repeats: Ints, axis: A
     return reshaped(program, lines(program, value, at + 1, count), spec.sample_shape)
 
 
-@tensor_operation(_repeat, untraced=_repeat_apart)
+def _repeat_outline(x: KerasTensor, repeats: Any, axis: Any) -> KerasTensor:
+    """Symbolic result of so many lines as the numbers of repeats add up to, for any samples."""
+    sizes = list(x.shape) if axis is not None else [None]
+    sizes[axis or 0] = None
+    return KerasTensor(sizes, x.dtype, rows_per_sample=0)
+
+
+@tensor_operation(_repeat, untraced=_repeat_apart, outline=_repeat_outline)
 def repeat(x: ArrayLike, repeats: Ints, axis: Any = None) -> Any:
     """Repeat each element of x along an axis.
 

@@ -148,11 +148,28 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     return np.moveaxis(np.asarray(x), source, destination)
 
 
+def _of_one_number(x: Any, shape: Any) -> str:
+    """Advice, if one number of samples alone, or 1, fits a shape."""
+    if getattr(x, "rows_per_sample", 0):
+        sizes = shape_arg(shape)
+        at = x.batch_axis - x.ndim
+        if len(sizes) >= -at and isinstance(sizes[at], int) and x.shape[x.batch_axis] is None:
+            return (
+                "it fits one number of samples alone: cdl.ops.shape(x)[0] is the size of their axis"
+            )
+    return ""
+
+
 def _broadcast_to(program: Lowering, spec: KerasTensor, x: ArrayLike, shape: Ints) -> Any:
     return broadcast(program, spec, x)
 
 
-@tensor_operation(_broadcast_to, prepare=lambda x, shape: (x, sizes_for(x, shape)))
+@tensor_operation(
+    _broadcast_to,
+    prepare=lambda x, shape: (x, sizes_for(x, shape)),
+    untraced=_of_one_number,
+    outline=lambda x, shape: KerasTensor(shape, x.dtype, rows_per_sample=0),
+)
 def broadcast_to(x: ArrayLike, shape: Ints) -> Any:
     """Broadcast x to a shape: repeated along axes of size 1, and along new ones in front.
 
