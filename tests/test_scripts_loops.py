@@ -174,3 +174,45 @@ def test_results_are_tensors_and_arguments_are_checked(tmp_path):
         "tf.function: func must be callable, got 3",
         "tf.function: got an unexpected keyword argument 'fast'",
     ]
+
+
+MODULE = """
+    import tensorflow as tf
+
+    class Dense(tf.Module):
+        def __init__(self, n, m, name=None):
+            super().__init__(name=name)
+            self.w = tf.Variable(tf.ones((n, m)), name="w")
+            self.b = tf.Variable(tf.zeros(m), name="b", trainable=False)
+
+        @tf.function
+        def step(self, x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum((x @ self.w + self.b) ** 2)
+            self.w.assign_sub(0.01 * tape.gradient(loss, self.w))
+            return loss
+
+    class Stack(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.stack = [Dense(3, 4), Dense(4, 2, "last")]
+            self.also = {"again": self.stack[0], "other": Dense(1, 1)}
+
+    net = Stack()
+    print(net.name, [each.name for each in net.submodules])
+    print([tuple(each.shape) for each in net.variables], len(net.trainable_variables))
+    print([round(float(net.stack[0].step(tf.ones((2, 3)))), 3) for _ in range(4)])
+"""
+# As TensorFlow 2.21.0 prints it.
+OF_MODULE = """\
+stack ['dense', 'dense', 'last']
+[(4,), (3, 4), (1,), (1, 1), (2,), (4, 2)] 3
+[72.0, 55.757, 43.178, 33.437]
+"""
+
+
+def test_modules_find_their_variables(tmp_path):
+    (tmp_path / "a.py").write_text(textwrap.dedent(MODULE))
+    done = run(tmp_path / "a.py")
+    assert done.stdout == OF_MODULE
+    assert "runs in Python" not in done.stderr

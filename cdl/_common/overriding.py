@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from cdl._common.weak_cache import weak_cache
 
-# Modules of cdl whose classes are written as users write theirs, by `call` and `compute_loss`.
-_AS_USERS = ("cdl.applications", "cdl.distillation")
+# Modules of cdl whose classes are written as users write theirs.
+_AS_USERS = ("cdl.applications", "cdl.distillation", "cdl.scripts.tf_module")
 
 
 R = TypeVar("R")

@@ -22,6 +22,7 @@ from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_elements import TensorSpec
 from cdl.scripts.tf_functions import function
 from cdl.scripts.tf_image import IMAGE
+from cdl.scripts.tf_module import Module
 from cdl.scripts.tf_sources import DATA, EXPERIMENTAL
 from cdl.scripts.tf_strings import STRINGS, Ragged
 from cdl.scripts.tf_summary import SUMMARY, SUMMARY_EXPERIMENTAL
@@ -192,6 +193,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "Tensor": Tensor,
         "TensorShape": TensorShape,
         "Variable": TfVariable,
+        "Module": Module,
         "TensorSpec": TensorSpec,
         "RaggedTensor": Ragged,
         "DType": DType,
