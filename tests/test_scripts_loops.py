@@ -203,7 +203,7 @@ MODULE = """
     print([tuple(each.shape) for each in net.variables], len(net.trainable_variables))
     print([round(float(net.stack[0].step(tf.ones((2, 3)))), 3) for _ in range(4)])
 """
-# As TensorFlow 2.21.0 prints it.
+# Output of TensorFlow 2.21.0.
 OF_MODULE = """\
 stack ['dense', 'dense', 'last']
 [(4,), (3, 4), (1,), (1, 1), (2,), (4, 2)] 3
