@@ -63,7 +63,7 @@ def test_they_learn_as_with_tensorflow(loops, name):
 
 def test_calls_over_time_have_the_bits_of_python():
     found = json.loads(run(HELPERS / "tf_functions.py").stdout.splitlines()[-1])
-    assert len(found) == 17
+    assert len(found) == 18
     for name, (same, told) in found.items():
         assert same and not told, (name, told)
 

@@ -174,13 +174,16 @@ class Recording:
 
     def run(self, step: Callable[..., Any], args: Any) -> tuple[Any, Any]:
         """Result of the step, and the same with a Ref for each array that comes from its args."""
-        given = self._wrapped(args)
+        own = tree.map_structure(_copied, args)  # which no other array shares its numbers with
+        given = self._wrapped(own)
         before, state.recording = state.recording, self
         try:
             with noting() as self.noted:
                 result = step(*given)
         finally:
             state.recording = before
+            for array, copy in zip(tree.flatten(args), tree.flatten(own), strict=True):
+                _write_back(array, copy)
         if not all(map(_is_shown, tree.flatten(result))):
             self.refuse("it returns an object that is no array, number or text")
         shown = tree.map_structure(self._ref, result)
@@ -281,6 +284,18 @@ class Recording:
         if is_array and not (_is_uniform(leaf) or getattr(leaf, "is_of_shapes", False)):
             self.refuse("an array that is not of the batch is used: let it be part of the data")
         return leaf
+
+
+def _copied(array: Any) -> Any:
+    copy = array.copy("K")
+    copy.flags.writeable = array.flags.writeable
+    return copy
+
+
+def _write_back(array: Any, copy: Any) -> None:
+    """Write what a step has written to the copy of an array to the array, too."""
+    if array.flags.writeable and array.tobytes() != copy.tobytes():
+        array[...] = copy
 
 
 def _is_shown(leaf: Any) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from typing import Any
+import weakref
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from cdl.trainers.derivatives import kept_in
 
 _ARRAYS = (np.ndarray, np.generic)
 _LEARNING = frozenset(("apply", "apply_gradients", "assign", "assign_add", "gradient"))
+_making = new_rlock()
 _NO_OWNERS = (np.ndarray, np.generic, list, tuple, dict, KerasTensor, Variable)
 
 
@@ -96,8 +98,22 @@ class _Records:
     def __init__(self, owner: Any = None) -> None:
         self.owner, self.chains, self.lock = owner, StepChains(), new_rlock()
 
+
+class _OfFunctions:
+    """Records of one object, by the calls of the functions that take it first.
+
+    Args:
+        owner: that object, or None.
+    """
+
+    key = "_records_of_tf_functions"  # in the attributes of the object
+
+    def __init__(self, owner: Any = None) -> None:
+        self.owner = owner
+        self.records: Any = weakref.WeakKeyDictionary()
+
     def __reduce__(self) -> Any:  # a copy begins anew
-        return _Records, ()
+        return _OfFunctions, ()
 
 
 class _Calls:
@@ -115,13 +131,12 @@ class _Calls:
         self._function, self._signature = func, signature
         self._records = _Records()
         self._name = str(getattr(func, "__qualname__", type(func).__name__))
-        self._key = f"_tf_function_{self._name}"
         self.reason = ""
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Result of a call as tensors."""
         records, func = self._records, self._function
-        if args and hasattr(args[0], "__dict__") and not isinstance(args[0], _NO_OWNERS):
+        if args and _has_attributes(args[0]):
             records, func = self._of(args[0]), types.MethodType(func, args[0])
             args = args[1:]
         if self._signature is not None:
@@ -153,13 +168,15 @@ class _Calls:
 
     def _of(self, owner: Any) -> _Records:
         """Records of calls whose first argument is an object, kept with it."""
-        found: _Records | None = vars(owner).get(self._key)
-        if found is None or found.owner is not owner:  # but that of which it is a copy
-            with self._records.lock:  # of two threads one makes them
-                found = vars(owner).get(self._key)
-                if found is None or found.owner is not owner:
-                    found = vars(owner)[self._key] = _Records(owner)
-        return found
+        held: _OfFunctions | None = vars(owner).get(_OfFunctions.key)
+        found = None if held is None or held.owner is not owner else held.records.get(self)
+        if found is None:
+            with _making:  # of two threads one makes them
+                held = vars(owner).get(_OfFunctions.key)
+                if held is None or held.owner is not owner:  # but that of which it is a copy
+                    held = vars(owner)[_OfFunctions.key] = _OfFunctions(owner)
+                found = held.records.setdefault(self, _Records(owner))
+        return cast("_Records", found)
 
     def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Arguments as tensors of the dtypes of the signature."""
@@ -193,6 +210,11 @@ class _Calls:
         if reason and not self.reason and _learns(self._function, set()):
             self.reason = reason
             warn(f"tf.function: {self._name} runs in Python: {reason}", UntracedWarning)
+
+
+def _has_attributes(value: Any) -> bool:
+    """Whether records can be kept with an object, since one may set its attributes."""
+    return type(getattr(value, "__dict__", None)) is dict and not isinstance(value, _NO_OWNERS)
 
 
 def _learns(function: Any, seen: set[Any]) -> bool:

@@ -177,6 +177,29 @@ def of_models():
     return logs, losses, slopes, [float(apart(X, Y)) for _ in range(4)], model.evaluate(X, Y)
 
 
+def of_one_name():
+    """Several functions of one name that take the same object first, or a class."""
+    agent, found = Agent(), []
+
+    def made(scale):
+        @tf.function
+        def learn(agent, x, y):
+            return agent.learn(scale * x, y)
+
+        return learn
+
+    @tf.function
+    def learn(kind, x):
+        return kind.factor * agent.learn(x, Y[:16])
+
+    both = made(1.0), made(3.0)
+    for i in range(0, 64, 8):
+        found += [float(each(agent, X[i : i + 8], Y[i : i + 8])) for each in both]
+        kind = type("Kind", (), {"factor": float(i)})
+        found += [float(learn(kind, X[:16]))]
+    return found, agent.values()
+
+
 def python_arguments():
     agent = Agent()
 
@@ -237,8 +260,8 @@ CASES = {
     **{
         each.__name__: each
         for each in (
-            other_shapes, not_finite, after_an_error, two_objects, of_models, python_arguments,
-            specified, threads,
+            other_shapes, not_finite, after_an_error, two_objects, of_models, of_one_name,
+            python_arguments, specified, threads,
         )
     },
 }  # fmt: skip
