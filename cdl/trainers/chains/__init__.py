@@ -1,7 +1,8 @@
-"""Chains of calls that a training step of the user's makes, run again without its code.
+"""Recorded training steps: chains of the calls that a custom step makes, replayed without its code.
 
-step_chains.py decides when there is one and whether it is right; chain.py runs it; step_reads.py
-says what a step may do, and compares what it reads; held.py finds what it may change,
-shown_metrics.py its metrics; kept_state.py compares chains with it. steps.py has steps that users
-call themselves.
+step_chains.py decides when a step is recorded, and verifies its chain; chain.py replays it, and
+followers.py joins assignments to an optimizer's step. step_reads.py finds what a step reads, and
+whether it can be recorded; held.py lists what a step may change, shown_metrics.py the metrics whose
+calls are recorded, kept_state.py saves and restores all that for the verification.
+predict_steps.py records `predict_step`; steps.py is `cdl.Steps`, for loops of one's own.
 """

@@ -1,7 +1,7 @@
-"""Chain of the calls that a training step makes, made again for other batches without its code.
+"""Chain: recorded calls of a training step, replayed on other batches without its Python code.
 
-A gradient by weights that goes to an optimizer as it is becomes a link: one program that learns, as
-that of `fit`. A step of links alone that read the batch as it comes runs within the core.
+A gradient by weights that goes unchanged to an optimizer becomes a link: one program with the
+update, as in `fit`. A step that consists of links of the batch alone runs within the core.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _RATES = 8192  # steps for which rates are computed at once
 
 
 def _of_values(structure: Any, is_result: bool = False) -> Callable[[Values], Any]:
-    """Function that puts values in the places of Refs in nested arguments.
+    """Function of values: the structure, with each Ref replaced by its value.
 
-    All lists and dicts of a result of a step (`is_result`) are new ones.
+    Lists and dicts in the result of a step (`is_result`) are new in each call.
     """
     if isinstance(structure, Ref):
         number = structure.number
@@ -69,7 +69,7 @@ def _refs(structure: Any) -> list[int]:
 
 
 class _Repeated:
-    """A call, made again."""
+    """Replay of a recorded call on new values."""
 
     def __init__(self, call: Call) -> None:
         self._function, self._first = call.function, call.first
@@ -77,25 +77,25 @@ class _Repeated:
         self.changes = has_effect(call)
 
     def run(self, values: Values) -> None:
-        """Make the call with values, and put its results among them."""
+        """Replay the call on the values, and store its results among them."""
         result = self._function(*self._args(values), **self._kwargs(values))
         leaves = tree.flatten(result)
         values[self._first : self._first + len(leaves)] = leaves
 
 
 class _Link:
-    """Gradient of a loss and the step of an optimizer by it, as one program.
+    """Gradient of a loss and the optimizer's step with it, as one program.
 
     Args:
         compiled: the loss with its gradient.
-        call: of the gradient.
-        optimizer: makes the step.
-        followers: assignments behind it.
+        call: the recorded call of the gradient.
+        optimizer: the optimizer of the step.
+        followers: the assignments after the step.
 
     Attributes:
         optimizer: as given.
         inputs: numbers of the arrays that the loss reads.
-        gives: those of its results.
+        gives: numbers of its results.
         executor: runs the program.
     """
 
@@ -109,13 +109,13 @@ class _Link:
         self._args = call.args
         self._first = call.first
         self.gives = range(call.first, call.first + call.size)
-        self.changes = False  # what a program does not
+        self.changes = False  # beyond weights and slots
         self._after = followers.executor() if followers.n else None
         self._changes = -1
-        self.heed()
+        self.refresh()
 
-    def heed(self) -> bool:
-        """Take over attributes of the optimizer that were set; whether there were some."""
+    def refresh(self) -> bool:
+        """Rebuild the executor if attributes of the optimizer have changed; whether it was."""
         if self._changes == self.optimizer.changes:
             return False
         self._changes = self.optimizer.changes
@@ -124,17 +124,17 @@ class _Link:
 
     @property
     def holds(self) -> bool:
-        """Whether the loss is what it was."""
+        """Whether the compiled loss is still valid."""
         return self._compiled.holds()
 
     def begin(self, arrays: Sequence[Any], order: Any) -> None:
         """Start a pass over arrays in the given order of rows."""
-        self.heed()
+        self.refresh()
         n = len(arrays[self.inputs[0]])
         given = [
             arrays[each.number]
             if isinstance(each, Ref)
-            else np.broadcast_to(each.flat[0], (n, *each.shape[1:]))  # it is all one number
+            else np.broadcast_to(each.flat[0], (n, *each.shape[1:]))  # all elements are equal
             for each in self._args
         ]
         self.executor.begin(given, self._rows, order)
@@ -147,25 +147,26 @@ class _Link:
         self.show(values)
 
     def show(self, values: Values) -> None:
-        """Put the values of the last batch's loss among the others."""
+        """Store the results of the last batch's loss among the values."""
         leaves = tree.flatten(self._compiled.shown(self.executor, self._rows))
         values[self._first : self._first + len(leaves)] = leaves
 
 
 class Chain:
-    """Calls of a step, in their order.
+    """Recorded calls of a step, replayed in their order.
 
     Args:
-        calls: that were recorded.
-        logs: what the step returned, with Refs.
-        inputs: arrays of a batch.
-        reads: of the step.
+        calls: the recorded calls.
+        logs: result of the step, with Refs for computed values.
+        inputs: number of arrays in a batch.
+        reads: reads of the step, by which it stays valid.
 
     Attributes:
-        is_fed: whether all that learns are links that read the batch alone.
-        has_calls: whether the logs of a batch take more than these.
-        changes_more: whether a part beside steps of optimizers and metrics changes something.
-        state: all that it may change; set when it is known.
+        is_fed: whether the core can run the updates: all are links, which read the batch alone.
+        has_calls: whether the result of a batch needs other calls than links.
+        changes_more: whether the step draws, assigns or moves statistics, beside updates of
+            optimizers and metrics.
+        state: snapshot of the state that it may change; set after construction.
     """
 
     def __init__(self, calls: Sequence[Call], logs: Any, inputs: int, reads: StepReads) -> None:
@@ -209,29 +210,29 @@ class Chain:
         self.has_calls = len(self._links) < len(parts)
 
     def forget(self) -> None:
-        """Hold no longer, since a rule of a weight has changed."""
+        """Invalidate the chain, since a regularizer or constraint has changed."""
         self._is_stale = True
 
     def holds(self) -> bool:
-        """Whether the step, and the losses in it, are what they were."""
+        """Whether the chain is still valid: the step reads the same objects and values."""
         as_read = not self._is_stale and self._reads.hold()
         return as_read and all(each.holds for each in self._links)
 
     def once(self, arrays: Sequence[Any], is_shown: bool = True) -> Any:
-        """Result of the step for the arrays of one batch; None if it is not to be shown."""
+        """Result of the step on one batch; None without `is_shown`."""
         values = self._values
         values[: len(arrays)] = arrays
         for link in self._links:
-            link.heed()
+            link.refresh()
         for part in self._parts if is_shown else self._unshown:
             part.run(values)
         return self._finished(is_shown)
 
     def again(self, arrays: Sequence[Any], noted: Sequence[int]) -> Any:
-        """Result as of `once`, with the counts of draws that the step had; to compare them."""
+        """Result of the step with the draws that the recorded step had, for a comparison."""
         self._values[: len(arrays)] = arrays
         for link in self._links:
-            link.heed()
+            link.refresh()
         left = list(noted)
         for call, part in self._by_call:
             own, left = left[: call.counts], left[call.counts :]
@@ -257,7 +258,7 @@ class Chain:
         """Run up to `steps` batches of the pass, or for about `seconds`."""
         optimizers = [each.optimizer for each in self._links]
         rates = {}
-        for each in optimizers:  # one of several links makes a step in each
+        for each in optimizers:  # one of several links steps once per link
             if each not in rates:
                 n = optimizers.count(each)
                 rates[each] = each.rates(each.step, min(steps * n, _RATES // n * n))
@@ -271,8 +272,8 @@ class Chain:
         return self._links[-1].executor.done
 
     def is_outdated(self) -> bool:
-        """Whether an optimizer has been given other settings since the pass began."""
-        return any([link.heed() for link in self._links])
+        """Whether settings of an optimizer have changed since the pass began."""
+        return any([link.refresh() for link in self._links])
 
     def logs(self) -> Any:
         """Result of the step for the last batch."""
@@ -289,7 +290,7 @@ class Chain:
 def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled, Call, Any]]:
     """Gradient calls whose results the next call hands to an optimizer unchanged, by position.
 
-    Arrays in the logs of the step (`shown`) are not.
+    Gradients in the result of the step (`shown`) are left out.
     """
     found = {}
     for i, (call, after) in enumerate(itertools.pairwise(calls)):
@@ -311,7 +312,7 @@ def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled
 
 
 def _followers(calls: Sequence[Call], start: int, shown: list[int]) -> Followers:
-    """Assignments from a place on, none if their results are read elsewhere."""
+    """Assignments from index `start` on; none if other calls read their results."""
     found = Followers(calls[start:])
     others = [*calls[:start], *calls[start + found.n :]]
     read = {*shown, *(n for e in others for n in _refs((e.args, e.kwargs)))}
@@ -319,12 +320,12 @@ def _followers(calls: Sequence[Call], start: int, shown: list[int]) -> Followers
 
 
 def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int]:
-    """Places of calls whose results an optimizer, a link or the logs need."""
+    """Indices of calls to replay, for their effects or for results that are read later."""
     numbers, places, reads_losses = set(shown), set(), False
     for i in reversed(range(len(calls))):
         call = calls[i]
         own = range(call.first, call.first + call.size)
-        counts = reads_losses and _layer_of(call) is not None  # whose losses are read later
+        counts = reads_losses and _layer_of(call) is not None  # `losses` of it is read later
         if i in linked or has_effect(call) or counts or not numbers.isdisjoint(own):
             places.add(i)
             is_taped = str(getattr(call.function, "__module__", "")) == OF_TAPES
@@ -334,14 +335,14 @@ def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int
 
 
 def _is_plain(optimizer: Any, variables: Sequence[Any]) -> bool:
-    """Whether the core makes the whole step of an optimizer, as `apply` does."""
+    """Whether the core can make the whole step of an optimizer."""
     in_core = not (optimizer.is_written or optimizer.by_step or optimizer.whole_batch)
     limits = [each for each in variables if each.constraint is not None]
     return in_core and optimizer.loss_scale_factor is None and not limits
 
 
 def changed(calls: Sequence[Call]) -> list[Any]:
-    """Optimizers that make steps in some calls, and metrics that are updated."""
+    """Optimizers and metrics that some calls update."""
     found = [each.args[0] if _is_step(each) else updates(each) for each in calls]
     trained = [e.args[0] for e in calls if is_ordinary(e) and e.args[1] == "train"]
     found += [each.optimizer for each in trained]
@@ -349,7 +350,7 @@ def changed(calls: Sequence[Call]) -> list[Any]:
 
 
 def is_ordinary(call: Call) -> bool:
-    """Whether a call is the whole step of cdl.Model."""
+    """Whether a call is the built-in step of `cdl.Model`."""
     return getattr(call.function, "__name__", "") == ORDINARY
 
 
@@ -360,7 +361,7 @@ def _is_step(call: Call) -> bool:
 
 
 def can_repeat(call: Call) -> bool:
-    """Whether a call does nothing but learn, assign, draw and compute from what it is given."""
+    """Whether a call can be replayed: it only learns, assigns, draws or computes from arguments."""
     function = call.function
     if is_ordinary(call):
         model, kind, _ = call.args
@@ -386,18 +387,18 @@ def assigned(call: Call) -> Any:
 
 
 def gains(call: Call) -> bool:
-    """Whether a call costs less in a chain: a gradient, an optimizer's step or an assignment."""
+    """Whether a call is faster in a chain: a gradient, an optimizer's step or an assignment."""
     is_gradient = str(getattr(call.function, "__module__", "")) == _OF_PROGRAMS
     is_gradient |= compiled_of(call.function, call.kinds) is not None
     return is_gradient or _is_step(call) or assigned(call) is not None
 
 
 def has_effect(call: Call) -> bool:
-    """Whether a call does more than to give its results."""
+    """Whether a call has effects beside its results."""
     if is_ordinary(call) or changed([call]) or assigned(call) is not None:
         return True
     compiled, layer = compiled_of(call.function, call.kinds), _layer_of(call)
-    if compiled is not None:  # which may count what it draws
+    if compiled is not None:  # drawing advances a counter
         return compiled.draws
     if call.draws:
         return True
@@ -409,7 +410,7 @@ def has_effect(call: Call) -> bool:
 
 
 def _layer_of(call: Call) -> Any:
-    """The layer or model that a call calls; None for another call."""
+    """Layer or model that is called; None for a call of anything else."""
     is_taped = str(getattr(call.function, "__module__", "")) == OF_TAPES
     given = (
         call.args[2:3] if is_taped else (getattr(call.function, "__self__", None), *call.args[:1])

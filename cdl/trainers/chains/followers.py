@@ -18,13 +18,13 @@ _READS, _ASSIGNS = ("numpy", "value"), ("assign", "assign_add", "assign_sub")
 
 
 class Followers:
-    """The first of some calls, as far as they assign sums and products of weights and numbers.
+    """Leading calls of a list that assign sums and products of weights and numbers.
 
-    Each of these is rounded by itself, as by NumPy: a product that is added, which the core would
-    round but once with the sum, is subtracted with the other sign. (Denormals are 0 in the core.)
+    Products and sums are rounded separately, as by NumPy. The core would fuse ``a + n * b`` with
+    one rounding, so it is given ``a - (-n) * b``. (Denormals are 0 in the core.)
 
     Args:
-        calls: after a step of an optimizer.
+        calls: the calls after an optimizer's step.
 
     Attributes:
         assigned: the weights that they assign.
@@ -32,7 +32,7 @@ class Followers:
 
     def __init__(self, calls: Iterable[Call]) -> None:
         self._calls: list[tuple[Any, Sequence[Any], int]] = []
-        self._read: dict[int, Any] = {}  # weights that calls give as they are
+        self._read: dict[int, Any] = {}  # weights that calls read, by result
         self._products: dict[int, Sequence[Any]] = {}  # their factors, a number first
         self.assigned: list[Any] = []
         for call in calls:
@@ -49,7 +49,7 @@ class Followers:
         self.n = len(self._calls) if self.assigned else 0
 
     def _is_known(self, function: Any, args: Sequence[Any]) -> bool:
-        """Whether a call is part of the program, with the bits that it has by itself."""
+        """Whether a program can make a call with the bits of NumPy."""
         weights: list[Any] = [each for each in args if isinstance(each, Variable)]
         weights += [self._read.get(each.number) for each in args if isinstance(each, Ref)]
         known = {first for found, _, first in self._calls if found not in _ASSIGNS}
@@ -58,7 +58,7 @@ class Followers:
         if any(each is not None and each.kept_dtype != "float32" for each in weights):
             return False
         if any(each is other for each in weights for other in self.assigned):
-            return False  # it would have the value from before
+            return False  # the program would read its old value
         if function in (np.add, "assign_add") and any(map(self._is_unscaled, args)):
             return False
         if function in _EXACT:

@@ -1,4 +1,4 @@
-"""Calls of functions with the arguments that are no arrays in their places."""
+"""Functions of arrays, with all other arguments bound; keys of their calls."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import numpy as np
 
 from cdl import tree
 
-_NOTHING = object()
+_ARRAY = object()  # placeholder of an array
 
 
 class Given:
-    """Function of arrays: a call of another one, whose other arguments stay as they are.
+    """Function of arrays that calls another one, with its other arguments bound.
 
     Args:
-        function: the one that is called.
+        function: the function to call.
         args: its positional and keyword arguments, in nested structures.
 
     Attributes:
         function: as given.
-        constants: arguments that are no arrays.
+        constants: the bound arguments.
     """
 
     def __init__(self, function: Callable[..., Any], args: Any) -> None:
         self.function = function
         self.__self__ = getattr(function, "__self__", None)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self._leaves = [_NOTHING if _is_array(e) else e for e in tree.flatten(args)]
+        self._leaves = [_ARRAY if _is_array(e) else e for e in tree.flatten(args)]
         self._structure = tree.map_structure(lambda leaf: 0, args)
-        self.constants = [each for each in self._leaves if each is not _NOTHING]
+        self.constants = [each for each in self._leaves if each is not _ARRAY]
 
     def __call__(self, *arrays: Any) -> Any:
         left = iter(arrays)
-        leaves = [next(left) if each is _NOTHING else each for each in self._leaves]
+        leaves = [next(left) if each is _ARRAY else each for each in self._leaves]
         args, kwargs = tree.pack_sequence_as(self._structure, leaves)
         return self.function(*args, **kwargs)
 
 
-class _Same:
-    """Key of an object that is equal to itself alone, and is held so that it stays so."""
+class _ById:
+    """Key of an object by identity; a reference to it keeps its id from reuse."""
 
     __slots__ = ("_thing",)
 
@@ -48,7 +48,7 @@ class _Same:
         self._thing = thing
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is _Same and self._thing is other._thing
+        return type(other) is _ById and self._thing is other._thing
 
     def __hash__(self) -> int:
         return id(self._thing)
@@ -75,7 +75,7 @@ def form_of_call(args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence
         if isinstance(e, np.ndarray)
         else (type(e), repr(e) if type(e) is float else e)
         if type(e) in _VALUES
-        else _Same(e)
+        else _ById(e)
         for e in leaves
     ]
     if kwargs or len(args) != len(leaves) or any(map(tree.is_nested, args)):

@@ -12,20 +12,20 @@ from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
 
 
 class Held:
-    """Parts that a step may change: of its model, and those that it reads.
+    """Objects that a step may change: parts of its model, and those that it reads.
 
     Args:
         model: whose method the step is, or None.
         reads: of the step.
-        learns: whether it is to learn.
+        learns: whether it is a training step.
 
     Attributes:
-        things: all of them.
-        optimizers: that have begun.
-        begins: whether there are others alone, as in the first step of a model that is not built.
+        things: all these objects.
+        optimizers: the built ones.
+        begins: whether optimizers are there and none is built, as in a model's first step.
         learns: as given.
-        metrics: that a recording shows.
-        has_calls_of_users: whether code of users is in an optimizer or in a metric.
+        metrics: those whose calls are recorded.
+        has_calls_of_users: whether an optimizer or a metric has user code.
     """
 
     def __init__(self, model: Any, reads: StepReads, learns: bool = True) -> None:

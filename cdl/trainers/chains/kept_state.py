@@ -1,4 +1,4 @@
-"""State that a step may change, and trials of chains from the same state."""
+"""Snapshots of the state that a step may change, and comparisons of chains with their steps."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from cdl.random.sources import numpys, pythons
 
 
 class KeptState:
-    """Values of variables, counts of layers' calls, and Python's generator, at one time."""
+    """Snapshot of variables, call counts of layers, and the state of Python's generator."""
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Any, Any]] = {}
         self._calls: dict[int, tuple[Layer, int]] = {}
         self._sums: dict[int, tuple[Any, Any]] = {}  # of the steps of cdl.Model
-        self._optimizers: dict[int, Optimizer] = {}  # which may have other slots later
+        self._optimizers: dict[int, Optimizer] = {}  # slots may be created later
         self._seeds = pythons().getstate()
 
     def keep(self, things: Iterable[Any]) -> None:
-        """Keep the values of the variables of things, if they are not kept yet.
+        """Add variables and owners of variables to the snapshot, unless they are in it.
 
         Args:
-            things: variables, and what has some: layers, optimizers, metrics, generators.
+            things: variables, layers, optimizers, metrics and seed generators.
         """
         for each in things:
             if isinstance(each, Layer):
@@ -50,12 +50,12 @@ class KeptState:
                     self._kept[id(variable)] = variable, _numbers(variable)
 
     def leave_out_variables(self) -> None:
-        """Keep no values of variables any longer, as of a step that changes none."""
+        """Drop the values of variables, for a step that changes none."""
         self._kept.clear()
         self._sums.clear()
 
     def again(self) -> KeptState:
-        """The state of the same variables now, and of slots that were made meanwhile."""
+        """New snapshot of the same objects, with slots created since."""
         now = KeptState()
         things = [thing for thing, _ in (*self._kept.values(), *self._calls.values())]
         now.keep([*things, *self._optimizers.values()])
@@ -65,7 +65,7 @@ class KeptState:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Context in which steps of `cdl.Model` add to recorded sums, not to the model's."""
+        """Context in which steps of `cdl.Model` add to the snapshot's sums, not to the model's."""
         with ExitStack() as stack:
             for cache, sums in self._sums.values():
                 stack.enter_context(cache.apart(sums))
@@ -76,7 +76,7 @@ class KeptState:
         return [(v, value) for v, value in pairs if _numbers(v).tobytes() != value.tobytes()]
 
     def is_now(self) -> bool:
-        """Whether all is as it was."""
+        """Whether the present state equals the snapshot."""
         if any(layer._calls != count for layer, count in self._calls.values()):
             return False
         if any(_differ(cache.sums(), sums) for cache, sums in self._sums.values()):
@@ -84,7 +84,7 @@ class KeptState:
         return self._seeds == pythons().getstate() and not self._changed()
 
     def restore(self) -> None:
-        """Assign the values to the variables, and set the generator."""
+        """Restore variables, call counts and the generator from the snapshot."""
         pythons().setstate(self._seeds)
         for layer, count in self._calls.values():
             layer._calls = count
@@ -96,7 +96,7 @@ class KeptState:
 
 
 def _differ(now: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Whether some sums of steps are others, or another number of them."""
+    """Whether sums of steps differ in value or number."""
     of_now, of_before = ({k: repr(v.sums()) for k, v in each.items()} for each in (now, before))
     return of_now != of_before
 
@@ -127,19 +127,19 @@ class Trial:
 
     Args:
         before: the state before that step.
-        noted: the counts of its draws.
+        noted: counts of the step's draws.
     """
 
     def __init__(self, before: KeptState, noted: Sequence[int]) -> None:
         self._before, self._noted = before, noted
 
     def differs(self, chain: Any, arrays: Sequence[Any], logs: Any) -> str:
-        """Difference between the chain and the step on the same batch, or ""; the state stays.
+        """Difference between chain and step on the same batch, or ""; state is restored.
 
         Args:
-            chain: of the step.
-            arrays: of the batch.
-            logs: what the step gave for it.
+            chain: the chain to verify.
+            arrays: arrays of the batch.
+            logs: result of the step on it.
         """
         after = self._before.again()
         try:

@@ -1,4 +1,4 @@
-"""`predict_step` of users, recorded as their training steps are."""
+"""Custom `predict_step`, recorded like a custom training step."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from cdl._variables.stepping import Call, whole
 from cdl.metrics import Metric
 
 _METHODS = ("update_state", "result", "reset_state")
-_functions: dict[int, Any] = {}  # methods that a recording has the calls of, by id
-_shown: list[Any] = []  # what stands in their places
+_functions: dict[int, Any] = {}  # original methods by id
+_shown: list[Any] = []  # their recording wrappers
 
 
 @functools.cache
 def _show(kind: Any) -> None:
-    """Have calls of a class's methods recorded for the rest of the process."""
+    """Wrap the methods of a metric class, so that recordings include their calls."""
     for cls in kind.__mro__:
         for name in vars(cls).keys() & _METHODS:
             method = vars(cls)[name]
@@ -28,7 +28,7 @@ def _show(kind: Any) -> None:
 
 
 def metrics_of(held: Iterable[Any]) -> list[Any]:
-    """Metrics among some objects that a recording shows: those of cdl's classes."""
+    """Metrics of cdl's classes among some objects; their calls are recorded from now on."""
     own = [each for each in held if isinstance(each, Metric) and not is_metric_of_users(each)]
     kinds: set[Any] = set(map(type, own))
     for kind in kinds:
@@ -37,7 +37,7 @@ def metrics_of(held: Iterable[Any]) -> list[Any]:
 
 
 def is_metric_of_users(metric: Any) -> bool:
-    """Whether code of users is in a metric, or in one that it holds."""
+    """Whether a metric, or one within it, is of a class of the user's."""
     return any(is_users(type(each)) for each in (metric, *getattr(metric, "metrics", ())))
 
 

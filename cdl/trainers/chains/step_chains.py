@@ -1,9 +1,9 @@
-"""Chains of a step by the form of batches: when they are made, and whether they are right.
+"""Chains of a step, one for each form of batch: their recording and verification.
 
-The first batch of a form runs as it is, since it may build layers and optimizers. The second one is
-recorded, and done again by the chain from the same weights: a chain that does not give the same
-bits is not used. One that assigns or draws is compared on the third batch too, where what has been
-assigned has changed.
+The first batch of a form runs in Python, since it may build layers and optimizers. The second one
+is recorded, and its chain replayed from the same weights: unless all bits agree, the chain is
+discarded. A chain that assigns or draws is verified on the third batch too, after the assigned
+values have changed.
 """
 
 from __future__ import annotations
@@ -26,18 +26,17 @@ if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
 
 _KEPT = 8  # forms
-_UNUSED = 4  # chains of one form that held for no batch, after which none is made
-_REFUSALS = 4  # of a step, after which no other form of it is recorded
+_UNUSED = 4  # chains of a form that became invalid before use, after which none is made
+_REFUSALS = 4  # refused forms of a step, after which no other form is recorded
 _TOLD = 1000  # batches of `fit` in Python, after which a warning says why
-_READING = ("test_step", "predict_step")  # steps that need no effect
+_READING = ("test_step", "predict_step")  # steps that may have no effect
 _NEW, _TRIED, _TAKEN, _REFUSED = "new", "tried", "taken", "refused"
 
 
 class StepChains:
     """Chains of one compiled model, or of one function.
 
-    A chain that is in use is not here, so a callback that trains within `fit` runs its steps as
-    they are.
+    A chain in use is taken out: a callback that trains within `fit` runs its steps in Python.
 
     Attributes:
         reasons: why steps run in Python, by the name of the step.
@@ -46,17 +45,17 @@ class StepChains:
 
     def __init__(self) -> None:
         self._states: dict[Any, Chain | str] = {}
-        self._unused: dict[Any, int] = {}  # chains since one was taken
-        self._tried: dict[Any, Chain] = {}  # that are to be compared on another batch
+        self._unused: dict[Any, int] = {}  # chains made since one was used
+        self._tried: dict[Any, Chain] = {}  # to be verified on another batch
         self.differentiated: dict[Any, Any] = {}
         self._refusals, self._in_python = 0, 0
-        self._is_ordinary = False  # whether the step of cdl.Model is in them, compiled anyway
+        self._is_ordinary = False  # whether steps call cdl.Model's, which is compiled anyway
         self.reasons: dict[str, str] = {}
         self._lock = new_lock()
 
     @staticmethod
     def of(compiled: Any) -> StepChains:
-        """Chains that are kept with what a model is compiled with; new ones for None."""
+        """Chains kept with the compile arguments of a model; new ones for None."""
         if compiled is None:
             return StepChains()
         compiled.chains = compiled.chains or StepChains()
@@ -64,7 +63,7 @@ class StepChains:
         return found
 
     def take(self, key: Any) -> Chain | None:
-        """The chain for batches of a form, to be given back; None if there is none now."""
+        """Take out the valid chain of a form, for `give_back` later; None if there is none."""
         with self._lock:  # of two threads one gets it
             found = self._states.get(key)
             if not isinstance(found, Chain):
@@ -81,19 +80,19 @@ class StepChains:
         return self._states.get(key) == _REFUSED
 
     def give_back(self, key: Any, chain: Chain) -> None:
-        """Keep a chain for later passes."""
+        """Put a chain back for later batches."""
         self._states[key] = chain
 
     def run(
         self, key: Any, model: TrainableModel | None, step: Callable[..., Any], args: Any
     ) -> Any:
-        """Run a step on a batch; the second one of its form makes a chain.
+        """Run a step on a batch; the second batch of a form is recorded.
 
         Args:
-            key: the form.
+            key: form of the batch.
             model: whose method the step is; None for a function.
-            step: is run.
-            args: of the step, in which the batch's arrays are.
+            step: the step.
+            args: arguments of the step, which contain the batch's arrays.
         """
         state = self._states.get(key)
         if state == _TRIED:
@@ -130,7 +129,7 @@ class StepChains:
         return logs
 
     def _compared(self, key: Any, step: Any, args: Any) -> Any:
-        """Run a step on one more batch, and its chain from the same state."""
+        """Run a step on one more batch, and verify its chain on it."""
         chain = self._tried.pop(key)
         if not chain.holds():
             self._states[key] = _NEW
@@ -159,8 +158,8 @@ class StepChains:
         """Count batches of `fit` that ran in Python; after some of them, warn once of the reason.
 
         Args:
-            name: of its step.
-            batches: that ran since the last call.
+            name: name of the step.
+            batches: number of batches since the last call.
         """
         if name not in self.reasons or self._is_ordinary or self._in_python > _TOLD:
             return
@@ -222,5 +221,5 @@ def form_of(batch: Any) -> tuple[Any, ...]:
 
 
 def is_plain(leaf: Any) -> bool:
-    """Whether something in a batch is an array of numbers, as records and the core take them."""
+    """Whether a leaf of a batch is an array of bools, integers or floats."""
     return type(leaf) in ARRAYS and leaf.dtype.kind in "biuf"

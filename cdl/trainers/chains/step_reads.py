@@ -1,4 +1,4 @@
-"""Reads of a training step that is recorded: what it may do, and what is compared later."""
+"""Reads of a training step: whether it can be recorded, and values to compare later."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ADDING = frozenset(("add", "append", "appendleft", "extend", "insert", "setdefa
 
 
 class StepReads(Reads):
-    """Reads of a step, which is unknown if it sets attributes, prints or adds to lists.
+    """Reads of a step; setting attributes, printing and adding to lists make it unknown.
 
     Args:
         step: a method of a model, or a function.
@@ -109,12 +109,12 @@ class StepReads(Reads):
         super()._check_attributes([name for name in names if name not in known])
 
     def leave_out(self, variables: Sequence[Any]) -> None:
-        """Compare some variables no longer, since the step assigns them."""
+        """Exclude variables from the comparison, since the step assigns them."""
         known = set(map(id, variables))
         self._contents = [each for each in self._contents if id(each[0]) not in known]
 
     def note_optimizer(self) -> None:
-        """Compare the optimizer that the model is compiled with, too."""
+        """Include the optimizer of `compile` in the comparison."""
         model = self._model
         if model is None or getattr(model, "_compiled", None) is None:
             return
@@ -133,14 +133,14 @@ def _is_of_scripts(value: Any) -> bool:
 
 
 def _definitions(kind: type, names: Collection[str]) -> list[Any]:
-    """Functions by some names in the classes of users that a class is made of."""
+    """Methods of given names that users' classes in the MRO of a class define."""
     kinds = [each for each in kind.__mro__ if is_users(each)]
     found = [vars(each)[name] for each in kinds for name in names if name in vars(each)]
     return [getattr(each, "fget", each) for each in found]
 
 
 def has_calls_of_users(value: Any) -> bool:
-    """Whether code of users is in a metric, or in what a step may call by a known name."""
+    """Whether user code is in a metric, or in a method that steps may call."""
     if isinstance(value, Metric):
         return is_metric_of_users(value)
     return not isinstance(value, type) and bool(_definitions(type(value), _CALLS))

@@ -1,4 +1,4 @@
-"""Training steps that users call from loops of their own, without their Python code."""
+"""`Steps`: compiled training steps for custom loops."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ class Steps:
 
     The function takes the arrays of a batch, computes gradients (`cdl.value_and_grad`, or a
     `cdl.GradientTape`), hands them to optimizers' `apply`, and returns what it likes, such as its
-    loss. The first call of a form (shapes and dtypes) runs it as it is; the second one also records
-    which calls it makes, makes them again from the same weights, and compares all bits. From then
-    on these calls alone are made, a gradient and the optimizer's step by it as one. When something
-    that the function reads has changed (attributes, frozen layers, settings), it is recorded anew.
+    loss. The first call with given shapes and dtypes runs in Python. The second one also records
+    the calls that the function makes, replays them from the same weights, and compares all bits.
+    Later calls only replay the record, with each gradient and its optimizer step as one program.
+    When values that the function reads change (attributes, frozen layers, settings), it is recorded
+    again.
 
-    A function that a record cannot show, since it prints, sets attributes, decides by a number or
-    draws by `np.random`, runs in Python in each call, and a `cdl.UntracedWarning` says why, once.
-    Threads take turns.
+    A function that cannot be recorded, since it prints, sets attributes, branches on a value or
+    draws by `np.random`, runs in Python in each call; a `cdl.UntracedWarning` says why, once.
+    Concurrent calls run one after another.
 
     Args:
         function: takes arrays, or lists and dicts of them, whose first axis are the samples. It may
@@ -92,24 +93,24 @@ class Steps:
         key = f"_steps_{of_class.__qualname__}_{name}"  # also beside one that overrides it
         with self._lock:
             kept: Steps | None = vars(instance).get(key)
-            if kept is None or kept._instance is not instance:  # but that of which it is a copy
+            if kept is None or kept._instance is not instance:  # copied with another one's
                 kept = type(self)(types.MethodType(self._function, instance))
                 kept._place, kept._instance = (of_class, name), instance
                 vars(instance)[key] = kept
         return kept
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
-        """Make a step with the arrays of a batch; what the function returns."""
+        """Run a step on the arrays of a batch, and return the function's result."""
         if named:
             arrays = self._in_order(arrays, named)
         with self._lock:
             return self._step(_form(arrays), arrays)
 
     def run(self, arrays: Sequence[Any] | Mapping[str, Any], rows: Any) -> Any:
-        """Make a step for each batch of rows; what the function returns for the last one.
+        """Run a step for each batch of rows, and return the result of the last one.
 
-        Where a step is gradients of the batch and optimizers' steps by them alone, the core reads
-        the rows where they are: the arrays may be those of a replay buffer, in part filled.
+        A step of gradients and their optimizer steps alone runs in the core, which gathers the rows
+        in place: the arrays may be a partly filled replay buffer.
 
         Args:
             arrays: the function's arguments, with all samples: arrays, or lists and dicts of them;
@@ -120,7 +121,7 @@ class Steps:
             TypeError: what is no array, names that the function does not take, and rows that are no
                 integers.
             ValueError: arrays of different lengths; rows of another shape.
-            IndexError: a row that there is not.
+            IndexError: a row out of range.
         """
         named = arrays if isinstance(arrays, Mapping) else {}
         given = self._in_order((), named) if named else tuple(arrays)

@@ -1,18 +1,18 @@
-"""Bytecode of functions, by what is loaded and which attributes are read from it."""
+"""Bytecode of functions: names that are loaded, and attributes that are read from them."""
 
 import dis
 import types
 from typing import Any
 
 EFFECTS = ("STORE_GLOBAL", "DELETE_", "IMPORT_", "LOAD_BUILD_CLASS", "LOAD_NAME", "LOAD_LOCALS")
-# Texts show the numbers of any object; super() finds methods that are not walked through.
+# f-strings show values of any object; super() finds methods that are not analysed.
 TEXTS_AND_SUPER = ("FORMAT_", "CONVERT_VALUE", "LOAD_SUPER_ATTR")
 READS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 READS_CELL = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 
 
 def chains(code: types.CodeType) -> list[tuple[str, Any, list[str], str]]:
-    """Instructions as (operation, name, attributes that are read from what it loads, place)."""
+    """Instructions as (operation, name, attributes read from it one after the other, place)."""
     found: list[tuple[str, Any, list[str], str]] = []
     for each in dis.get_instructions(code):
         if each.opname in ("CACHE", "EXTENDED_ARG", "PRECALL", "NOP"):

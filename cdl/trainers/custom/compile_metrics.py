@@ -22,7 +22,7 @@ class CompileMetrics(metrics.Metric):
     """Metrics of `compile` as one, under Keras's name for it.
 
     Args:
-        owner: what they are metrics of.
+        owner: loss and metrics of the model.
     """
 
     def __init__(self, owner: "LossAndMetrics") -> None:
@@ -66,13 +66,13 @@ class LossAndMetrics:
     """Loss and metrics of a compiled model, on arrays.
 
     Args:
-        compiled: what it was compiled with.
+        compiled: arguments of `compile`.
 
     Attributes:
-        compiled: as it was given.
-        loss: the mean of what it was given: of losses of batches.
-        losses: the same of each loss, if there are several, by its number.
-        metrics: those of `compile`, as one.
+        compiled: as given.
+        loss: mean of the losses of batches.
+        losses: means of the single losses by number, if there are several.
+        metrics: metrics of `compile`, as one metric.
     """
 
     def __init__(self, model: TrainableModel, compiled: Compiled) -> None:

@@ -16,11 +16,11 @@ NESTING = (list, tuple, dict, set, frozenset)
 
 
 class UnknownError(Exception):
-    """Error of something whose changes would not be seen."""
+    """Error of a value whose changes could not be detected."""
 
 
 def parts_of(thing: Any) -> list[Any]:
-    """Elements of a list or another collection, of a dict with its keys; none of other things."""
+    """Elements of a collection, keys and values of a dict; empty for other objects."""
     values = thing.values() if isinstance(thing, dict) else ()
     return [*thing, *values] if isinstance(thing, NESTING) else []
 
@@ -38,7 +38,7 @@ def contents(thing: Any) -> Any:
 
 
 def are_same(now: Any, before: Any) -> bool:
-    """Whether contents are what they were."""
+    """Whether contents are unchanged."""
     if isinstance(before, tuple):  # of an array
         return bool(now == before)
     return len(now) == len(before) and all(map(is_same, now, before))

@@ -1,8 +1,8 @@
-"""Programs of models whose code couples samples: one for each number of samples of a batch.
+"""Programs of models whose code couples samples: one for each batch size.
 
-What each sample needs for itself runs in batches of any size. A loss over pairs, or a layer that
-compares samples, is traced for batches of so many samples; a last shorter batch has a program of
-its own. All share the weights, the optimizer's slots and its counter of steps.
+Code that treats samples independently has one program for all batch sizes. A loss over pairs, or a
+layer that compares samples, is traced for one batch size; a shorter last batch has a program of its
+own. All share the weights, the optimizer's slots and its step counter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def plan_of(
     scale: Variable | None = None,
     rows: int = _SHOWN,
 ) -> Plan:
-    """Plan of a training or evaluation step, for batches of `rows` if its code couples samples.
+    """Plan of a training or evaluation step; for batch size `rows` if code couples samples.
 
     Args:
         resolved: its losses and metrics.
@@ -60,15 +60,15 @@ def plan_of(
 
 
 def of_rows(lower: Callable[[], T], rows: int, couples: bool) -> tuple[T, bool]:
-    """Result of lowering, and whether it is for batches of `rows`, since it couples samples.
+    """Result of a lowering, and whether it is for batch size `rows`, since it couples samples.
 
     Args:
-        lower: gives it.
+        lower: the lowering.
         rows: how many samples each batch has.
-        couples: whether it is known to couple them.
+        couples: whether the code is known to couple samples.
 
     Raises:
-        TypeError, ValueError: what `lower` raised at first, or with samples along an axis.
+        TypeError, ValueError: error of `lower` for independent samples, or for joined ones.
     """
     refusal: Exception | None = None
     if not couples:
@@ -111,7 +111,7 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
 
 
 def mixes_samples(program: Program) -> bool:
-    """Whether a program computes a value of all samples of a batch, as their mean is.
+    """Whether a program computes a value of all samples of a batch, such as a mean.
 
     Args:
         program: the program, whose batches may have any size.
@@ -124,10 +124,10 @@ def mixes_samples(program: Program) -> bool:
 
 
 def batch_of(model: TrainableModel | None, default: int) -> int:
-    """Number of samples that the inputs of a model were given, or a default.
+    """Fixed batch size of a model's inputs, or a default.
 
     Args:
-        default: for one whose batches may have any size.
+        default: result for inputs of any batch size.
     """
     assert model is not None
     sizes = [info.shape[0] for info in model._graph_of_model.input_infos()]
@@ -140,12 +140,12 @@ def in_batches(
     """Outputs for all rows in batches of one size, and a last shorter one.
 
     Args:
-        run: from inputs of whole batches, or from those of the last one, to the outputs.
-        one_by_one: whether each batch is run by itself, as for outputs without a batch axis: they
-            come one behind the other, as in Keras.
+        run: function from inputs of full batches, or of the last one, to outputs.
+        one_by_one: whether each batch is a call of `run`, as for outputs without a batch axis:
+            these are concatenated, as in Keras.
 
     Raises:
-        ValueError: outputs of batches that do not go together.
+        ValueError: outputs of batches whose shapes do not fit.
     """
     n = len(x[0])
     cuts = {0, n // batch * batch, n} | set(range(0, n, batch) if one_by_one else ())
@@ -164,11 +164,11 @@ def in_batches(
 
 
 class CoupledFunction(TrainFunction):
-    """Runner of batches whose samples are coupled, with an executor for each number of samples.
+    """Train function of coupled samples, with an executor for each batch size.
 
     Args:
-        plan: for the first batches.
-        plans: gives the plan for batches of so many samples.
+        plan: plan for the first batch size.
+        plans: function from a batch size to its plan.
         given: see `TrainFunction`.
     """
 

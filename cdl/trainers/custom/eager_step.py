@@ -22,9 +22,9 @@ class Calls:
     """Calls of user code in a program.
 
     Args:
-        program: that has recorded them; what they are given becomes further outputs of it.
-        variables: the weights that are trained.
-        traced: ids of those whose regularizers are in the program.
+        program: recorder of the calls; their arguments become further outputs of it.
+        variables: the trained weights.
+        traced: ids of the weights whose regularizers are in the program.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Calls:
         traced: Collection[int] = (),
     ) -> None:
         self._calls: list[tuple[Any, Callable[..., Any], Any]] = []
-        self._places: dict[int, int] = {}  # which output a value is, by its number
+        self._places: dict[int, int] = {}  # index among the outputs, by value
         penalized = [each for each in variables if id(each) in traced]
         self._penalized = [
             each
@@ -56,7 +56,7 @@ class Calls:
         """Run all calls with the arrays of a batch.
 
         Args:
-            output: gives the output of a number.
+            output: function from the index of an output to its array.
         """
 
         def array(leaf: Any) -> Any:

@@ -25,13 +25,13 @@ class HostFunctions:
 
     Args:
         resolved: all losses and metrics.
-        plan: where these are found in the program.
+        plan: plan of the program, with their places.
 
     Attributes:
-        losses: numbers of those in Python.
-        metrics: those in Python.
-        untraced: those that could not be traced.
-        untold: those of them that have run and have not been told of yet.
+        losses: numbers of the losses in Python.
+        metrics: the metrics in Python.
+        untraced: losses and metrics that could not be traced.
+        untold: untraced ones that have run, whose warning is due.
     """
 
     def __init__(self, resolved: Resolved, plan: Plan) -> None:
@@ -128,7 +128,7 @@ class HostFunctions:
 
 
 def _masked(weight: Array | None, mask: Array | None, mean: bool = False) -> Array | None:
-    """Weights with 0 where a mask is 0; for a mean scaled to one over the others."""
+    """Weights times a mask; for a `mean` the mask is scaled to average 1."""
     if mask is None:
         return weight
     if mean:

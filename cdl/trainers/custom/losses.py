@@ -41,7 +41,7 @@ class Added:
 
     Attributes:
         tensors: as they were given.
-        asked: whether somebody has looked.
+        asked: whether `losses` was called.
     """
 
     def __init__(self, tensors: list[KerasTensor], variables: Sequence[Any]) -> None:
@@ -123,7 +123,7 @@ def trace_custom_loss(
     given = given_to_loss(model, parts, training)
 
     def compute(tensors: list[KerasTensor]) -> Any:
-        del tensors  # they are in what is given
+        del tensors  # they are in `batch`
         with _adding(model, losses):
             return function(**given)
 
@@ -152,7 +152,7 @@ def _take_added(program: Lowering) -> list[Value]:
     for i in [i for i in program.instructions if i.op == "activity"]:
         tensor = _like(i.inputs[0])
         factors = [i.attributes[name] for name in ("l1", "l2")]
-        i.attributes.update(l1=0.0, l2=0.0)  # what passes still passes
+        i.attributes.update(l1=0.0, l2=0.0)  # the value itself still passes
         graph = graphs.trace(_of_activity, (tensor, *factors), {}, program.training)
         found.append(graph.lower(program, list(i.inputs)))
     return found

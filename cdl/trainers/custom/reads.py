@@ -1,14 +1,14 @@
-"""Reads of a function beside its arguments: they tell whether a trace of it still holds.
+"""Reads of a function beside its arguments, which tell whether a trace of it is still valid.
 
-A trace has the numbers in it that the function read: those of closures, globals, defaults and
-attributes. Its bytecode names them, and that of the functions that it calls. What is known to give
-the same trace while it is unchanged is compared with what it was: names by identity or as equal
-numbers, lists and arrays by their contents, layers by their attributes. Whatever else a function
-reads, such as a file, a clock, a generator of random numbers or an object of unknown class, makes
-it unknown: it is traced again in each call.
+A trace contains values that the function read: closures, globals, defaults and attributes. The
+bytecode of the function, and of those that it calls, names them. Later calls compare them with the
+recorded ones: names by identity or as equal numbers, lists and arrays by their contents, layers by
+their attributes. Any other read, such as of a file, a clock, a random generator or an object of
+unknown class, makes the function unknown: it is traced again in each call.
 
-Methods and objects of users are looked through where a step of a training would pay for a trace.
-Else they make a function unknown too, since no walk through bytecode sees all that they read.
+In training steps (`is_strict=False`), too slow with a trace each, methods and objects of users are
+analysed too. Elsewhere they make a function unknown, since bytecode does not name all that they
+read.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class Reads:
 
     Attributes:
         is_known: whether all that it reads can be compared later.
-        place: file and line that was looked at last, where it is not known.
-        why: what is there that cannot be compared, or "".
+        place: file and line where the analysis stopped, if not known.
+        why: reason why that cannot be compared, or "".
     """
 
     _storing: Any = Layer  # whose methods may set attributes
@@ -107,7 +107,7 @@ class Reads:
         self.is_known = self._knows(self._look_at, [function])
 
     def close(self) -> None:
-        """Begin to watch the layers, which a trace may have built, and look at their code."""
+        """Start to watch the layers, which the trace may have built, and analyse their code."""
         self.is_known = self.is_known and self._knows(self._look_within, self._layers)
         self._watches = [Watch(layer) for layer in self._layers]
         self._seen.clear()
@@ -126,7 +126,7 @@ class Reads:
         return {id(thing) for thing, _ in self._contents if isinstance(thing, np.ndarray)}
 
     def hold(self) -> bool:
-        """Whether all is known and as it was."""
+        """Whether all reads are known and unchanged."""
         try:
             if not self.is_known or not (unchanged(self._reads) or self._have_equals()):
                 return False
@@ -141,7 +141,7 @@ class Reads:
         return True
 
     def _have_equals(self) -> bool:
-        """Whether values were replaced by equal ones alone, and compare with these then."""
+        """Whether changed values equal the recorded ones; if so, record the new objects."""
         holders, names, values = (self._reads[i::3] for i in range(3))
         now = [
             each.get(name, unchanged) if type(each) is dict else getattr(each, name)
@@ -163,7 +163,7 @@ class Reads:
             self._reads += (holder, name, value)
 
     def _look_at(self, value: Any) -> None:
-        """Record a value that is called, handed on or walked through."""
+        """Record a value that is called, passed on or iterated over."""
         kind = type(value)
         if kind is np.void:
             raise UnknownError
@@ -192,7 +192,7 @@ class Reads:
             self._look_at_callable(value)
 
     def _is_own(self, value: Any) -> bool:
-        """Whether all that a value does is known: of cdl, NumPy or Python, or a plain function."""
+        """Whether a value has known behaviour: it is of cdl, NumPy or Python, or a function."""
         kind = type(value)
         if kind is types.MethodType and type(value.__self__).__module__ in _DERIVING:
             return True
@@ -346,7 +346,7 @@ class Reads:
         self._check_attributes(attributes)
 
     def _follow(self, value: Any, attributes: Sequence[str]) -> None:
-        """Record the attributes that are read from a value, one of the other."""
+        """Record a chain of attributes that is read from a value."""
         for i, name in enumerate(attributes):
             is_module = isinstance(value, types.ModuleType)
             if isinstance(value, types.FunctionType) or (

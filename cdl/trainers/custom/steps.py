@@ -1,8 +1,7 @@
 """Custom steps of models: `train_step`, `test_step`, `predict_step`.
 
-Such a model gets batch after batch in the structure in which the user handed data in, as NumPy
-arrays, and says itself what becomes of them. What runs it stands in the place of a TrainFunction,
-so that epochs, hooks and validation are the same for it.
+A custom step takes each batch as NumPy arrays, in the structure of the data given to `fit`.
+`CustomSteps` has the interface of a TrainFunction, so that epochs, hooks and validation are shared.
 """
 
 import inspect
@@ -50,11 +49,11 @@ def steps_itself(cls: type, kind: str) -> bool:
 
 
 class Nested:
-    """Data in the user's structure, a row a sample.
+    """Data in the user's structure, one row per sample.
 
     Args:
-        parts: x, y and the weights, nested; None for what there is not.
-        length: of the tuple in which a stream gave them; 0 for the shortest.
+        parts: x, y and sample weights, nested; None for absent ones.
+        length: length of the tuple that a stream yielded; 0 for the shortest.
     """
 
     def __init__(self, parts: tuple[Any, Any, Any], length: int = 0) -> None:
@@ -85,8 +84,8 @@ class Nested:
 
         Args:
             start: first row.
-            stop: behind the last one.
-            cut: whether other rows are left out.
+            stop: row after the last one.
+            cut: whether to slice the rows; otherwise whole arrays.
         """
         leaves = tree.flatten(self._whole())
         return [leaf[start:stop] for leaf in leaves] if cut else leaves
@@ -157,8 +156,8 @@ class CustomSteps:
         kind: "train" or "test".
     """
 
-    key = (None,)  # as no ExecutorCache knows it
-    runs_fused = False  # Python is wanted for each batch
+    key = (None,)  # no key of an ExecutorCache
+    runs_fused = False  # each batch needs Python
 
     def __init__(self, model: TrainableModel, kind: str) -> None:
         self._model = weakref.ref(model)
@@ -173,7 +172,7 @@ class CustomSteps:
         self._key: Any = None  # of the chain for the current batches
         self._chain: Chain | None = None
         self._chains = StepChains.of(model._compiled)
-        self._is_fed = False  # whether the chain has the data
+        self._is_fed = False  # whether the core gathers the batches
         self._is_alone = False  # whether it runs one batch
         self._is_shown = True  # whether the result of a batch is wanted
 
@@ -327,7 +326,7 @@ class CustomSteps:
         self._give_back()
 
     def share_totals(self, only_held: bool = False) -> None:
-        """Do nothing: the Metric objects have counted themselves."""
+        """Do nothing: the Metric objects hold their own sums."""
 
 
 def names_of(metrics: Any) -> list[str]:

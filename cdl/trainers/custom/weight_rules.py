@@ -17,15 +17,15 @@ class WeightRules:
     """Regularizers and constraints of trained weights.
 
     Args:
-        training: whether they are trained now, or a loss is only measured.
-        compiled: ids of those whose penalties are left to the program.
-        constrains: whether constraints are kept here, and not by an optimizer in Python.
+        training: whether it is a training run; else a loss is only evaluated.
+        compiled: ids of the weights whose penalties are in the program.
+        constrains: whether constraints are applied here, and not by an optimizer in Python.
         traces: whether constraints of the user's are traced.
 
     Attributes:
-        rules: of an Executor: what the core knows of them.
-        after: of an Executor: keeps the constraints that were traced; None if there are none.
-        in_python: whether something has to be done around every step.
+        rules: argument of an Executor: the rules that the core applies.
+        after: argument of an Executor: applies the traced constraints; None if there are none.
+        in_python: whether `before_step` and `after_step` must be called.
         untraced: the constraints that are Python code.
     """
 

@@ -1,7 +1,7 @@
 """Train functions of optimizers that search along a line, on all samples at once.
 
-An iteration computes loss and gradient at several weights. What else a batch changes (moving
-averages of layers, sums of metrics, the counter of steps) is that of the last of them alone.
+An iteration evaluates loss and gradient at several points. Other effects of a batch (moving
+averages of layers, sums of metrics, the step counter) are those of the last evaluation alone.
 """
 
 import math
@@ -23,7 +23,7 @@ Vector = NDArray[np.float64]
 class _Searching(TrainFunction):
     """Runner of whole batches, each of which is an iteration of its optimizer's `iterate`.
 
-    Of several processes each computes all samples.
+    With several processes, each computes all samples.
     """
 
     def __init__(self, *given: Any) -> None:
