@@ -21,12 +21,12 @@ def record_all_steps(
     """Record a step as one node of the graph.
 
     Args:
-        step: from the elements to the result.
+        step: function from one element of each sequence to a result.
         elements: tensors like one element of each sequence.
         sequences: of n elements, along the first axis of a sample.
 
     Returns:
-        The results of all, along the first axis of a sample.
+        Results of all steps, along the first axis of a sample.
     """
     around = graphs.current_scope()
     training = around is not None and around.training

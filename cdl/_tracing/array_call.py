@@ -1,4 +1,4 @@
-"""Operations that a program computes by their functions on arrays, called back once a batch.
+"""Operations that programs compute by calling their NumPy functions, once per batch.
 
 What the core has no instruction for, such as the inverse of a matrix, becomes an instruction
 `host`: its function gets the values as NumPy arrays, in the shapes that Python code sees, integers
@@ -86,7 +86,7 @@ class _Place(NamedTuple):
         return math.prod(self.shape)
 
     def array(self, flat: Array) -> Array:
-        """Array as Python code sees it, of a line a sample."""
+        """Array in the shape that Python code sees, from one line per sample."""
         found: Array = flat[0].reshape(self.shape) if not self.rows_per_sample else flat
         if self.rows_per_sample > 1:
             found = flat.reshape(-1, *self.shape[1:])
@@ -95,7 +95,7 @@ class _Place(NamedTuple):
         return found
 
     def flat(self, array: Array, rows: int) -> Array:
-        """Line a sample; what is shared is in the first one, and the others are 0."""
+        """One line per sample; a shared array is in the first line, and the others are 0."""
         if not self.rows_per_sample:
             lines = np.zeros((rows, self.size), array.dtype)
             lines[0] = array.reshape(-1)
@@ -163,7 +163,7 @@ class ArrayCall:
         return found
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Results of a batch, a line a sample; of float64 in float64.
+        """Results of a batch, one line per sample; float64 results stay float64.
 
         Raises:
             ValueError: an integer that float32 does not hold.

@@ -1,8 +1,8 @@
-"""Calls between Inputs that couple samples, and tensors whose batch has a given size.
+"""Functional calls that couple samples, and tensors of a fixed batch size.
 
-A graph between Inputs keeps calls as they were made. One that couples samples is tried for two
-numbers of them, which tells what of its shapes depends on it; a program traces all of the graph
-anew for the samples that it is for. A batch of a given size is an axis like others.
+A functional graph, between Inputs and outputs, keeps its calls. A call that couples samples is
+tried with two batch sizes, which shows the sizes that depend on the batch; a program traces the
+whole graph again for its own batch size. A batch axis of fixed size is an ordinary axis.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from cdl._tracing.keras_tensor import KerasTensor, knowing_samples, known_sample
 from cdl._tracing.lowered_tensor import current_program
 from cdl._tracing.shape_inference import narrowed
 
-_PARTED = 120, 240  # which have halves and thirds, for calls that cut the samples in parts
-_OTHERS = 89  # samples for which a call is tried beside `SAMPLES`
-_FEW = 2  # samples, fewer than most slices ask for
+_PARTED = 120, 240  # divisible by 2 and 3, for calls that split the batch
+_OTHERS = 89  # second batch size to try a call with, beside `SAMPLES`
+_FEW = 2  # batch size smaller than most slices
 
 
 def between_inputs() -> bool:
@@ -34,15 +34,12 @@ def between_inputs() -> bool:
 
 
 def is_tried(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether the shape of a tensor among the arguments of a call depends on the samples.
-
-    Only a batch axis may do that by itself.
-    """
+    """Whether a tensor among the arguments has other axes that depend on the batch size."""
     return any(tensor.tried for tensor in graph.tensors_of(args, kwargs))
 
 
 def is_fixed(tensor: KerasTensor) -> bool:
-    """Whether a tensor has a batch axis of a given size, which may be an axis like others."""
+    """Whether a tensor has a batch axis of fixed size, which may be an ordinary axis."""
     return bool(tensor.rows_per_sample) and tensor.shape[tensor.batch_axis] is not None
 
 
@@ -65,14 +62,14 @@ def suppressed(tensors: list[KerasTensor]) -> Iterator[None]:
 def is_other(
     make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], spec: Any
 ) -> bool:
-    """Whether a call has other shapes where a batch of a given size is an axis like others.
+    """Whether a call has other shapes if its batch axis of fixed size is an ordinary axis.
 
     Args:
         make: the call.
-        spec: its symbolic results with samples apart.
+        spec: its symbolic results for independent samples.
 
     Raises:
-        ValueError: the arguments have batches of several sizes, which do not go together.
+        ValueError: the arguments have different batch sizes.
     """
     tensors = graph.tensors_of(args, kwargs)
     if not (between_inputs() and any(map(is_fixed, tensors))):
@@ -95,7 +92,7 @@ def record_coupled(
 ) -> Any:
     """Record a call between Inputs that couples their samples; its outputs.
 
-    The call is tried for two numbers of samples: what differs between the two has no known size.
+    The call is tried with two batch sizes: sizes that differ between the two are unknown.
 
     Args:
         operation: of the node.
@@ -114,14 +111,14 @@ def record_coupled(
 
 
 def _open_ends(outputs: KerasTensor, few: KerasTensor) -> None:
-    """Sizes of which a batch of few samples has less are not known."""
+    """Mark sizes as unknown that are smaller for a batch of few samples."""
     if outputs.ndim == few.ndim and not outputs.rows_per_sample:
         pairs = zip(outputs.shape, few.shape, strict=True)
         outputs.shape = tuple(size if size == other else None for size, other in pairs)
 
 
 def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Symbolic tensors like the results of a call, for any number of samples.
+    """Symbolic tensors like the results of a call, for any batch size.
 
     Args:
         make: the call.
@@ -137,7 +134,7 @@ def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
                 for which, samples in enumerate(numbers)
             )
         except (TypeError, ValueError) as error:
-            given = numbers[0] == numbers[1]  # sizes of the user's own tell most
+            given = numbers[0] == numbers[1]  # errors about the user's own sizes tell most
             refusal = error if given else refusal or error
             continue
         return tree.map_structure(
@@ -148,7 +145,7 @@ def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
 
 
 def _numbers_for(tensors: list[KerasTensor]) -> Iterator[tuple[int, int]]:
-    """Pairs of numbers of samples to try a call of tensors with; the same twice if it is given."""
+    """Pairs of batch sizes to try a call of tensors with; a fixed size twice."""
     for tensor in tensors:
         if tensor.tried:
             (one, _), (other, _) = tensor.tried
@@ -169,7 +166,7 @@ def _result_for(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Result of a call for so many samples."""
+    """Result of a call for a batch size."""
 
     def tried(leaf: Any) -> Any:
         if not isinstance(leaf, KerasTensor):
@@ -185,7 +182,7 @@ def _result_for(
 
 
 def _any_of(one: tuple[int, Any], other: tuple[int, Any]) -> Any:
-    """Symbolic tensor for any number of samples, from what two numbers of them give."""
+    """Symbolic tensor of any batch size, from the results for two sizes."""
     (n, a), (m, b) = one, other
     if a is None:
         return None
@@ -206,14 +203,14 @@ def _any_of(one: tuple[int, Any], other: tuple[int, Any]) -> Any:
 
 
 def replayed(given: graph.Graph, program: Lowering, values: list[Value]) -> graph.Graph:
-    """Graph of the calls between Inputs, traced for as many samples as are known.
+    """Graph of the functional calls, traced for the known batch size.
 
     Args:
-        given: whose calls couple samples.
-        values: of the inputs.
+        given: graph whose calls couple samples.
+        values: values of the inputs.
 
     Raises:
-        TypeError: that number is not known.
+        TypeError: no batch size is known.
     """
     pairs = zip(given.inputs, values, strict=True)
     sized = [tensor.sized(value.shape, value.shared) for tensor, value in pairs]

@@ -1,7 +1,7 @@
 """Derivatives within traced code: nodes that give the gradient of one tensor by others.
 
-A program has the instructions from the ones to the other when such a node is lowered, and the
-backward pass is appended to them (cdl/_ir/reverse/), so that it can be differentiated again.
+When such a node is lowered, its program already has the instructions from these to that one. The
+backward pass is appended to them (cdl/_ir/reverse/), so it can be differentiated again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cdl._tracing.variable import Variable
 
 
 class _Leaf:
-    """Node operation that gives a tensor of the same numbers, to differentiate by."""
+    """Node operation of the identity: a new tensor of equal values, to differentiate by."""
 
     name = "leaf"
 
@@ -79,7 +79,7 @@ def _spec_of(x: Any) -> KerasTensor:
 
 
 def leaf(x: Any, name: str) -> KerasTensor:
-    """Symbolic tensor of the same numbers, on which nothing depends yet.
+    """Symbolic tensor of equal values, on which nothing depends yet.
 
     Args:
         x: a symbolic tensor, a weight, an array or a number.
@@ -113,7 +113,7 @@ def _check_traced() -> None:
 
 
 def value_and_aux(result: Any, has_aux: bool) -> tuple[Any, Any]:
-    """Value that is differentiated of what a function gives, and what is beside it, or None.
+    """Value to differentiate in a function's result, and its auxiliary data or None.
 
     Raises:
         ValueError: it is not one value, or no pair with `has_aux`.
@@ -141,7 +141,7 @@ def value_and_gradients(
     """Result of a function of symbolic tensors, and gradients of the sum of its first tensor.
 
     Args:
-        numbers: of those to differentiate by.
+        numbers: indices of the tensors to differentiate by.
         has_aux: whether the function gives (value, aux).
 
     Raises:

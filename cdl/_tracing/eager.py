@@ -1,6 +1,6 @@
 """Eager calls on arrays: `layer(x)`, `relu(x)`, `loss(y, p)`.
 
-The formulas live once, in the core: an eager call is a small program. Who calls it again keeps it.
+Formulas exist once, in the core: an eager call runs a small program, which its caller caches.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def in_dtypes(arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
 class Runner:
     """Program for calls on arrays, and its executors, by the number of rows.
 
-    Each call has one for itself, so that several threads may call at once.
+    Each call takes one for exclusive use, so that threads may call concurrently.
 
     Args:
-        program: fused.
+        program: a fused program.
         training: whether dropout and the like behave as in training in `batch`.
     """
 

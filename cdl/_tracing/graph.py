@@ -61,9 +61,9 @@ class Node:
 
     Attributes:
         operation: a layer, a model, or what `cdl.ops` is made of; it has `append_to`.
-        args: what it was called with; tensors, weights, arrays and plain values, nested. Lists and
-            dicts are copies: the caller's may grow when the call is long over.
-        outputs: the tensors that came out, nested as the operation gives them.
+        args: arguments of the call: tensors, weights, arrays and plain values, nested. Lists and
+            dicts are copies, since the caller may change them later.
+        outputs: symbolic results, in the structure that the operation returns.
         serial: its number; a node's inputs have smaller ones.
         index: its place among the calls of the operation; 0 in traced code.
         couples: whether it is a call between Inputs that couples their samples.
@@ -173,10 +173,10 @@ class Scope:
     Attributes:
         training: whether it is traced for training.
         nodes: the calls it made, in order.
-        losses: what it added to the loss.
-        merged: of the program that it is traced for; see there.
-        sought: ids of the weights that it is traced to be differentiated by; None where that is not
-            known, as in programs of models, which trainable weights then may be.
+        losses: tensors that it gave to `add_loss`.
+        merged: see `Recorder.merged` of the program that it is traced for.
+        sought: ids of the weights to differentiate by; None if not known, as in programs of models,
+            where it may be any trainable weight.
     """
 
     def __init__(self, training: bool, merged: list[Any] | None = None) -> None:
@@ -260,7 +260,7 @@ class Call(NamedTuple):
 
 Called = Node | Call
 
-# From a node and other arguments to the results of such a call.
+# Function from a node and other arguments to the results of such a call.
 Again = Callable[[Node, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -303,7 +303,7 @@ class Graph:
 
     Args:
         inputs: the tensors that are given.
-        outputs: what is wanted, nested.
+        outputs: the results, nested.
         traced: the scope in which it was recorded: all its nodes belong to it.
 
     Raises:
@@ -319,7 +319,7 @@ class Graph:
         kept = [] if traced is None else [n for n in traced.nodes if has_effect(n)]
         wanted = [*tensors_in(outputs), *self.losses]
         self.nodes = _nodes_between(inputs, wanted, kept)
-        if traced is not None:  # code has an order of its own, and effects come in it
+        if traced is not None:  # traced code keeps its own order, for its effects
             self.nodes.sort(key=lambda node: node.serial)
         self._is_open = any(tensor.is_open for tensor in inputs)
         self.couples = any(node.couples for node in self.nodes)
@@ -401,8 +401,8 @@ def _nodes_between(
 ) -> list[Node]:
     """Nodes between inputs and outputs, and nodes with effects, each after its parents.
 
-    The order is that of a walk back from the outputs, which copies and files of a model keep: the
-    order of its calls would be another one in a file, and so that in which gradients are summed.
+    The order is that of a walk back from the outputs, which copies and files of a model keep. The
+    order of calls would be another one after loading, and so would that of sums of gradients.
     """
     given = {id(tensor) for tensor in inputs}
     found: dict[int, Node] = {id(node): node for node in kept}

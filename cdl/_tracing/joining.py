@@ -1,9 +1,8 @@
-"""Joined batches: the samples along an axis like others.
+"""Joined batches: values whose batch axis is an ordinary axis.
 
-Programs compute each sample apart as long as they can. Where code couples samples, as a matrix of
-samples by samples does, it is traced for a batch of so many samples, and what cannot be computed
-sample by sample reads joined values: shared ones, of which the batch is an axis. How many samples
-there are is known then, so a program of that kind is for batches of one size.
+Programs compute samples independently where they can. Code that couples samples, such as a matrix
+of samples by samples, is traced for one batch size. Operations across samples read joined values:
+shared ones, with the batch as an ordinary axis. Such a program is for batches of that size alone.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SAMPLES = 97  # for which code that couples samples is traced, where shapes alone are asked for
+SAMPLES = 97  # batch size for tracing coupled code where only shapes are wanted
 
 # Form of a leaf among the arguments of a call: what stands for it, or the leaf itself.
 Form = Callable[[Any], Any]
 
 
 class Joined:
-    """Place of a tensor whose samples are to be joined, or of a value that is to be split.
+    """Placeholder of a tensor whose samples are to be joined, or of a value to be split.
 
     Args:
         leaf: a tensor, a term, or an array.
@@ -44,7 +43,7 @@ class Joined:
         self.leaf, self.spec = leaf, spec
 
     def made(self) -> Any:
-        """Tensor in its place, recorded; or term, appended to the program."""
+        """Joined or split tensor, recorded; or term, appended to the program."""
         leaf = self.leaf
         if isinstance(leaf, LoweredTensor):
             program = current_program()
@@ -90,11 +89,11 @@ class _Split:
 
 
 def telling(apart: Exception, joined: Exception) -> Exception:
-    """Error of the two that tells more: sizes that do not fit, rather than that samples meet.
+    """More informative of two errors: one about sizes rather than about coupled samples.
 
     Args:
-        apart: why a call cannot be where samples are apart.
-        joined: why it cannot be where they are along an axis like others.
+        apart: error of the call for independent samples.
+        joined: error of the call for joined samples.
     """
     sizes = isinstance(apart, TypeError) and isinstance(joined, ValueError)
     return joined if sizes else apart
@@ -169,8 +168,8 @@ def is_whole(shape: tuple[Any, ...]) -> bool:
 def forms(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Arguments of a call that couples samples, with `Joined` in some places.
 
-    The first that the operation can take is the best: rows of what has its samples first stay
-    apart, so that threads share them.
+    The first form that the operation accepts is the best: rows stay independent where they can, so
+    that threads share them.
     """
     if known_samples() is None:
         return

@@ -1,7 +1,7 @@
 """KerasTensor: a symbolic tensor.
 
-Python's operators on it are functions of `cdl.ops`. What would need its numbers raises an error
-that shows the user's line.
+Python's operators on it are functions of `cdl.ops`. Uses that need values raise an error that shows
+the user's line.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class KerasTensor(Listed, ArrayMethods):
         self.batch_axis = batch_axis
         self.node: Node | None = None
         self.tensor_index = 0
-        self.sizes: Any = None  # what it holds, if that is known: see `known_sizes`
-        # For some numbers of samples what stands for it, if its shape alone does not say.
+        self.sizes: Any = None  # sizes that it holds as values: see `known_sizes`
+        # Tensors in its place for some batch sizes, if its shape alone does not tell.
         self.tried: tuple[tuple[int, Any], ...] = ()
 
     @property
@@ -106,7 +106,7 @@ class KerasTensor(Listed, ArrayMethods):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of its value in a program: of a sample, or of all of it."""
+        """Shape of its value in a program: of one sample, or of a shared value."""
         if not self.rows_per_sample:
             sizes = self.shape
         elif self.rows_per_sample > 1:
@@ -157,7 +157,7 @@ class KerasTensor(Listed, ArrayMethods):
         )
 
     def twin(self, dtype: str | None = None) -> KerasTensor:
-        """New tensor of this one's shape, for any number of samples.
+        """New tensor of this one's shape, for any batch size.
 
         Args:
             dtype: None for this one's.
@@ -167,7 +167,7 @@ class KerasTensor(Listed, ArrayMethods):
         return made
 
     def of_samples(self, samples: int | None) -> KerasTensor:
-        """New tensor for batches of so many samples, if it has a batch axis.
+        """New tensor for a batch size, if it has a batch axis.
 
         Args:
             samples: None for any number.
@@ -307,13 +307,13 @@ _local = threading.local()
 
 
 def known_samples() -> int | None:
-    """Number of samples for which this thread traces code that couples them; None for any."""
+    """Batch size for which this thread traces coupled code; None for any."""
     return getattr(_local, "samples", None)
 
 
 @contextmanager
 def knowing_samples(samples: int | None) -> Iterator[None]:
-    """Context in which code is traced for batches of so many samples, and may couple them."""
+    """Context in which code is traced for one batch size, and may couple samples."""
     before = known_samples()
     _local.samples = samples
     try:
@@ -326,7 +326,7 @@ class SymbolicBatch:
     """Symbolic batch size, times a number.
 
     Args:
-        times: the size of the axis that has been made one with the batch axis.
+        times: size of the axis that was merged with the batch axis.
     """
 
     __slots__ = ("times",)
@@ -396,7 +396,7 @@ def _computed(name: str, *pair: Any) -> Any:
 
 
 def _give_arithmetic() -> None:
-    """Add the operators that make a symbolic number of it."""
+    """Add operators of arithmetic and comparison to `SymbolicBatch`."""
 
     def method(name: str, swapped: bool) -> Any:
         def compute(self: Any, other: Any) -> Any:

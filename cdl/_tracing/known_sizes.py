@@ -1,7 +1,7 @@
 """Tensors of sizes, such as `concatenate([expand_dims(shape(x)[0], -1), [1, 1]], 0)`.
 
-The number of samples is no number while tracing, but a tensor made of it and of whole numbers can
-still be the shape of another one.
+The batch size has no value while tracing, but a tensor made of it and of integers can still be the
+shape of another one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Loops over an axis (`scan`, RNNs): a step recorded once and done for each place.
 
-The step becomes a body: instructions of its own, from what is carried and one element to what is
-carried on and a result. A program gets the body once for each element, with its values in their
-places; what does not depend on the element is computed once, in front of all.
+The step becomes a body: instructions from the carry and one element to the next carry and a result.
+A program runs the body once for each element; loop-invariant instructions are hoisted, and run once
+in front of it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 Tensors = list[KerasTensor]
 Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
 
-_DRAWING = ("draw", *emit.NOISES)  # what differs from step to step though its inputs do not
-_DOING = ("assign", "objective", "host", "recall")  # what is done in each step
+_DRAWING = ("draw", *emit.NOISES)  # ops that differ between steps for equal inputs
+_DOING = ("assign", "objective", "host", "recall")  # ops with effects, which each step repeats
 
-_WIDE = 4096  # numbers of the bias of a product that a loop can run
+_WIDE = 4096  # widest bias of a product that a loop can run
 
 # Steps from which on they are a loop of the core: fewer are appended one by one. Copies with
 # convolutions go through in micro-batches: of 5 steps of a ConvLSTM2D they take 0.88 of a loop's
@@ -53,20 +53,20 @@ def record_loop(
 
     Args:
         owner: who loops, for errors.
-        step: from what is carried and the elements to what is carried on and the results.
-        carried: to the first step.
+        step: function from the carry and the elements to the next carry and the results.
+        carried: the initial carry.
         elements: tensors like one element of each sequence.
         sequences: of n elements, along the first axis of a sample, or of all of a shared tensor.
-        reverse: whether the first step is that of the last element.
+        reverse: whether to run from the last element to the first.
         places_first: whether the results of all steps are in the order of the elements, along the
             first axis of all.
 
     Returns:
-        What the last step carries on; its results; the results of all, in the order of the steps:
-        along the first axis of a sample.
+        Final carry; results of the last step; results of all steps, in their order, along the first
+        axis of a sample.
 
     Raises:
-        ValueError: a step carries on something of another shape than it was given.
+        ValueError: a step changes the shape of the carry.
     """
     around = graphs.current_scope()
     training = around is not None and around.training
@@ -89,10 +89,10 @@ def record_loop(
 def _traced(
     step: Step, inputs: Tensors, n_carried: int, training: bool, parts: bool = True
 ) -> tuple[Graph, Tensors]:
-    """Graph of a step, and the values it reads of the code around it.
+    """Graph of a step, and the tensors of the enclosing code that it reads.
 
-    Results are of the samples, with `parts`, where their first axis has that size. What is carried
-    is if it was so before.
+    With `parts`, a result whose first axis is the batch has values per sample; a carry has them if
+    it had them before the step.
     """
     with graphs.scope(training) as current:
         given = inputs[:n_carried]
@@ -166,7 +166,7 @@ class Loop:
     """Node operation of a step for each element.
 
     Args:
-        body: the graph of the step; its inputs are what is carried, elements, what else it reads.
+        body: graph of the step; its inputs are the carry, the elements and other tensors it reads.
         reverse: whether the first step is that of the last element.
         by_place: whether the results of all steps are in the order of the elements.
     """
@@ -257,17 +257,16 @@ class Body:
         n = len(carried)
         kept = [_as(self.own, *pair) for pair in zip(graph.inputs[:n], carried, strict=True)]
         self.outputs = kept, results
-        self._once: dict[int, Value] = {}  # of the program, by the body's: the same in each step
-        self._draw = self._stride = 0  # of seeds that were given: other numbers in each step
+        self._once: dict[int, Value] = {}  # loop-invariant values, by ids of the body's
+        self._draw = self._stride = 0  # for fixed seeds: each step draws other numbers
 
     def looped(
         self, carried: list[Value], sequences: list[Value], others: list[Value], loop: Loop
     ) -> tuple[list[Value], list[Value], list[Value]] | None:
         """Append the steps as a loop of the program; None where they are appended one by one.
 
-        That is so for few steps, and wherever a step has what a loop of the core cannot run: a
-        function of the user's, a sum over the batch, a report, a weight that changes, a loop of its
-        own, and values without a batch axis that differ from step to step.
+        Few steps are appended one by one, and so are steps with a host function, a sum over the
+        batch, a report, an assignment, a loop, or shared values that differ between steps.
         """
         n_carried, (kept, results) = len(carried), self.outputs
         if loop.n < LEAST_ITERATIONS or self.program.mode.unrolls:
@@ -302,7 +301,7 @@ class Body:
             *(Instruction(entries.get(id(v), "captured"), (), (v,), (), {}) for v in inner),
             *rest,
         ]
-        # The result of the last step is mostly what it carries on.
+        # The result of the last step is mostly its carry.
         places = {id(v): k for k, v in enumerate(kept)}
         lone = [v for v in results if id(v) not in places]
         body.outputs = [*kept, *lone, *results]
@@ -334,7 +333,7 @@ class Body:
         """Append the loop-invariant instructions.
 
         Args:
-            others: the values that the step reads of what is around it: the last of its inputs.
+            others: values of the enclosing program that the step reads, its last inputs.
             n: how many steps there will be.
         """
         self._stride = self.program.draws_of(self.own, n)
@@ -351,10 +350,10 @@ class Body:
         """Append the instructions of one step.
 
         Args:
-            inputs: what is carried to it, and its elements.
+            inputs: the carry and the elements.
 
         Returns:
-            What it carries on, and its results.
+            The next carry, and the results.
         """
         known = dict(self._once)
         known |= {id(v): o for v, o in zip(self.inputs, inputs, strict=False)}

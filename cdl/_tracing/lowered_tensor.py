@@ -23,7 +23,7 @@ from cdl._tracing.symbolic import give_operators
 from cdl._tracing.variable import Variable
 
 _local = threading.local()
-_CLIPS = ("clip", "minimum")  # whose arguments may be beyond all values, as the largest int32
+_CLIPS = ("clip", "minimum")  # bounds may exceed all values, such as the largest int32
 
 
 class LoweredTensor(ArrayMethods):

@@ -1,8 +1,8 @@
 """User code that runs in Python, since it could not be traced.
 
-Tracing runs a function once on symbolic tensors. What goes wrong there is no error: the function is
-called on the arrays of each batch instead, and tells then what is wrong with it. That costs time
-and no results, so it is said once, with the reason; `compile(jit_compile=True)` refuses it.
+Tracing runs a function once on symbolic tensors. A failure is no error: the function is called on
+the arrays of each batch instead, and raises its own errors there. That costs time but changes no
+result, so a warning gives the reason, once; `compile(jit_compile=True)` refuses it.
 """
 
 from __future__ import annotations
@@ -140,4 +140,4 @@ class Untraced:
             _told[key] = lambda: code
 
 
-_told: dict[int, Callable[[], Any]] = {}  # ids of code that has been told of: what gives it
+_told: dict[int, Callable[[], Any]] = {}  # weak references to code that was warned of, by id

@@ -132,7 +132,7 @@ def _recorded_operator(method: Callable[..., Any]) -> Callable[..., Any]:
 class _Penalties(property):
     """The property `losses`, which records the penalties of layers.
 
-    Done again, those of weights are symbolic, and others 0: the program counts these itself.
+    In a replay, penalties of weights are symbolic, and others 0: the program counts these itself.
     """
 
     def __get__(self, thing: Any, cls: type | None = None) -> Any:

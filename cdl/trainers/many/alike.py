@@ -1,10 +1,10 @@
 """Likeness of jobs: alike jobs have equal programs.
 
-A likeness is made of a first job, and says of others whether they have it. It is of all that
-lowering reads: classes and attributes of layers, losses and metrics by name, the optimizer's
-arguments, shapes and dtypes. It leaves out what members of a group differ in: names, weights,
-seeds, learning rates, data, orders. An object of which nothing is known stands for itself, so that
-only models that share it are alike.
+A likeness is derived from a first job, and matched against others. It covers all that lowering
+reads: classes and attributes of layers, losses and metrics by name, the optimizer's arguments,
+shapes and dtypes. Names, weights, seeds, learning rates, data and orders are left out, since
+members of a group differ in them. An object of unknown class is compared by identity, so that only
+models that share it are alike.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MOST_ORDERED = 2**20
 _MOST_BYTES = 2**16  # of an array that is compared by value
 
 _PLAIN = frozenset((bool, int, str, bytes, type(None)))
-_VALUES = frozenset((tuple, list, dict))  # of which two that are equal are one
+_VALUES = frozenset((tuple, list, dict))  # equal ones count as the same
 _NAMES = frozenset(("name", "_path", "_made"))
 _OF_STACKS = frozenset(("_infos", "_places", "_model_graph", "_executors", "_compiled"))
 _OF_OPTIMIZERS = frozenset(
@@ -59,7 +59,7 @@ MOST_WEIGHTS = 2**18
 
 _OF_OTHERS = LossScaleOptimizer, MultiOptimizer
 
-# Callbacks that only look at the values of an epoch, and set weights or the rate.
+# Callbacks that only read the logs of an epoch, and set weights or the learning rate.
 _CALLBACKS = frozenset((EarlyStopping, ReduceLROnPlateau, LearningRateScheduler))
 
 
@@ -67,10 +67,10 @@ class Description(NamedTuple):
     """Description of a job.
 
     Attributes:
-        key: one and the same for jobs of equal programs.
+        key: equal for jobs of equal programs.
         variables: weights of the model, in the order in which they were found.
         generators: seed generators of its layers, likewise.
-        kept: objects that stand for themselves, which a copy of the model shares.
+        kept: objects compared by identity, which a copy of the model shares.
     """
 
     key: Likeness
@@ -83,10 +83,10 @@ class Plan(NamedTuple):
     """Arguments of a simple `fit`.
 
     Attributes:
-        rows: of training.
-        epochs: how many.
-        shuffle: whether rows are taken in a new order in each.
-        is_plain: whether nothing is to be done between epochs: no validation, no callback.
+        rows: number of training samples.
+        epochs: number of epochs.
+        shuffle: whether each epoch has a new order of rows.
+        is_plain: whether there is neither validation nor a callback.
     """
 
     rows: int
@@ -100,11 +100,11 @@ class Job(NamedTuple):
     """Job that may run in a group.
 
     Attributes:
-        number: of the job.
-        options: of `fit`.
-        plan: the simple ones among them.
-        callbacks: its own.
-        seed: of its generator.
+        number: index of the job.
+        options: arguments of `fit`.
+        plan: the simple arguments among them.
+        callbacks: callbacks of the job.
+        seed: seed of its generator.
     """
 
     number: int
@@ -153,7 +153,7 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
 
 
 def is_simple(callback: Any) -> bool:
-    """Whether a callback acts on the model that it is given, and may begin anew unnoticed."""
+    """Whether a callback acts on its model alone, and can be restarted without a trace."""
     if type(callback) not in _CALLBACKS or callback.verbose:
         return False
     if any(name.startswith("on_") for name in vars(callback)):  # a hook of the user's
@@ -171,14 +171,14 @@ def _rows_of_training(options: Mapping[str, Any], rows: int) -> int:
 
 
 class Likenesses:
-    """Likenesses of jobs, each made of the first one that has it."""
+    """Cache of likenesses, each derived from the first job that has it."""
 
     def __init__(self) -> None:
         self._known: dict[Any, list[Likeness]] = {}
 
     def described(self, model: Any, options: Mapping[str, Any], plan: Plan) -> Description | None:
-        """Description of a job with such a plan; None if it must go alone."""
-        things = _things(model, options, plan)
+        """Description of a job with a plan; None if it must train alone."""
+        things = _compared(model, options, plan)
         if things is None:
             return None
         infos, stack = model._infos, model._stack
@@ -194,8 +194,8 @@ class Likenesses:
         return Description(made, *made.first.listed())
 
 
-class _Things(NamedTuple):
-    """Things in which alike jobs do not differ.
+class _Compared(NamedTuple):
+    """Objects and values that are compared between jobs.
 
     Attributes:
         arguments: of `compile` and `fit`, and traits of the data.
@@ -212,8 +212,8 @@ class _Things(NamedTuple):
         return [*self.arguments, self.optimizer, self.model]
 
 
-def _things(model: Any, options: Mapping[str, Any], plan: Plan) -> _Things | None:
-    """Things of a job; None for one that must go alone."""
+def _compared(model: Any, options: Mapping[str, Any], plan: Plan) -> _Compared | None:
+    """Objects to compare of a job; None for one that must train alone."""
     compiled = model._compiled
     given, optimizer = compiled.given, compiled.optimizer
     if given["run_eagerly"] or compiled.scales or not optimizer.has_one_rate:
@@ -232,26 +232,26 @@ def _things(model: Any, options: Mapping[str, Any], plan: Plan) -> _Things | Non
     found += [given[name] for name in _COMPILED]
     for info in model._infos:
         found += (*info.shape, info.dtype)
-    return _Things(found, optimizer, model, compiled.resolved)
+    return _Compared(found, optimizer, model, compiled.resolved)
 
 
 class Likeness:
-    """Form of all things that jobs of equal programs have in common.
+    """Common form of the compared objects, of jobs with equal programs.
 
     Args:
-        things: those of the first job.
+        things: the compared objects of the first job.
 
     Attributes:
-        first: what was found in them.
+        first: objects found in them, with their forms.
     """
 
-    def __init__(self, things: _Things) -> None:
+    def __init__(self, things: _Compared) -> None:
         self.first = _Found()
         self._resolved = _Form(things.resolved, self.first, reads_states=False)
         self._listed = _Form(things.listed(), self.first)
         self._paths = _of_paths(things.optimizer, self.first)
 
-    def described(self, things: _Things) -> Description | None:
+    def described(self, things: _Compared) -> Description | None:
         """Description of a job that has the likeness; None for any other."""
         found = _Found()
         try:
@@ -267,7 +267,7 @@ class Likeness:
 
 
 def _of_paths(optimizer: Any, found: _Found) -> list[Any]:
-    """Rules by which weights learn for their paths, and which seeds are equal."""
+    """Optimizer rules that depend on paths of weights, and which seeds are equal."""
     seeds = [each.seed for each in found.generators]
     parts: list[Any] = [seeds.index(seed) for seed in seeds]
     if optimizer.reads_paths or optimizer.rate_factors:
@@ -280,10 +280,10 @@ def _of_paths(optimizer: Any, found: _Found) -> list[Any]:
 
 
 class _Found:
-    """Things that were found in a job, and the forms that they have."""
+    """Objects found in a job, with their forms."""
 
     def __init__(self) -> None:
-        self.forms: dict[int, _Form] = {}  # by the ids of the things
+        self.forms: dict[int, _Form] = {}  # by ids of objects
         self.variables: list[Variable] = []
         self.generators: list[SeedGenerator] = []
         self.kept: list[Any] = []
@@ -293,11 +293,11 @@ class _Found:
 
 
 class _Form:
-    """Form of a thing: its class, and the values in it, those that are objects as forms.
+    """Form of an object: its class and attribute values, with nested objects as forms.
 
     Args:
-        thing: it has the form.
-        found: what was found before; it comes in, with all that is in it.
+        thing: the object.
+        found: objects found so far; this one, and those within it, are added.
         reads_states: whether values of states are constants of a program.
     """
 
@@ -308,7 +308,7 @@ class _Form:
         if not self._is_value:
             self.number = len(found.forms)  # its place among the forms of a job
             found.forms[id(thing)] = self
-        self.is_noted = False  # it is asked for again, by its place or as the same thing
+        self.is_noted = False  # referred to again, by number or identity
         self._read = _reader(thing, found, reads_states)
         values = self._read(thing, found)
         self._kinds = tuple(map(type, values))
@@ -324,12 +324,12 @@ class _Form:
                 form = known or _Form(each, found, reads_states)
                 form.is_noted |= known is not None
                 self._inner.append((i, form, known is None))
-        # If jobs share it, and training changes nothing in it, it is not looked at again.
+        # An object that jobs share, and training does not change, is compared once.
         self._is_bare = len(found.variables) + len(found.generators) == before
         self.is_noted |= not (self._is_bare or self._is_value)
 
     def fits(self, thing: Any, found: _Found) -> bool:
-        """Whether a thing has the form, beside what was found before.
+        """Whether an object has the form, given the objects found so far.
 
         Raises:
             KeyError: it lacks an attribute.
@@ -356,12 +356,12 @@ class _Form:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is compared as it is."""
+    """Whether a value is compared by equality alone."""
     return type(value) in _PLAIN or (type(value) is float and abs(value) > 0.0)
 
 
 def _is_shown(value: Any) -> bool:
-    """Whether a value is its text: -0.0 is another one than 0.0, and 1 than 1.0."""
+    """Whether a value is compared by its repr: -0.0 differs from 0.0, and 1 from 1.0."""
     kind = type(value)
     if kind is dict:
         return all(_is_plain(each) or _is_shown(each) for each in (*value, *value.values()))
@@ -378,14 +378,14 @@ def _chosen(names: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _nothing(thing: Any, found: _Found) -> tuple[Any, ...]:
-    """Values of an initializer: none, as its weights are there."""
+    """Values of an initializer: none, since its weights are drawn already."""
     return ()
 
 
 def _reader(
     thing: Any, found: _Found, reads_states: bool
 ) -> Callable[[Any, _Found], tuple[Any, ...]]:
-    """Function that takes values out of things of that kind, and notes what training changes."""
+    """Function that takes values out of objects of a class, and notes what training changes."""
     kind = type(thing)
     if kind is tuple or kind is list:
         return lambda thing, found: tuple(thing)
@@ -434,7 +434,7 @@ def _of_unknown(thing: Any, found: _Found) -> tuple[Any, ...]:
 
 
 def _counted(thing: Any) -> list[str]:
-    """Attributes of a thing that count: initial weights are there, and inputs fit or would not."""
+    """Names of attributes to compare: not initializers, whose weights exist, nor input specs."""
     kind, values = type(thing), vars(thing)
     left_out = _NAMES | {name for name in values if isinstance(values[name], Initializer)}
     if issubclass(kind, Layer):

@@ -1,7 +1,7 @@
 """Jobs of `train_many` on joblib's backends, such as Dask.
 
-Some jobs are a task, since a task costs more than a tiny net's epoch. Weights, what the optimizer
-keeps and the Histories come back.
+A task has several jobs, since it costs more than an epoch of a tiny net. Weights, optimizer slots
+and Histories come back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cdl.callbacks import History
     from cdl.models.model import Model
 
-_TASKS = 4  # for each worker: fewer, and some would be idle in the end
+_TASKS = 4  # per worker; with fewer, some workers idle at the end
 
 
 def raise_first(errors: Sequence[BaseException | None]) -> None:
@@ -38,11 +38,11 @@ class _Job(NamedTuple):
     """Job in the form that workers receive.
 
     Attributes:
-        number: of the job.
-        options: of `fit`, without arrays.
+        number: index of the job.
+        options: arguments of `fit` other than arrays.
         arrays: the names of arrays among the options, and their keys.
-        callbacks: of the job.
-        seed: of its generator.
+        callbacks: callbacks of the job.
+        seed: seed of its generator.
     """
 
     number: int
@@ -58,9 +58,9 @@ class _Trained(NamedTuple):
 
     Attributes:
         history: `History.history`, `.epoch` and `.params`.
-        weights: the values of the model's.
-        kept: those of what the optimizer keeps.
-        error: what `fit` has raised.
+        weights: values of the model's weights.
+        kept: values of the optimizer's variables.
+        error: exception that `fit` raised, or None.
     """
 
     history: tuple[dict[str, Any], list[int], dict[str, Any]] | None = None
@@ -78,9 +78,9 @@ def by_joblib(
     progress: Progress,
     on_done: Callable[[int, Any, Any], object] | None,
 ) -> list[History]:
-    """Run the jobs in tasks of several; large arrays are arguments, which engines send but once."""
+    """Run jobs in tasks of several; large arrays are arguments, which backends send once."""
     joblib = needed("joblib", "sklearn", "train_many: backend")
-    if backend == "ray":  # which joblib does not know by itself
+    if backend == "ray":  # not registered in joblib
         from ray.util.joblib import register_ray
 
         register_ray()

@@ -1,4 +1,4 @@
-"""EndedRun: what is left of a run whose train function goes on with another model."""
+"""EndedRun: results of a run whose train function trains another model now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""First weights of members: what clones of a model begin with, drawn without making them."""
+"""Initial weights of members: those of clones of a model, drawn without making clones."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cdl.layers.weighted import noting_initializers
 from cdl.random import draw_seed, seeded
 from cdl.trainers.many.stand_in import Stacks
 
-_MOST_SEEDS = 1000  # that the layers of a model draw, of their initializers, dropout and others
+_MOST_SEEDS = 1000  # drawn by a model's layers, for initializers, dropout and others
 
 
 def draw(model: Any, clone: Callable[[], Any], stacks: Stacks, seeds: Sequence[int]) -> None:
     """Set trained weights of members to those of a clone after `set_random_seed` of each seed.
 
     Args:
-        model: the model, which says what trains.
-        clone: makes a clone of it.
+        model: the model.
+        clone: function that makes a clone of it.
         stacks: the arrays of the weights.
-        seeds: of each member.
+        seeds: one for each member.
     """
     trained = set(map(id, model.trainable_weights))
     to = [
@@ -38,10 +38,10 @@ def draw(model: Any, clone: Callable[[], Any], stacks: Stacks, seeds: Sequence[i
 
 
 class _Initializers:
-    """Initializers of the weights of a clone, and which of the seeds drawn is whose.
+    """Initializers of a clone's weights, each with the index of its seed among those drawn.
 
     Attributes:
-        are_known: whether `values` are those `of_clone`: not where a layer sets its weights itself.
+        are_known: whether `values` equals `of_clone`; False if a layer sets weights itself.
     """
 
     def __init__(self, clone: Callable[[], Any], seed: int) -> None:
@@ -70,7 +70,7 @@ class _Initializers:
             return [each.numpy() for each in self._clone().weights]
 
     def values(self, seed: int) -> list[Any]:
-        """Values of the initializers that a clone would have."""
+        """Values that the initializers of a clone would draw."""
         with seeded(seed):
             drawn = [draw_seed() for _ in range(self._last + 1)]
         found = []
@@ -87,6 +87,6 @@ class _Initializers:
 
 
 def _is_plain(first: Any, weight: Any) -> bool:
-    """Whether an initializer is cdl's, and of a weight that keeps its values as they are."""
+    """Whether an initializer is cdl's, and its weight stores values unchanged."""
     is_own = isinstance(first, Initializer) and type(first).__module__.startswith("cdl.")
     return is_own and weight.kept_dtype == "float32"

@@ -1,12 +1,11 @@
 """Groups of alike jobs, which train with one program.
 
-A copy of the first model of a group lowers and builds the program. Weights of jobs, and what their
-optimizers keep, are rows of stacks meanwhile (stacked_jobs.py); where they cannot be, the core
-copies those of one job after the other. Only data, orders, seeds and rates are the job's own. A job
-that meets anything out of the ordinary, such as a label that is no class or a loss that is not
-finite, trains by `fit` instead, from the start: what that says and leaves is what the job alone
-would. Where there is validation or a callback an epoch of all is a call (watched_run.py), or the
-copy stands in for the model in a whole `fit`.
+A copy of the first model of a group lowers and builds the program. During training, weights and
+optimizer slots of the jobs are rows of stacks (stacked_jobs.py); where they cannot be stacked, the
+core copies those of one job after the other. Only data, orders, seeds and rates are the job's own.
+A job with an anomaly, such as a label out of range or a loss that is not finite, starts again in
+`fit`, so that its errors and results are those of the job alone. With validation or callbacks, a
+call runs an epoch of all jobs (watched_run.py), or the copy replaces the model in a whole `fit`.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 
 
 _OF_RUNS = OPTIONS | {"validation_split", "validation_data"}
-_MOST_HOSTS = 8  # of a thread; each has the memory of a model and of its program
+_MOST_HOSTS = 8  # per thread; each has the memory of a model and its program
 
 
 class _Context(NamedTuple):
@@ -72,14 +71,14 @@ class _Context(NamedTuple):
 
 
 class _Host:
-    """Copy of a model, whose program trains all that are alike.
+    """Copy of a model, whose program trains all alike jobs.
 
     Args:
         first: the first job of the group.
         kept: objects of its model that the copy shares.
 
     Attributes:
-        fits: whether the program is one that members can share.
+        fits: whether members can share the program.
     """
 
     def __init__(self, first: Job, kept: Sequence[Any]) -> None:
@@ -107,7 +106,7 @@ class _Host:
         return for_step(self._model, compiled, "train", _rows(one), weights, "fit", most)
 
     def member(self, one: Job, found: Description, core: int) -> _core.Member:
-        """Member of the core for a job, all of whose orders are drawn."""
+        """Member of the core for a job, with all orders of rows drawn."""
         model, plan = one.model, one.plan
         compiled = model._compiled
         optimizer, rows = compiled.optimizer, len(one.options["x"])
@@ -135,7 +134,7 @@ class _Host:
         )
 
     def ended(self, one: Job, member: _core.Member) -> History:
-        """History of a job whose epochs are done; its model is as `fit` leaves it."""
+        """History of a finished job, whose model is left in the state after `fit`."""
         compiled = one.model._compiled
         self.count(one, member)
         if compiled.optimizer.use_ema:
@@ -144,12 +143,12 @@ class _Host:
         return self._told(one, epochs_of(self.train, member.passes(0), range(one.plan.epochs)))
 
     def stacks(self, one: Job) -> bool:
-        """Whether jobs like that one train in calls of many."""
+        """Whether jobs like this one train many per call."""
         plain = one.plan.is_plain and one.plan.rows <= MOST_TOGETHER
         return self.stacked.fits and plain and one.options.get("class_weight") is None
 
     def all_at_once(self, group: Sequence[tuple[Job, Description]], context: _Context) -> set[int]:
-        """Train plain jobs in calls of many; the numbers of those that have not begun."""
+        """Train plain jobs, many per call; returns the numbers of jobs that have not begun."""
         jobs = []
         for one, found in group:
             plan, draws = one.plan, self._draws(one, found, context.core)
@@ -164,7 +163,7 @@ class _Host:
         return waiting
 
     def _told(self, one: Job, epochs: Epochs) -> History:
-        """History of a job of which all is written back; its model is as `fit` leaves it."""
+        """History of a job whose weights are written back; its model is left as after `fit`."""
         history, plan = History(), one.plan
         history.epoch = [*epochs.epoch]
         history.history = {name: [*each] for name, each in epochs.history.items()}
@@ -180,7 +179,7 @@ class _Host:
     def together(
         self, group: Sequence[tuple[Job, Description]], core: int, halt: threading.Event
     ) -> dict[int, History]:
-        """Histories of jobs that have trained an epoch of all in a call, by their numbers."""
+        """Histories by number of jobs that trained together, one epoch per call."""
         jobs, members, values = [], [], []
         for one, found in group:
             with _standing_in(one.number):
@@ -210,7 +209,7 @@ class _Host:
         return histories
 
     def _watched(self, one: Job, found: Description, core: int) -> Watched | None:
-        """Member of a run of several jobs; None for options that only `fit` knows."""
+        """Member of a run of several jobs; None for options that only `fit` supports."""
         options, plan = one.options, one.plan
         if not _OF_RUNS.issuperset(options) or options.get("class_weight") is not None:
             return None
@@ -231,7 +230,7 @@ class _Host:
         return Draws(one.seed, core, layers, shuffles, discards)
 
     def _write(self, model: Any, values: Sequence[Any]) -> None:
-        """Write what a member has learned to the model of its job."""
+        """Write the trained values of a member to the model of its job."""
         optimizer, (step, rate) = model._compiled.optimizer, self._stand_in.places
         for variable, value in zip(variables_of(model), values, strict=True):
             if (storage := storage_of(variable)) is not None:
@@ -241,9 +240,9 @@ class _Host:
             optimizer.learning_rate = float(values[rate])
 
     def fit(self, one: Job, found: Description, core: int) -> History | None:
-        """History of a job for which the copy stands in; None if it must train by itself.
+        """History of a job that the copy trains in its place; None if it must train alone.
 
-        What is done between epochs is done with the copy.
+        Callbacks and validation between epochs act on the copy.
         """
         host, model, plan = self._model, one.model, one.plan
         theirs, own = host._compiled.optimizer, model._compiled.optimizer
@@ -271,7 +270,7 @@ class _Host:
         return history
 
     def _take_in(self, one: Job, found: Description) -> None:
-        """Take over weights, seeds, step and rate of a job whose arguments are checked."""
+        """Load weights, seeds, step and learning rate of a job with checked arguments."""
         theirs, own = self._model._compiled.optimizer, one.model._compiled.optimizer
         parameters = _begun(found, one.model)
         self.members.take_in(parameters, [found.generators[place].seed for place in self._places])
@@ -284,10 +283,10 @@ class _Host:
     def _leave(
         self, one: Job, history: History, logs: dict[str, Any], states: dict[Any, Any]
     ) -> None:
-        """Leave a model as `fit` does."""
+        """Bring a model into the state after `fit`."""
         model, compiled = one.model, one.model._compiled
         if compiled.resolved is None and _are_names(compiled) and not self.train.resolved.metrics:
-            compiled.resolved = self.train.resolved  # which nobody can tell from its own
+            compiled.resolved = self.train.resolved  # indistinguishable from its own
         elif compiled.resolved is None:
             graph = model._graph_of_model
             shapes = [(None, *one.options["y"].shape[1:])]
@@ -299,7 +298,7 @@ class _Host:
 
     @staticmethod
     def count(one: Job, member: _core.Member) -> None:
-        """Write down the steps that the optimizer of a job has made."""
+        """Set the step counter of a job's optimizer."""
         one.model._compiled.optimizer.counter[0] = member.iteration
 
 
@@ -309,7 +308,7 @@ def _rows(one: Job) -> tuple[Any, Any, Any]:
 
 
 class _Begin(Callback):
-    """Begin of a stand-in's run, by a function, and its end once its job is to end."""
+    """Callback of a stand-in's run: a function at the begin, a stop when its job is halted."""
 
     def __init__(self, begin: Callable[[], object]) -> None:
         super().__init__()
@@ -329,7 +328,7 @@ def _are_names(compiled: Any) -> bool:
 
 
 def _begun(found: Description, model: Any) -> list[_core.Parameter]:
-    """Memory as by `_parameters`, from a model's first step on; StandsInError for one with NaN."""
+    """Result of `_parameters` before a model's first step; StandsInError for NaN in it."""
     model._executors._agree_on_variables(model)
     parameters = _parameters(found, model)
     if not all(each.finite for each in parameters):
@@ -338,7 +337,7 @@ def _begun(found: Description, model: Any) -> list[_core.Parameter]:
 
 
 def _parameters(found: Description, model: Any) -> list[_core.Parameter]:
-    """Memory of a model's weights, and of what its optimizer keeps of them."""
+    """Core memory of a model's weights and of their optimizer slots."""
     optimizer, trained = model._compiled.optimizer, model._compiled.variables
     parameters = [each.storage for each in found.variables]
     for each in trained:
@@ -349,7 +348,7 @@ def _parameters(found: Description, model: Any) -> list[_core.Parameter]:
 
 
 class Hosts(dict[Any, Any]):
-    """Hosts of groups, by the likenesses of their jobs; those that a thread keeps."""
+    """Cache of a thread: hosts of groups by the likeness of their jobs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -368,7 +367,7 @@ def train_alike(
 
     Args:
         jobs: the jobs.
-        hosts: of this thread.
+        hosts: the cache of this thread.
         core: seed of the core's draws.
         halt: set by an interrupt.
         tell: called with the number and the History of each that has ended.
@@ -381,7 +380,7 @@ def train_alike(
     waiting: set[int] = set()
     groups: dict[Any, list[tuple[Job, Description]]] = {}
     for one in jobs:
-        with suppress(Exception):  # of something unheard of within a model, which goes alone
+        with suppress(Exception):  # of an unknown object in a model, which trains alone
             found = hosts.likenesses.described(one.model, one.options, one.plan)
             if found is not None:
                 groups.setdefault(found.key, []).append((one, found))
@@ -414,7 +413,7 @@ def _host(first: Job, kept: Sequence[Any]) -> _Host | None:
 
 @contextmanager
 def _standing_in(number: int) -> Iterator[None]:
-    """Context of what stands in for a job, whose warnings and errors are left to its `fit`."""
+    """Context of training in place of a job: warnings and errors are left to its own `fit`."""
     job.number = number
     try:
         with suppress(Exception), standing_in():
@@ -424,7 +423,7 @@ def _standing_in(number: int) -> Iterator[None]:
 
 
 def _stand_in(host: _Host, group: Sequence[tuple[Job, Description]], context: _Context) -> set[int]:
-    """Run members with something to do between epochs; the numbers of those that have not begun."""
+    """Train jobs with callbacks or validation; the numbers of those that have not begun."""
     core, halt, tell, is_over = context
     before, job.halt = job.halt, halt
     host.give_back()
@@ -450,7 +449,7 @@ def _stand_in(host: _Host, group: Sequence[tuple[Job, Description]], context: _C
 def _members(
     host: _Host, group: Sequence[tuple[Job, Description]], core: int
 ) -> Iterator[list[tuple[Job, _core.Member]]]:
-    """Members of a group in portions whose orders of rows take little memory."""
+    """Members of a group in chunks, so that their orders of rows take little memory."""
     some: list[tuple[Job, _core.Member]] = []
     ordered = 0
     for one, found in group:

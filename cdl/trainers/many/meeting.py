@@ -1,8 +1,7 @@
-"""Meeting of trainings that threads begin one by one, such as those of a search's folds.
+"""Rendezvous of `fit` calls from several threads, such as those of a search's folds.
 
-Each `fit` waits until no task that might bring another one is running. Then all train as by one
-`train_many`, with the seeds that they have: alike ones by one program. The bits are those of each
-`fit` alone.
+Each `fit` waits until no running task can call another one. Then all train as by one `train_many`,
+with their own seeds, and alike ones with one program. The bits are those of each `fit` alone.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from cdl.utils.job import job
 if TYPE_CHECKING:
     from cdl.callbacks import History
 
-_PATIENCE = 2.0  # seconds without an arrival: what still runs may wait for one of those here
+_PATIENCE = 2.0  # seconds without an arrival; a running task may be blocked by a waiting one
 _HALTED = "fit: the search that it is part of was interrupted"
 
 
 class _Fit:
-    """Training that waits, and what came of it: a History, or an error."""
+    """Waiting call of `fit`, and its outcome: a History, or an error."""
 
     def __init__(self, model: Any, options: dict[str, Any], seed: int | None) -> None:
         self.call = model, options
@@ -61,7 +60,7 @@ class Meeting:
     """Meeting of the tasks of a pool.
 
     Args:
-        threads: of the pool.
+        threads: number of threads of the pool.
         workers: how many tasks run, or models train, at a time.
     """
 
@@ -76,7 +75,7 @@ class Meeting:
         self._called = in_context(lambda function: function())
 
     def task(self, function: Callable[[], Any]) -> Callable[[], Any]:
-        """Function that is run as a task of the meeting, and counts from now on."""
+        """Function wrapped as a task of the meeting, which counts it from now on."""
         with self._lock:
             self._tasks += 1
 
@@ -95,7 +94,7 @@ class Meeting:
         return run
 
     def stop(self) -> None:
-        """End what trains, at whole batches, and what waits."""
+        """Stop running trainings at whole batches, and all waiting ones."""
         with self._lock:
             self._halt.set()  # before the flags, which a fit that begins takes back
             for model in self._training:
@@ -104,7 +103,7 @@ class Meeting:
             self._met.notify_all()
 
     def fit(self, one: _Fit) -> History:
-        """Train with the others, once all are here.
+        """Train with the others, once all have arrived.
 
         Raises:
             Exception: what `fit` raises.
@@ -142,7 +141,7 @@ class Meeting:
 
     @property
     def _is_complete(self) -> bool:
-        """Whether all are here that may come."""
+        """Whether all calls that can arrive have arrived."""
         return 0 < len(self._waiting) >= min(self._tasks, self._threads)
 
     def _check(self) -> None:
@@ -164,7 +163,7 @@ class Meeting:
 
     @contextmanager
     def _apart(self) -> Iterator[None]:
-        """Context without the lock, at whose end all look what has come of it."""
+        """Context that releases the lock, and wakes all waiting threads at its end."""
         self._lock.release()
         try:
             yield
@@ -173,7 +172,7 @@ class Meeting:
             self._met.notify_all()
 
     def _train(self, some: list[_Fit]) -> None:
-        """Train all, those that draw alike in the core together."""
+        """Train all, those with the same seed of the core together."""
         for core in dict.fromkeys(each.core for each in some):
             group = [each for each in some if each.core == core]
             try:
@@ -209,7 +208,7 @@ def fit(model: Any, x: Any, y: Any, seed: int | None, options: dict[str, Any]) -
     Args:
         x: samples.
         y: targets.
-        seed: from which this thread draws since just before; None for NumPy's generator.
+        seed: seed just set for this thread's generator; None for NumPy's generator.
         options: further arguments of `fit`.
     """
     meeting = place.meeting

@@ -1,4 +1,4 @@
-"""Data of members: which rows are of one member, and which are of all."""
+"""Data of members: rows of each member, or rows shared by all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MemberData(NamedTuple):
 
 
 def option(value: Any, n: int, name: str) -> ByMember:
-    """An option by member: a list or an array of one axis has one for each, all else is of all.
+    """Option by member: a list or a 1-d array has one for each, any other value is shared.
 
     Raises:
         ValueError: a list of another length.
@@ -45,13 +45,13 @@ def of_members(
 ) -> MemberData:
     """Rows of all members, checked.
 
-    A list has the rows of each; so has an array with an axis of members before its rows.
+    A list has the rows of each member; an array may have a leading axis of members.
 
     Args:
         given: x, y and sample weights.
         n: how many members there are.
-        axes: axes of the samples of one member, with the rows; and the shape of a row of the
-            output. None for a model of several.
+        axes: number of axes of one member's x, and the shape of an output without its batch axis;
+            None for models of several inputs or outputs.
 
     Raises:
         ValueError: lists of other lengths, rows of several shapes, or x and y of other lengths.
@@ -73,7 +73,7 @@ def _samples(x: Any, n: int, axes: int | None, name: str) -> ByMember:
 
 
 def _beside(y: Any, n: int, x: ByMember, row: tuple[int | None, ...] | None, name: str) -> ByMember:
-    """Targets or weights, of which an array has an axis of members if x has as many rows."""
+    """Targets or weights; an array of shape (members, rows of x, ...) has those of each member."""
     if isinstance(y, list):
         found = _listed(_alike(y, name), n, name)
     elif isinstance(y, np.ndarray) and y.ndim > 1 and _is_stacked(y, n, x, row):

@@ -35,14 +35,14 @@ class MembersFit:
     """One `fit` of all members.
 
     Args:
-        model: of which they are.
-        stacks: their weights and states, where those go that have trained.
-        begin: what they begin with, likewise.
-        idle: stand-ins that nobody uses; they come back there.
-        data: rows of each.
-        held_out: likewise for validation, or None.
+        model: the model that they replicate.
+        stacks: weights and states of the members, to which trained ones are written.
+        begin: initial weights and states, in stacks too.
+        idle: pool of unused stand-ins.
+        data: rows of each member.
+        held_out: rows for validation, or None.
         options: further arguments of `fit` by member.
-        seeds: of their orders.
+        seeds: seeds of their orders of rows.
     """
 
     def __init__(
@@ -257,7 +257,7 @@ class MembersFit:
         return rows if weight is None else (*rows, weight)
 
     def _discard(self, model: Any, number: int, options: Mapping[str, Any]) -> None:
-        """Discard an order, as the first `fit` of a model does: here the stand-in's was before."""
+        """Draw an order and discard it, as the first `fit` of a model does, but no later one."""
         shuffle = options.get("shuffle", True)
         if not self._is_fresh or not has_begun(model) or not shuffle:
             return

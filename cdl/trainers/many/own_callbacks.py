@@ -25,9 +25,9 @@ class OwnCallbacks:
     """Callbacks of one job.
 
     Args:
-        given: as they came.
+        given: the callbacks of the caller.
         shared: the ids, in this process, of those that other jobs have too.
-        kept: what copies have in common with what was copied: models and data of jobs.
+        kept: objects that copies share with their originals: models and data of jobs.
     """
 
     def __init__(self, given: list[Callback], shared: set[int], kept: Sequence[Any]) -> None:
@@ -37,7 +37,7 @@ class OwnCallbacks:
 
     @property
     def given(self) -> Sequence[Callback]:
-        """Callbacks as they came."""
+        """Callbacks as the caller gave them."""
         return self._given
 
     def made(self) -> list[Callback]:
@@ -58,8 +58,8 @@ def copies(given: list[Callback], kept: Sequence[Any], owner: str) -> list[Callb
 
     Args:
         given: the callbacks.
-        kept: what copies have in common with what was copied.
-        owner: who copies, for the error.
+        kept: objects that copies share with their originals.
+        owner: name of the caller, for errors.
 
     Raises:
         TypeError: with the attribute that cannot be copied.
@@ -68,8 +68,8 @@ def copies(given: list[Callback], kept: Sequence[Any], owner: str) -> list[Callb
 
 
 def copier(given: list[Callback], kept: Sequence[Any], owner: str) -> Callable[[], list[Callback]]:
-    """Function that makes the copies of `copies`, each time anew."""
-    # Modules and models of earlier runs are the same ones for a copy, too.
+    """Function that returns new copies in each call; see `copies`."""
+    # Copies share modules, and models of earlier runs.
     kept = [*sys.modules.values(), *kept]
     kept += [each.model for each in given if each.model is not None]
     memo: dict[int, Any] = {id(each): each for each in kept}

@@ -1,7 +1,7 @@
-"""Plain functions: those of which a call depends on its arguments alone, and changes nothing.
+"""Plain functions: pure ones, whose results depend on arguments alone, without effects.
 
-What stands in for a job may call them once more than the job alone would, and at a time when the
-model that they might look at is not the one that learns.
+A stand-in may call them more often than the job alone would, and while another model than the job's
+own is trained.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _OTHERS = ("DELETE_", "IMPORT_", "YIELD_", "LOAD_CLASS", "LOAD_NAME")
 
 
 def is_plain(function: Any) -> bool:
-    """Whether a function is of Python's and of numbers: of its arguments, its own, and globals.
+    """Whether a function is pure Python over arguments, local values and constant globals.
 
-    It may call such functions, `math` and `numpy` but for random numbers.
+    It may call other such functions, `math`, and `numpy` except its random numbers.
     """
     return _is_plain(function, set())
 
@@ -50,7 +50,7 @@ def _is_plain(function: Any, seen: set[int]) -> bool:
 
 
 def _is_known(thing: Any, seen: set[int]) -> bool:
-    """Whether something that a function reads is a constant, or of a plain function's."""
+    """Whether a value that a function reads is a constant, or may be used in plain functions."""
     if isinstance(thing, tuple):
         return all(isinstance(each, _CONSTANTS) for each in thing)
     known = isinstance(thing, _CONSTANTS) or thing is math or thing is np

@@ -16,11 +16,11 @@ from cdl.trainers.many.stand_in import Stacks, StandIn, storage_of, value_of, va
 
 
 class Begin(NamedTuple):
-    """Seeds of a job, and what of its `fit` is its own.
+    """Seeds of a job, and its own arguments of `fit`.
 
     Attributes:
-        draws: what it draws from.
-        epochs: how many.
+        draws: its seeds.
+        epochs: number of epochs.
         data: x, y and sample weights.
     """
 
@@ -31,12 +31,12 @@ class Begin(NamedTuple):
 
 
 class StackedJobs:
-    """Models that are alike a stand-in, in stacks and out of them.
+    """Conversion of models like a stand-in to rows of stacks, and back.
 
     Args:
         stand_in: the copy of the first of them.
         found: the description of the copy.
-        fresh: whether that one's optimizer had made nothing yet.
+        fresh: whether the optimizer of the copy had no slots yet.
 
     Attributes:
         fits: whether their weights are those of the description, in float32.
@@ -75,13 +75,13 @@ class StackedJobs:
         """Train models together.
 
         Args:
-            jobs: each model, its description and its begin.
+            jobs: model, description and begin of each job.
             halt: set by an interrupt.
             is_over: whether no further one is to begin.
 
         Yields:
-            Places of those that have not begun, and Epochs of those that have done all, which are
-            as their optimizers leave them.
+            Indices of jobs that have not begun, and Epochs of finished ones by index, whose models
+            have their trained values.
         """
         begins = [begin for _, _, begin in jobs]
         stacks = self._stacks(jobs)
@@ -108,7 +108,7 @@ class StackedJobs:
         yield run.waiting, {}
 
     def _stacks(self, jobs: Sequence[tuple[Any, Description, Begin]]) -> Stacks:
-        """Weights of models, and what their optimizers keep."""
+        """Stacks of the weights and optimizer variables of models."""
         n, stacks = len(jobs), []
         for place in self._places:
             storages = [found.variables[place].storage for _, found, _ in jobs]
@@ -138,7 +138,7 @@ class StackedJobs:
         stacks: Stacks,
         before: Stacks,
     ) -> None:
-        """Write what models have learned to them; their slots are made once they are asked for."""
+        """Write trained values to models; slots of optimizers are made when they are first read."""
         step, _ = self._stand_in.places
         # A frozen weight stays: models of other threads may have it, too.
         learned = [

@@ -41,14 +41,14 @@ class Epochs(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """Seeds that a member draws from.
+    """Random seeds of a member.
 
     Attributes:
         orders_seed: seed of its orders.
         core: seed of what the core draws.
         layers: seeds of its layers, by those in the program.
-        shuffles: whether its rows are taken in a new order in each epoch.
-        discards: whether it discards an order before, as the first `fit` of a model does.
+        shuffles: whether each epoch has a new order of rows.
+        discards: whether an order is drawn and discarded first, as in a model's first `fit`.
     """
 
     orders_seed: int
@@ -78,13 +78,13 @@ class StackedRun:
     Args:
         stand_in: the model that makes the program.
         stacks: weights and states of all members, which training changes.
-        begin: what they begin with, likewise.
-        data: rows of each.
-        draws: of each.
+        begin: initial weights and states, in stacks too.
+        data: rows of each member.
+        draws: seeds of each member.
 
     Attributes:
-        lost: those of which a loss became NaN, or that began with it.
-        waiting: those that have not begun, once others were to be trained elsewhere.
+        lost: members with NaN in a loss, or in their initial weights.
+        waiting: members that had not begun when `is_over` became true.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class StackedRun:
         halt: threading.Event,
         is_over: Callable[[], bool] = lambda: False,
     ) -> Iterator[dict[int, Epochs]]:
-        """Train them.
+        """Train members, in groups of equal batch size, epochs and rows.
 
         Args:
-            options: rows of a batch, and epochs, by the number of a member.
+            options: batch size and epochs by number of a member.
             halt: set by an interrupt.
             is_over: whether no further member is to begin.
 
         Yields:
-            Epochs of members that have done all, some after the others. An interrupted member has
-            the weights of a whole batch; all others are left to `fit`.
+            Epochs of finished members by number, group by group. An interrupted member has the
+            weights of a whole batch; members with other data are left to `fit`.
         """
         groups: dict[Any, list[int]] = {}
         for number, each in options.items():
@@ -176,9 +176,9 @@ class StackedRun:
             model._release(function)
 
     def _rows(self, numbers: list[int], batch: int) -> tuple[list[int], Any, NDArray[np.int64]]:
-        """Members whose rows are sound, arrays with those of all, and where those of each begin."""
+        """Members with valid rows, the concatenated rows of all, and the offset of each member."""
         arrays, starts = self._joined_rows(numbers, batch)
-        if arrays is None:  # `fit` is to say what is wrong with which
+        if arrays is None:  # `fit` raises the error of each
             numbers = [k for k in numbers if self._joined_rows([k], batch)[0] is not None]
             arrays, starts = self._joined_rows(numbers, batch) if numbers else (None, starts)
         return (numbers if arrays is not None else []), arrays, starts
@@ -251,7 +251,7 @@ class StackedRun:
             self.lost.update(numbers[i] for i in left if states[i] == "lost")
 
     def _note(self, members: _core.StackedMembers, numbers: list[int], places: list[int]) -> None:
-        """Write down the steps of members."""
+        """Store the step counters of members."""
         step, rate = self._stand_in.places
         done, states = members.iterations, members.states
         for i in places:
@@ -261,7 +261,7 @@ class StackedRun:
 
 
 def _flat(of_each: Sequence[Any]) -> Any:
-    """Rows of all, one after the other; None if none has any."""
+    """Concatenated rows of all; None if none has any."""
     if all(each is None for each in of_each):
         return None
     if not all(type(each) is np.ndarray for each in of_each):
@@ -276,7 +276,7 @@ def _ended(
     places: list[int],
     first: int,
 ) -> dict[int, Epochs]:
-    """Epochs of members, which have done all of a call."""
+    """Epochs of members that have finished a call."""
     found: dict[int, Epochs] = {}
     losses = function.losses_of(members.found)
     epochs = range(first, first + members.found.shape[1])
@@ -294,7 +294,7 @@ def epochs_of(function: Any, passes: Sequence[Any], epoch: range) -> Epochs:
 
     Args:
         function: the train function.
-        passes: what the core has found in each.
+        passes: results of the core for each.
         epoch: their numbers.
     """
     logs = [in_order(function.logs_of(*each)) for each in passes]
@@ -303,7 +303,7 @@ def epochs_of(function: Any, passes: Sequence[Any], epoch: range) -> Epochs:
 
 
 def _joined(parts: list[Epochs]) -> Epochs:
-    """Epochs of a member in one."""
+    """Concatenation of epochs of a member."""
     if len(parts) == 1:
         return parts[0]
     history = {name: [v for each in parts for v in each.history[name]] for name in parts[0].history}

@@ -1,4 +1,4 @@
-"""StandIn: a model that takes the place of one member after the other."""
+"""StandIn: a model that is trained in place of each member in turn."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import ArrayIterator, array_iterator, for_step, in_order
 from cdl.trainers.fit_loop import SLICE, Validation
 
-_MOST_ROWS = 2**14  # of an epoch that runs in one call, which an interrupt waits for
+_MOST_ROWS = 2**14  # of an epoch in one call, for whose end an interrupt waits
 Stacks = list[np.ndarray[Any, Any]]
 
 
 def variables_of(model: Any) -> list[Any]:
-    """Weights of a model, and what its optimizer keeps: all that members differ in."""
+    """Weights and optimizer variables of a model: all that members differ in."""
     optimizer = model.optimizer if model.compiled else None
     if optimizer is not None:
         optimizer.build(model.trainable_variables)
@@ -36,7 +36,7 @@ def variables_of(model: Any) -> list[Any]:
 
 
 def has_begun(model: Any) -> bool:
-    """Whether a model has been trained or evaluated since `compile`, which settles its losses."""
+    """Whether a model was trained or evaluated since `compile`, so that its losses are resolved."""
     return model._compiled is not None and model._compiled.resolved is not None
 
 
@@ -45,10 +45,10 @@ class Run(NamedTuple):
 
     Attributes:
         data: x, y and sample weights.
-        epochs: how many.
+        epochs: number of epochs.
         held_out: x, y and perhaps weights of validation, or None.
-        split: the part of the rows that is held out, else.
-        callbacks: of the member.
+        split: fraction of rows to hold out, without `held_out`.
+        callbacks: callbacks of the member.
     """
 
     data: tuple[Any, Any, Any]
@@ -60,23 +60,23 @@ class Run(NamedTuple):
 
 
 class StandIn:
-    """Copy of a model, with the programs that it has made.
+    """Copy of a model, with its compiled programs.
 
     Args:
-        model: it is copied.
+        model: the model to copy.
         kept: objects of it that the copy shares.
 
     Attributes:
         model: the copy.
-        is_plain: whether its training is the library's, with no end of its own.
+        is_plain: whether its class is cdl's, and its optimizer does nothing at the end of `fit`.
     """
 
     def __init__(self, model: Any, kept: Sequence[Any] = ()) -> None:
-        self._most = 1  # epochs that run in a call: a slice of time, as the last member was fast
+        self._most = 1  # epochs in a call: a time slice, at the speed of the last member
         self.take_model(model, kept)
 
     def take_model(self, model: Any, kept: Sequence[Any] = ()) -> None:
-        """Become the copy of a model, without its programs; it may be the one that is there.
+        """Replace the copy by one of a model, which may be the present copy; programs are dropped.
 
         Args:
             kept: objects of it that the copy shares.
@@ -89,12 +89,12 @@ class StandIn:
         self.is_plain = not is_users(type(model)) and not ends
 
     def put(self, stacks: Stacks, number: int) -> None:
-        """Take over what a member has."""
+        """Load the weights and states of a member."""
         for (variable, storage), stack in zip(self._variables, stacks, strict=True):
             _write(variable, storage, stack[number])
 
     def put_weights(self, stacks: Stacks, number: int) -> None:
-        """Take over a member's weights alone."""
+        """Load the weights of a member alone."""
         weights = self._variables[: self._weights]
         for (variable, storage), stack in zip(weights, stacks, strict=False):
             _write(variable, storage, stack[number])
@@ -106,7 +106,7 @@ class StandIn:
 
     @property
     def places(self) -> tuple[int, int]:
-        """Places in stacks of the step, and of the learning rate.
+        """Indices of the step counter and the learning rate in stacks.
 
         Raises:
             ValueError: an optimizer without a constant rate has no place for it.
@@ -116,7 +116,7 @@ class StandIn:
         return ids.index(id(optimizer._iterations)), ids.index(id(optimizer.learning_rate))
 
     def places_of(self, function: Any) -> list[int]:
-        """Places in stacks of all that a function's program may read: of evaluation, weights."""
+        """Indices in stacks of the variables in a function's program; in evaluation, weights."""
         kept = self._variables if function.training else self._variables[: self._weights]
         return [i for i, (_, storage) in enumerate(kept) if storage is not None]
 
@@ -128,14 +128,14 @@ class StandIn:
         return _core.Members(function.executor, storages)
 
     def train(self, run: Run, halt: threading.Event) -> History | None:
-        """Train as `fit` does, without what it asks and checks anew for each model.
+        """Train as `fit` does, without its checks and lookups for each model.
 
         Args:
-            run: what is asked for.
+            run: arguments of the fit.
             halt: set by an interrupt, after which no further slice of epochs begins.
 
         Returns:
-            The History; None for what only `fit` can do or say, which is to begin anew.
+            The History; None if `fit` must be called instead, from the start.
         """
         if not self.is_plain:
             return None
@@ -215,8 +215,8 @@ def is_for_members(function: Any, variables: Sequence[Any]) -> bool:
     """Whether models that are alike may train with the program of a train function.
 
     Args:
-        function: what runs the program.
-        variables: those of which members have their own.
+        function: the train function.
+        variables: the variables that differ between members.
     """
     known, program = set(map(id, variables)), function.plan.program
     return (
@@ -249,7 +249,7 @@ def value_of(variable: Any) -> Any:
 
 
 def taken(idle: list[StandIn], model: Any) -> StandIn:
-    """Idle stand-in of a model, or a new one where there is none that has begun as that has."""
+    """Idle stand-in, or a new one for `model` if none has resolved losses as `model` has."""
     while True:
         try:
             found = idle.pop()
@@ -260,5 +260,5 @@ def taken(idle: list[StandIn], model: Any) -> StandIn:
 
 
 def stacked(variables: Sequence[Any], n: int) -> Stacks:
-    """Arrays of n times the values of variables."""
+    """Arrays of n copies of the values of each variable."""
     return [np.repeat(np.asarray(value_of(each))[None], n, axis=0) for each in variables]

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from cdl.models.model import Model
 
 _SEEDS = 2**32
-_TASKS = 4  # for each worker: fewer, and some would be idle in the end
+_TASKS = 4  # per worker; with fewer, some workers idle at the end
 _FEW, _MANY = 16, 64  # jobs of a task, if there are as many: the core trains 16 at once
-_TURN = 0.05  # seconds of a task, after which jobs that have not begun are other workers', too
+_TURN = 0.05  # seconds of a task, after which other workers may take its remaining jobs
 
 
 def train_many(
@@ -147,12 +147,12 @@ def by_threads(
 
     Args:
         calls: model and options of each job.
-        callbacks: of each.
-        seeds: of their generators.
-        most: how many train at a time.
-        progress: is told of each that ends.
-        on_done: as of `train_many`.
-        halt: set to end all at whole batches; what has not begun then has None.
+        callbacks: callbacks of each job.
+        seeds: seeds of their generators.
+        most: number of jobs at a time.
+        progress: bar that counts each ended job.
+        on_done: see `train_many`.
+        halt: set to end all at whole batches; the result of a job that has not begun is None.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
     from queue import SimpleQueue
@@ -171,7 +171,7 @@ def by_threads(
         begin.wait()
         end, later = clock.now() + _TURN, set[int]()
 
-        def is_over() -> bool:  # not before one has ended, so that there is an end of tasks
+        def is_over() -> bool:  # False before one has ended, so that tasks end
             return clock.now() >= end and any(futures[number].done() for number in numbers)
 
         try:
@@ -180,7 +180,7 @@ def by_threads(
                 later = train_alike(group, hosts.kept, core, halt, tell, is_over)
             for number in sorted({*numbers} - later):
                 if not futures[number].done():
-                    simple.pop(number, None)  # which has been tried
+                    simple.pop(number, None)  # it has been tried
                     if is_over():
                         later.add(number)
                     else:
@@ -198,7 +198,7 @@ def by_threads(
                 pool.submit(run, numbers)
             if progress.shown or on_done is not None:
                 _report_each(futures, ended)
-                begin.set()  # all are there: the pool does not join a thread whose start is cut off
+                begin.set()  # all run: the pool does not join a thread whose start is interrupted
                 for _ in futures:
                     number = _next(ended)
                     history = None if futures[number].exception() else futures[number].result()
@@ -248,7 +248,7 @@ def _tasks(count: int, simple: Collection[int], workers: int) -> list[list[int]]
 
 
 def _fail(futures: Iterable[Future[Any]]) -> None:
-    """Settle those that no worker has settled, so that none is waited for in vain."""
+    """Settle futures that no worker has settled, so that no wait is endless."""
     for future in futures:
         if not future.done():
             future.set_exception(RuntimeError("train_many: a worker has failed"))
@@ -256,7 +256,7 @@ def _fail(futures: Iterable[Future[Any]]) -> None:
 
 @contextmanager
 def _settled(future: Future[Any]) -> Iterator[None]:
-    """Context of which an error is the future's."""
+    """Context whose exception becomes that of the future."""
     try:
         yield
     except BaseException as error:

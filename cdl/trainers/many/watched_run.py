@@ -23,7 +23,7 @@ from cdl.trainers.many.stand_in import Run, Stacks, StandIn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ORDERED = 2**13  # rows in the orders of a member that are drawn at first; then twice as many
+_ORDERED = 2**13  # rows in the first block of drawn orders of a member; each next one doubles
 _MOST_NUMBERS = 2**20  # numbers in the rows of members that run together
 
 
@@ -32,8 +32,8 @@ class Watched(NamedTuple):
 
     Attributes:
         run: its rows, epochs and callbacks.
-        draws: what it draws from.
-        job: number that its callbacks find in their `params`.
+        draws: its seeds.
+        job: number in `params` of its callbacks.
     """
 
     run: Run
@@ -47,7 +47,7 @@ class Watched(NamedTuple):
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """Equal for members that may run together; TypeError for arrays that are not NumPy's."""
+        """Key of members that may run together; TypeError for arrays that are not NumPy's."""
         if not all(type(each) is np.ndarray or each is None for each in self.arrays):
             raise TypeError("watched runs have arrays")
         shapes = [None if each is None else (each.shape, each.dtype) for each in self.arrays]
@@ -55,10 +55,10 @@ class Watched(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Results of a member that has come to its end.
+    """Results of a finished member.
 
     Attributes:
-        history: of its epochs.
+        history: losses and metrics of its epochs.
         logs: losses and metrics of its last pass.
         states: the core's sums of that pass, by the keys of the reports.
         stopped: whether a callback has stopped it.
@@ -71,7 +71,7 @@ class Ended(NamedTuple):
 
 
 class _Rate:
-    """Optimizer of a member as its callbacks see it: its learning rate."""
+    """Optimizer of a member for its callbacks: it has a learning rate."""
 
     def __init__(self, rates: NDArray[Any], place: int) -> None:
         self._rates, self._place = rates, place
@@ -88,7 +88,7 @@ class _Rate:
 
 
 class _Seen:
-    """Member as its callbacks see it: weights, rate, and whether it is to stop."""
+    """Model of a member for its callbacks: it has weights, an optimizer and `stop_training`."""
 
     def __init__(self, model: Any, stacks: Stacks, rates: NDArray[Any], place: int) -> None:
         self._model, self._stacks, self._place = model, stacks, place
@@ -109,15 +109,15 @@ class _Seen:
 
 
 class _Passes:
-    """Passes of members over rows of theirs, of training or of validation.
+    """Passes of members over their rows, of training or of validation.
 
     Args:
         stand_in: the model that makes the program.
         kind: "train" or "test".
         arrays: rows of all members, one after the other.
-        each: how many rows each has there.
-        rows: which of them are read.
-        batch: rows of a batch, at most.
+        each: number of rows of each member.
+        rows: range of these that is read.
+        batch: batch size, at most.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class _Passes:
         self._stand_in.model._release(self._function)
 
     def begin(self, group: _Group, numbers: list[int], orders: NDArray[np.int64]) -> None:
-        """Take members of a group, for an epoch in each of the orders of their own rows."""
+        """Load members of a group, for one epoch per order of their rows."""
         host = self._stand_in.host(self._function)
         if host is None:
             raise StandsInError("program")
@@ -151,7 +151,7 @@ class _Passes:
         self._at = {k: i for i, k in enumerate(numbers)}
 
     def run(self, numbers: list[int], epoch: int, halt: threading.Event) -> list[int]:
-        """Run one of the epochs of some members; those that have come to its end, soundly."""
+        """Run an epoch of some members; those that finished it without an anomaly."""
         self._members.begin([self._at[k] for k in numbers], epoch, epoch + 1)
         try:
             while self._members.train(SLICE) and not halt.is_set():
@@ -205,7 +205,7 @@ class _Group:
         self._going = dict.fromkeys(range(len(places)))  # in their order
 
     def train(self, halt: threading.Event) -> None:
-        """Train them, until each has ended."""
+        """Train members, until each has ended."""
         rows = len(self._training.rows)
         orders = [one.draws.orders(rows) for one in self.members]
         self._begin(-(-rows // self._training.batch))
@@ -236,7 +236,7 @@ class _Group:
             self._validation.begin(self, numbers, np.tile(order, (len(numbers), 1, 1)))
 
     def _epoch(self, epoch: int, drawn: int, halt: threading.Event) -> None:
-        """An epoch of those that go on, in the orders of that number among those drawn."""
+        """Run an epoch of the remaining members, in the order of index `drawn` of each."""
         for k in [*self._going]:
             self._call(k, "on_epoch_begin", epoch)
         self._keep(self._training.run([*self._going], drawn, halt), halt)
@@ -283,7 +283,7 @@ def checked_rows(model: Any, kind: str, rows: Sequence[Any]) -> Arrays:
     Args:
         model: of the members' program.
         kind: "train" or "test".
-        rows: x, y and, unless there are none, weights.
+        rows: x, y and optional weights.
 
     Raises:
         StandsInError: they are no arrays.
@@ -298,19 +298,19 @@ def checked_rows(model: Any, kind: str, rows: Sequence[Any]) -> Arrays:
 
 
 class WatchedRun:
-    """Training of members with something to do between epochs, many in a call of the core.
+    """Training of members with validation or callbacks, many in a call of the core.
 
-    After each epoch those that go on are evaluated, and their callbacks called. Once a member has
-    stopped, the others share lanes anew.
+    After each epoch the remaining members are evaluated, and their callbacks called. When one
+    stops, the others are distributed over the lanes again.
 
     Args:
         stand_in: the model that makes the programs.
         stacks: weights and states of the members, which training changes.
-        members: what each is to do.
+        members: data, epochs and callbacks of each.
 
     Attributes:
-        ended: results of each that has come to its end; None for one of which a loss is not
-            finite, or that meets what only `fit` can do or say: it is to begin anew.
+        ended: results of each finished member; None for one that must start again in `fit`, since a
+            loss is not finite or only `fit` supports or reports what it meets.
         lost: whether a loss was not finite.
     """
 

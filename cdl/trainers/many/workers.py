@@ -1,4 +1,4 @@
-"""Threads that run tasks of many trainings, and what of Ctrl-C reaches them."""
+"""Threads that run tasks of many trainings, and their end by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from cdl import _core
 
-_TASKS = 8  # for each worker: fewer, and some would be idle in the end
+_TASKS = 8  # per worker; with fewer, some workers idle at the end
 _FEW, _MANY = 16, 256  # numbers of a task, if there are as many: the core trains 16 at once
 WAKES = 0.5
 """Seconds after which a waiting main thread wakes, to hear a Ctrl-C that did not wake it."""
@@ -38,7 +38,7 @@ def in_context(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wait_for(futures: Sequence[Future[Any]]) -> None:
-    """Wait until all have ended, in one sleep for all: each waking takes a worker's turn.
+    """Wait for all futures in one sleep, since each wake-up interrupts a worker.
 
     Python runs the handler of Ctrl-C in the main thread once that wakes, and a signal that came
     just before the sleep, or to another thread, does not wake it: hence `WAKES`.
@@ -66,11 +66,11 @@ def on_threads(
     """Run tasks, each with a share of the cores.
 
     Args:
-        run: of the numbers of a task.
-        tasks: numbers of each.
+        run: function of the numbers of a task.
+        tasks: numbers of each task.
         workers: how many run at a time; one runs in the calling thread.
         stop: called after an interrupt, so that tasks which have begun end; no other begins.
-        threads: of the core, for each.
+        threads: threads of the core for each task.
     """
     workers = min(workers, len(tasks))
     if workers == 1:
@@ -93,7 +93,7 @@ def on_threads(
     with ThreadPoolExecutor(workers, "cdl-worker", _core.limit_threads, (threads,)) as pool:
         try:
             futures = [pool.submit(begun, numbers) for numbers in tasks]
-            begin.set()  # all are there: the pool does not join a thread whose start is cut off
+            begin.set()  # all run: the pool does not join a thread whose start is interrupted
             wait_for(futures)
         except BaseException:  # Ctrl-C
             stop()
