@@ -35,7 +35,7 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
     module = str(getattr(function, "__module__", None) or "numpy")  # ufuncs have none
     is_taped = module == OF_TAPES
     computes = given[0][2] is None if is_taped else module.startswith(COMPUTING)
-    draws = is_taped and getattr(given[0][0], "draws", False)  # of a gradient: other numbers
+    is_gradient = is_taped and hasattr(given[0][0], "take")  # which gives what it has taken
     arrays = [e for e in tree.flatten(given) if isinstance(e, np.ndarray)] if computes else []
     before = [each.tobytes() for each in arrays]
     result = function(*given[0], **given[1])
@@ -46,7 +46,7 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
         return result, ""
     if not (is_loss or _name(function, given, is_taped) in _OF_SHAPES or _is_of_arrays(result)):
         return result, BRANCH
-    if computes and not draws and any(_differs(function, given, result, i) for i in (0, 1)):
+    if computes and not is_gradient and any(_differs(function, given, result, i) for i in (0, 1)):
         return result, "a shape depends on numbers: weights of 0 leave samples out too"
     return result, ""
 
