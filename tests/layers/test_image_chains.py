@@ -38,6 +38,9 @@ def test_equalization_of_other_ranges_bins_and_plain_images():
     flat = np.full((1, 4, 4, 3), 77, "f4")
     assert np.array_equal(Equalization()(flat), flat)
     assert np.array_equal(Equalization()(IMAGES, training=False), IMAGES)
+    holes = IMAGES.copy()
+    holes[:, 2, 1] = np.nan
+    assert np.array_equal(np.isnan(Equalization()(holes)), np.isnan(holes))
 
 
 @pytest.mark.parametrize("cls", [RandAugment, AugMix])
@@ -84,7 +87,7 @@ def test_configs_and_models(cls):
 
 
 def test_what_is_refused():
-    for bad in ({"value_range": 3}, {"bins": 0}):
+    for bad in ({"value_range": 3}, {"value_range": (5, 5)}, {"bins": 0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             Equalization(**bad)
     for bad in ({"num_ops": -1}, {"num_ops": 1.5}, {"factor": 2.0}):

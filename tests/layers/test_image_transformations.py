@@ -282,11 +282,14 @@ def test_images_equalized_by_tiles_in_a_model_that_learns():
     assert changed == [False, False, True, True]  # no gradient passes through the levels
     empty = tiles(np.zeros((0, 8, 9, 3), np.float32))
     assert empty.shape == (0, 8, 9, 3)
+    holes = PICTURES.copy()
+    holes[:, 2, 1] = np.nan
+    np.testing.assert_array_equal(np.isnan(tiles(holes)), np.isnan(holes))
 
 
 def test_what_the_three_image_layers_refuse():
     tiles = layers.ContrastLimitedAdaptiveHistogramEqualization
-    for bad in ({"tile_grid_size": (0, 2)}, {"clip_limit": "a"}, {"value_range": 3}):
+    for bad in ({"tile_grid_size": (0, 2)}, {"clip_limit": "a"}, {"value_range": ("a", 1)}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             tiles(**bad)
     for bad in ({"max_number": 0}, {"max_number": 2.5}, {"max_number": 2, "fill_value": 0.5}):
@@ -294,5 +297,10 @@ def test_what_the_three_image_layers_refuse():
             layers.MaxNumBoundingBoxes(**bad)
     with pytest.raises(ValueError, match="bounding_box_format must be given"):
         layers.MaxNumBoundingBoxes(2)({"images": PICTURES, "bounding_boxes": BOXES})
+    unsigned = {**BOXES, "labels": BOXES["labels"].astype(np.uint8)}
+    with pytest.raises(ValueError, match=r"labels must have a dtype that holds .* -1, got uint8"):
+        layers.MaxNumBoundingBoxes(4, bounding_box_format="xyxy")(
+            {"images": PICTURES, "bounding_boxes": unsigned}
+        )
     again = layers.MaxNumBoundingBoxes(2, 7).get_config()
     assert (again["max_number"], again["fill_value"]) == (2, 7)

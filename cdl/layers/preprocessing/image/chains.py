@@ -169,16 +169,17 @@ class Equalization(_OnBatches):
 
     def _spread(self, channel: NDArray[Any]) -> NDArray[Any]:
         top = self.bins - 1
-        places = np.clip((channel * top / np.float32(255)).astype(np.int32), 0, top)
+        known = np.where(np.isnan(channel), np.float32(0), channel)
+        places = np.clip(known * top / np.float32(255), 0, top).astype(np.int32)
         counts = np.bincount(places.ravel(), minlength=self.bins)
         if np.count_nonzero(counts) <= 1:
             return channel
         total = np.cumsum(counts)
         lowest = total[total > 0][0]
         table = np.round((total - lowest) * 255 / max(total[-1] - lowest, 1))
-        at = np.clip(channel / np.float32(255) * top, 0, top).astype(np.int32)
+        at = np.clip(known / np.float32(255) * top, 0, top).astype(np.int32)
         spread: NDArray[Any] = np.clip(table, 0, 255).astype(np.float32)[at]
-        return spread
+        return np.where(np.isnan(channel), channel, spread)
 
 
 class _Chained(_OnBatches):

@@ -56,7 +56,7 @@ def _equalized(images: ArrayLike, clip_limit: float, grid: tuple[int, ...]) -> A
     n, height, width, channels = x.shape
     if not x.size:
         return x
-    levels = np.clip(x, 0, 255).astype(np.int64)
+    levels = np.clip(np.where(np.isnan(x), 0, x), 0, 255).astype(np.int64)
     rows, columns = grid
     high, wide = -(-height // rows), -(-width // columns)
     ends = [(0, 0), (0, rows * high - height), (0, columns * wide - width), (0, 0)]
@@ -72,7 +72,7 @@ def _equalized(images: ArrayLike, clip_limit: float, grid: tuple[int, ...]) -> A
         + tables[image, row, right, channel, levels] * across
         for row in (top, bottom)
     ]
-    return lines[0] * (1 - down) + lines[1] * down
+    return np.where(np.isnan(x), x, lines[0] * (1 - down) + lines[1] * down)
 
 
 @registry.add()

@@ -47,11 +47,17 @@ class MaxNumBoundingBoxes(ImageLayer):
     ) -> Any:
         del transformation, training
         given = self._checked_boxes(f"{type(self).__name__} {self.name!r}", bounding_boxes)
-        return {**given, **{name: self._filled(given[name]) for name in ("boxes", "labels")}}
+        return {**given, **{name: self._filled(name, given[name]) for name in ("boxes", "labels")}}
 
-    def _filled(self, x: NDArray[Any]) -> NDArray[Any]:
+    def _filled(self, part: str, x: NDArray[Any]) -> NDArray[Any]:
         """The first lines of each image's, and filled ones behind them."""
-        found = np.full((len(x), self.max_number, *x.shape[2:]), self.fill_value, x.dtype)
+        try:
+            found = np.full((len(x), self.max_number, *x.shape[2:]), self.fill_value, x.dtype)
+        except OverflowError:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: bounding_boxes: {part} must have a dtype "
+                f"that holds the fill_value {self.fill_value}, got {x.dtype}"
+            ) from None
         kept = x[:, : self.max_number]
         found[:, : kept.shape[1]] = kept
         return found

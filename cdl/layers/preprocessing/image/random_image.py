@@ -125,13 +125,15 @@ def checked_values(layer: Layer, value_range: float | Sequence[float]) -> Range:
     """Lowest and highest number of images, in order.
 
     Raises:
-        ValueError: something else than two numbers.
+        ValueError: something else than two numbers that differ.
     """
-    if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
+    pair = value_range if isinstance(value_range, (tuple, list)) and len(value_range) == 2 else ()
+    if not pair or not all(map(is_real, pair)) or pair[0] == pair[1]:
         raise ValueError(
-            f"{type(layer).__name__}: value_range must be two numbers, got {value_range!r}"
+            f"{type(layer).__name__}: value_range must be two numbers that differ, got "
+            f"{value_range!r}"
         )
-    low, high = sorted(value_range)
+    low, high = sorted(pair)
     return low, high
 
 
