@@ -106,7 +106,7 @@ def test_a_distiller_comes_back_from_its_config():
         ({"student": cdl.Sequential([cdl.Input((5,)), cdl.layers.Dense(3)])}, "incompatible"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, error):
+def test_arguments_that_do_not_fit_are_refused(arguments, error):
     given = {"teacher": net(4, 1, "a"), "student": net(4, 2, "b")}
     given["distillation_losses"] = LogitsDistillation()
     with pytest.raises(ValueError, match=error):

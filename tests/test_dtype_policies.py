@@ -155,7 +155,7 @@ def test_quantized_names():
         (lambda: layers.Dense(2, dtype="foo"), ValueError, "Cannot convert 'foo'"),
     ],
 )
-def test_what_there_is_not(make, error, text):
+def test_unsupported_policies_are_refused(make, error, text):
     with pytest.raises(error, match=text):
         make()
 

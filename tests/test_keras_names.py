@@ -30,7 +30,7 @@ def test_what_is_there_is_not_said_to_be_missing():
     assert [pair for pair in THERE if explained(whole(*pair)) is not None] == []
 
 
-def test_what_is_there_is_listed():
+def test_dir_of_a_module_lists_its_names_of_keras():
     def names(module):
         return dir(importlib.import_module(f"cdl.{module}".rstrip(".")))
 

@@ -32,7 +32,7 @@ def test_the_folders_of_a_run_are_new_and_its_own():
 
 
 @pytest.mark.parametrize("name", ["HOME", "TMPDIR", "KERAS_HOME"])
-def test_what_is_left_is_told_once(name, places):
+def test_files_left_behind_are_reported_once(name, places):
     path = Path(places.variables[name]) / "left"
     path.mkdir()
     assert places.left() == [str(path)]

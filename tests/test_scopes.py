@@ -39,7 +39,7 @@ def test_stateless_call_is_a_call_with_other_values(training):
     assert len(model.stateless_call(trained, rest, X)) == 2
 
 
-def test_stateless_call_of_what_does_not_fit():
+def test_stateless_call_refuses_values_that_do_not_fit():
     model = net()
     trained, rest = values(model.trainable_variables), values(model.non_trainable_variables)
     before = model.get_weights()

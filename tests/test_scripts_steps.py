@@ -118,7 +118,7 @@ def test_one_warning_names_the_line_of_what_is_not_recorded(tmp_path, line, reas
     assert f"{script}:{number}: " in told and reason in told
 
 
-def test_tensors_are_what_they_are_in_python(tmp_path):
+def test_tensors_of_a_recorded_step_have_the_shapes_of_those_in_python(tmp_path):
     script = tmp_path / "script.py"
     body = """
     class Shapes(Net):

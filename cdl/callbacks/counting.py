@@ -1,4 +1,4 @@
-"""BatchCounter: a trigger after every so many batches."""
+"""BatchCounter: a trigger after a number of batches, again and again."""
 
 from typing import Any
 

@@ -74,7 +74,7 @@ class Ahead:
         self._closed = False
 
     def expect(self, items: float) -> None:
-        """Announce that so many `items` more will be taken."""
+        """Announce that this number of `items` more will be taken."""
         with self._changed:
             self._wanted = items - len(self._waiting)
             self._changed.notify_all()

@@ -235,7 +235,7 @@ def _pyarrow(value: Any) -> list[Column]:
 
 
 def _kind(none: Callable[[], NDArray[Any]]) -> str:
-    """NumPy's kind of a column's array, told by an array of none of its values."""
+    """NumPy's kind of a column's array, from an empty slice of the column."""
     try:
         return none().dtype.kind
     except Exception:  # a type that NumPy has not got

@@ -37,7 +37,7 @@ class Reader:
     once = False
 
     def together(self, columns: int) -> int:
-        """Number of blocks that may be open at a time, for so many columns."""
+        """Number of blocks that may be open at a time, for a number of columns."""
         del columns
         return TOGETHER
 
@@ -46,11 +46,11 @@ class Reader:
         self.rows = rows
 
     def blocks(self, rows: int) -> Sequence[Any]:
-        """Blocks that can be read in any order, of about so many rows where that is free."""
+        """Blocks that can be read in any order, of about `rows` rows where possible."""
         raise NotImplementedError
 
     def read(self, block: Any, names: list[str], rows: int) -> Iterator[Any]:
-        """Read frames of some columns, of about so many rows each."""
+        """Read frames of some columns, of about `rows` rows each."""
         raise NotImplementedError
 
 

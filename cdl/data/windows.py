@@ -43,7 +43,7 @@ class Source(Protocol):
 
     @property
     def rows(self) -> int | None:
-        """Number of rows; None if only reading tells."""
+        """Number of rows; None if unknown before reading."""
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -140,7 +140,7 @@ def _parts(
 
 
 def _room(part: list[NDArray[Any]], batch: int) -> list[NDArray[Any]]:
-    """Arrays for a window; the system gives them memory as they are filled."""
+    """Empty arrays for a window; the system allocates their pages as they are filled."""
     rows = max(batch, WINDOW // bytes_of_row(part) // batch * batch)
     return [np.empty((rows, *each.shape[1:]), each.dtype) for each in part]
 

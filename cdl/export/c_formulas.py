@@ -65,7 +65,7 @@ def expression(row: str, operands: Mapping[str, str], parameters: Mapping[str, f
 
 
 def _written(node: ast.expr, operands: Mapping[str, str]) -> tuple[str, int]:
-    """An expression, and what binds it."""
+    """An expression in C, and the precedence of its operator."""
 
     def inner(each: ast.expr, least: int) -> str:
         text, level = _written(each, operands)

@@ -375,7 +375,7 @@ def _elements(
     known: dict[int, str],
     indent: str = "",
 ) -> None:
-    """Steps of expressions whose columns are known, and a last line that takes their names."""
+    """Steps of expressions with known columns, and a last line made of their names."""
     names = dict(known)
     for x in in_order(*roots, known=known):
         names[id(x)] = f"t{len(names)}"

@@ -63,7 +63,7 @@ INTEGERS = frozenset(("dense_int", "unpack"))
 
 
 def infos(model: TrainableModel, kind: str) -> Sequence[Any]:
-    """Names, shapes and dtypes of a model's "input"s or "output"s; () of what is no model."""
+    """Names, shapes and dtypes of a model's "input"s or "output"s; () for another object."""
     graph = getattr(model, "_graph_of_model", None)
     if graph is None:
         return ()

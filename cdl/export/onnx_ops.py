@@ -46,7 +46,7 @@ def _dense(g: Graph, i: Instruction) -> str:
 
 
 def _dense_int(g: Graph, i: Instruction) -> str:
-    """Product with int8 integers; those of four bits are a quarter of floats too."""
+    """Product with int8 integers; integers of four bits are written as int8 too."""
     kernel, scale, zero, bias = i.params
     a, x = i.attributes, g.ref(i.inputs[0])
     whole = kernel.integers()  # type: ignore[union-attr]

@@ -49,7 +49,7 @@ class OpenAxis(NamedTuple):
 
 
 class UnlikeError(ValueError):
-    """Error for a part of a graph that is no known function of the sizes.
+    """Error for a part of a graph that depends on the sizes in no supported way.
 
     Attributes:
         node: its number.

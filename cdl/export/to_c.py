@@ -122,7 +122,7 @@ class _Gaps:
 
 
 class _Work:
-    """Memory plan of values that are no constants; values that never live at once share."""
+    """Memory plan of values that are no constants; those that live at different times share it."""
 
     def __init__(self, program: Any) -> None:
         self._root: dict[int, Any] = {}  # of values that are another one's array

@@ -21,7 +21,7 @@ from cdl.layers.shapes import Shape
 
 
 def with_open_axes(shapes: Any, size: int) -> Any:
-    """Nested shapes, or None, with None in the place of a size."""
+    """Nested shapes with None in place of each size equal to `size`; None for None."""
 
     def of_shape(shape: Any) -> Any:
         return tuple(None if n == size else n for n in shape)

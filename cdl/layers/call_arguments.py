@@ -1,4 +1,4 @@
-"""Checks of call arguments of layers and models: inputs are there, and nothing unknown."""
+"""Checks of call arguments of layers and models: no missing inputs, no unknown arguments."""
 
 from __future__ import annotations
 

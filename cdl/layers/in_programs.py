@@ -116,7 +116,7 @@ def _lowered(layer: Layer, program: Lowering, x: Any, whole: bool, more: dict[st
 
 
 def _given(layer: Layer, program: Lowering, whole: bool, value: Any) -> Any:
-    """Output of a layer of cdl in its compute dtype; integers as they are."""
+    """Output of a layer of cdl in its compute dtype; integers unchanged."""
     dtype = layer._output_dtype()
     if whole and masks.is_value(value):
         value.is_whole = True

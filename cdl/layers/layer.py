@@ -315,7 +315,7 @@ class Layer(Weighted, Building, Hinting):
         return parameters_of(type(self).call if scripted else type(self)._on_arrays)
 
     def _looks_at(self, name: str) -> bool:
-        """Whether a symbolic argument beside the inputs counts: where `lower` takes it."""
+        """Whether a symbolic argument beside the inputs has an effect: if `lower` takes it."""
         return name in parameters_of(type(self).lower)
 
     def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -425,7 +425,7 @@ class Layer(Weighted, Building, Hinting):
         return calling.first_node(self, "output").outputs
 
     def _penalize(self, penalty: float) -> None:
-        """Show the penalties of a call as a whole in `losses`, in place of those before."""
+        """Replace the penalties in `losses` by those of a whole call."""
         for each in self._flatten_layers():
             each._activity, each._added = None, []
         self._added = [penalty]

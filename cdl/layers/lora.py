@@ -169,7 +169,7 @@ class MergingExecutor:
 
 
 class _PartOfSum:
-    """Variable of files where LoRA is enabled: its values are those of the sum.
+    """Variable of files where LoRA is enabled, with the values of the sum.
 
     `number` is its place among the parts of the weight without LoRA.
     """

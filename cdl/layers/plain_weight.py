@@ -23,7 +23,7 @@ class PlainWeight:
         self.variable = variable
 
     def of(self, variable: Any, layer: Any) -> PlainWeight:
-        """Scheme of another variable, and of what else of it the layer has in attributes."""
+        """Scheme of another variable, with its other parts from the layer's attributes."""
         del layer
         return self if variable is self.variable else self._with(variable=variable)
 
@@ -34,7 +34,7 @@ class PlainWeight:
 
     @property
     def base(self) -> PlainWeight:
-        """Weight without what is added to it."""
+        """Weight without low-rank matrices added to it."""
         return self
 
     @property
@@ -53,7 +53,7 @@ class PlainWeight:
         return self.variable
 
     def parts(self) -> list[Variable | None]:
-        """Variables that files have for it: the first one, and what goes with it."""
+        """Variables of the weight in files: its own, then its scales and zeros."""
         return [self.variable]
 
     def parts_of_sum(self, a: Variable, b: Variable, scale: float) -> Sequence[Any]:

@@ -34,7 +34,7 @@ class SameShape(Layer):
 
     @property
     def _takes_numbers(self) -> bool:
-        """Whether a call takes a single number: each element is by itself."""
+        """Whether a call takes a single number, since the layer is elementwise."""
         return bool(self.axis == ())
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -64,7 +64,7 @@ def stateless_call(
 
 
 def _check_has_numbers(owner: str, variable: Any, value: Any) -> None:
-    """Refuse what stands for an array while cdl or another framework differentiates or compiles."""
+    """Refuse symbolic tensors and tracers in place of arrays."""
     if isinstance(value, KerasTensor):
         raise TypeError(
             f"{owner}: the value of {variable.path!r} must have numbers, got a symbolic tensor: "

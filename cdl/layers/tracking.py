@@ -77,7 +77,7 @@ class Tracking:
 
     @property
     def metrics_variables(self) -> list[Any]:
-        """States of these metrics."""
+        """States of the metrics in `metrics`."""
         return [variable for metric in self.metrics for variable in metric.variables]
 
     def _direct_variables(self) -> list[Any]:

@@ -263,7 +263,7 @@ class Weighted(Tracking):
         return weight in self._frozen or isinstance(weight, State)
 
     def _gathered(self, what: str, *variables: list[Any]) -> list[Any]:
-        """Own variables, and those of the layers within, each once; one list has each once."""
+        """Own variables, then those of the layers within, each once; no list has duplicates."""
         layers = self._sublayers()
         if not layers and len(variables) == 1:
             return variables[0]

@@ -159,7 +159,7 @@ class CompiledLoss(Loss):
         weight: Value | None,
         mask: Value | None,
     ) -> Value | None:
-        """Weights of lines for the mean that `reduction` asks for; None stands for ones."""
+        """Weights of lines for the mean of `reduction`; None for weights of 1."""
         classes = target if self.ignore_class is not None else None
         read = {1: weight, 2: mask, 4: classes}
         given = {bit: value for bit, value in read.items() if value is not None}

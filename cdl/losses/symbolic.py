@@ -124,7 +124,7 @@ class LinesOf:
 
 
 def _has_gradient(program: Lowering, value: Value) -> bool:
-    """Whether a value depends on a weight that learns, or on what is differentiated by."""
+    """Whether a value depends on a trainable weight, or on a variable of differentiation."""
     makers = {id(y): each for each in program.instructions for y in each.outputs}
     waiting, seen = [value], set()
     while waiting:

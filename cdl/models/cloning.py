@@ -179,7 +179,7 @@ class _Cloner:
 
 
 def _from_config(layer: Layer) -> Any:
-    """Layer of the config of another one, or what a wrapper's config has made of that."""
+    """New layer from the config of another one, or the copy that a wrapper's config has made."""
     numbered: dict[str, Any] = {}
     sharing.note_written(layer, numbered)
     made = sharing.found(numbered)

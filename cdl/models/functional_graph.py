@@ -44,7 +44,7 @@ Shape = tuple[int | None, ...]
 
 
 class FunctionalGraph(GraphOfModel):
-    """Graph of a model, with its inputs and outputs as flat lists for whoever runs it.
+    """Graph of a model, with its inputs and outputs as flat lists for executors.
 
     Args:
         model: whose graph it is; it holds what it was made of.

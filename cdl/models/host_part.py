@@ -119,7 +119,7 @@ class HostPart:
 
 
 def _as_array(given: Any, spec: KerasTensor, name: str) -> Array:
-    """Data of an input as an array of its rank: texts as they are, or numbers."""
+    """Data of an input as an array of its rank, of texts or of numbers."""
     if spec.dtype != "string" and not holds_texts(given):
         return data.fit_input(data.as_numeric(given, name), spec.shape[1:], name)
     if isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], np.ndarray):

@@ -118,7 +118,7 @@ class Model(Trainer):
 
     @property
     def _graph_of_model(self) -> FunctionalGraph:
-        """Graph of the model, as those who run it see it."""
+        """Graph of the model for executors: with flat inputs and outputs."""
         return FunctionalGraph(self)
 
     def _wire(self, inputs: Any, outputs: Any) -> None:

@@ -100,7 +100,7 @@ class Replicas:
         return (self[number] for number in range(len(self)))
 
     def __repr__(self) -> str:
-        """Number of members, and what each is."""
+        """Number of members, and the model of each."""
         kind = type(self._model).__name__
         return f"<Replicas n={len(self)} of {kind} {self._model.name!r}>"
 
@@ -290,7 +290,7 @@ class Replicas:
 
     @classmethod
     def load(cls, filepath: Any, custom_objects: Any = None) -> Self:
-        """Load the members that `save` wrote; they go on to learn as models that are loaded do.
+        """Load the members that `save` wrote; training continues with their optimizer states.
 
         Args:
             filepath: the file.
@@ -375,7 +375,7 @@ class Replicas:
 
 
 class _Borrowed:
-    """Context with a stand-in that is nobody else's meanwhile."""
+    """Context with a stand-in that no other thread uses meanwhile."""
 
     def __init__(self, idle: list[StandIn], model: Any) -> None:
         self._idle, self._model = idle, model

@@ -242,7 +242,7 @@ class _NotMadeError(Exception):
 def _call_all(
     calls: Sequence[tuple[Any, deque[Any]]], layers: dict[str, Any], made: dict[int, list[Node]]
 ) -> None:
-    """Call each layer by its nodes, as soon as their inputs are there; ValueError for a circle."""
+    """Call each layer by its nodes, as soon as their inputs exist; ValueError for a cycle."""
     ready = deque(calls)
     waiting: dict[tuple[int, int], list[tuple[Any, deque[Any]]]] = {}  # by what they wait for
     while ready:

@@ -18,7 +18,7 @@ from cdl.trainers.signature import Info, flat, single
 
 
 class StackGraph(FunctionalGraph):
-    """Graph of layers in a line, whose symbolic tensors are made when somebody asks for them.
+    """Graph of layers in a line, whose symbolic tensors are made on first use.
 
     Keras makes them at once; but few ask, and many models are made.
     """

@@ -64,7 +64,7 @@ def wolfe_step(
 
 
 def _next_step(low: _Trial, high: _Trial | None, last: _Trial) -> float:
-    """The minimum of a cubic through two trials, away from the ends of what is possible."""
+    """The minimum of a cubic through two trials, kept away from the ends of the bracket."""
     if high is None:
         return 2.0 * last.t
     width = high.t - low.t

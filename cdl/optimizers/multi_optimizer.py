@@ -222,7 +222,7 @@ class MultiOptimizer(Optimizer):
 
     @property
     def variables(self) -> list[Any]:
-        """The number of updates and a rate of no use, then those of the optimizers."""
+        """The number of updates and an unused rate, then the variables of the optimizers."""
         own = super().variables
         return [*own, *(variable for each in self._optimizers for variable in each.variables)]
 

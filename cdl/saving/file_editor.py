@@ -247,7 +247,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _weights(group: Any, place: str, depth: int, walk: hdf5.Walk) -> dict[str, Any]:
-    """Arrays and groups of a group that are not empty; those of `vars` as its own."""
+    """Arrays and nonempty groups of a group; those in its group `vars` count as its own."""
     found: dict[str, Any] = {}
     for name in walk.names(group, place, depth):
         path = f"{place}/{name}"

@@ -170,7 +170,7 @@ def put(group: Any, name: str, array: NDArray[Any]) -> None:
 
 
 def _check_storage(data: Any, name: str) -> None:
-    """Refuse numbers outside of the file, or that unpack to much more than is there."""
+    """Refuse numbers outside of the file, or that unpack to much more than their stored size."""
     if data.external or data.is_virtual:
         raise ValueError(f"{name} must be in the file itself, got a link to another.")
     made = data.id.get_create_plist()

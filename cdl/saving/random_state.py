@@ -22,7 +22,7 @@ _SEEDS = 2**32
 
 
 def written(model: TrainableModel, walked: list[Part] | None = None) -> str:
-    """Text of the member `random_state.json`, of a model whose parts may be known."""
+    """Text of the member `random_state.json` for a model, whose parts may be given."""
     layers = {
         path: [generator.state.numpy().tolist() for generator in generators]
         for path, generators in _generators(walked or parts(model))

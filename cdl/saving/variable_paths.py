@@ -47,7 +47,7 @@ def parts(
 
 
 def finalize(found: list[Part]) -> None:
-    """Let layers update what they derive from new variables, as Normalization does."""
+    """Let layers update data derived from their variables, as Normalization does."""
     for _, part, _ in found:
         finalize_state = getattr(part, "finalize_state", None)
         if finalize_state is not None:

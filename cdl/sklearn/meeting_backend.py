@@ -42,11 +42,11 @@ class MeetingBackend(ThreadingBackend):
         return super().submit(self._meeting.task(func), callback)
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """End what trains after Ctrl-C or the error of a task."""
+        """End all training after Ctrl-C or the error of a task."""
         self._meeting.stop()
         super().abort_everything(ensure_ready)
 
 
 def register() -> None:
-    """Let joblib know the backend by its name."""
+    """Register the backend with joblib by its name."""
     parallel.register_parallel_backend("cdl", MeetingBackend)

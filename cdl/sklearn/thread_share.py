@@ -30,7 +30,7 @@ def shared_threads() -> Iterator[None]:
 
 
 def is_one_of_many() -> bool:
-    """Whether this is a job of joblib's that shares its process or was told no share."""
+    """Whether this is a task of joblib's on a thread, or one without a limit of its threads."""
     if _is_of_dask():
         return True
     joblib = sys.modules.get("joblib.parallel")

@@ -1,4 +1,4 @@
-/* caches.h - how large the caches are that a core of this machine sees. */
+/* caches.h - sizes of the caches of a core of this machine. */
 #ifndef CDL_BASE_CACHES_H
 #define CDL_BASE_CACHES_H
 
@@ -9,8 +9,8 @@ struct cdl_caches {
     size_t l1, l2, l3;
 };
 
-/* What Linux tells (sysfs), else the processor (CPUID), else a guess. Unless `given` is NULL: that.
- * Called once, at import. */
+/* Sets the sizes: `given` unless NULL, else those from Linux (sysfs), the processor (CPUID), or a
+ * guess. Called once, at import. */
 void cdl_caches_init(const struct cdl_caches *given);
 
 const struct cdl_caches *cdl_caches(void);

@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #endif
 
-/* From here on memory is asked for in pages of 2 MB, which the TLB holds all of; what is over the
- * last whole one lies in small ones. */
+/* Allocations of this size and more use pages of 2 MB, few enough for the TLB; the rest behind the
+ * last whole page lies in small ones. */
 enum { HUGE_PAGE = 2 << 20 };
 
 /* Large memory is that of the thread which touches it first, in a machine whose cores have memory

@@ -80,7 +80,7 @@ void cdl_param_write(struct cdl_param *param, size_t width, const float *from, s
     } else {
         for (size_t at = 0; at < param->cols; at += width, from += ld)
             memcpy(param->w + at, from, width * sizeof(float));
-        /* What learns by norms sums pads too, and they are NaN after a step with NaN. */
+        /* Optimizers that need norms sum the pads too, which are NaN after a step with NaN. */
         for (size_t at = param->cols; at < cdl_param_floats(param); at++) param->w[at] = 0.0f;
     }
     cdl_param_changes(param);

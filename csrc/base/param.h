@@ -44,7 +44,7 @@ static inline void cdl_param_changes(struct cdl_param *param) {
     __atomic_add_fetch(&param->version, 1, __ATOMIC_RELEASE);
 }
 
-/* Whether no element is NaN or infinite. */
+/* True if no element is NaN or infinite. */
 bool cdl_param_finite(const struct cdl_param *param);
 
 /* Between the panels and a row-major array of rows * cols floats. */
@@ -52,7 +52,7 @@ void cdl_param_get(const struct cdl_param *param, float *array);
 void cdl_param_set(struct cdl_param *param, const float *array);
 void cdl_param_clear(struct cdl_param *param); /* all zeros */
 
-/* The same with rows of `width` elements, `ld` apart; of a matrix that is its number of columns. */
+/* Copies from and to rows of `width` elements, `ld` apart; for a matrix its number of columns. */
 void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size_t ld);
 void cdl_param_write(struct cdl_param *param, size_t width, const float *from, size_t ld);
 
@@ -60,7 +60,8 @@ static inline size_t cdl_param_floats(const struct cdl_param *param) {
     return param->rows * cdl_padded(param->cols);
 }
 
-/* Where the panel of pairs that holds `column` has row `row`, both first ones. */
+/* Address of `row` in the panel of pairs that begins with `column`; `row` is the first of a pair.
+ */
 static inline uint32_t *cdl_param_pairs(const struct cdl_param *param, size_t row, size_t column) {
     return param->pairs + column * (cdl_bf16_padded(param->rows) / 2) + row / 2 * CDL_BF16_LINE;
 }

@@ -1,8 +1,8 @@
-/* red_zones.h - memory that AddressSanitizer lets nobody touch, in builds that have it.
+/* red_zones.h - poisoned memory around buffers, in builds with AddressSanitizer.
  *
- * All buffers of a program lie in one allocation, so what writes past its own would land in its
- * neighbour unseen. Between two of them stands a line that is poisoned, and of a thread's scratch
- * what the op at work has not asked for. In other builds nothing of this is compiled.
+ * All buffers of a program lie in one allocation, so a write beyond a buffer would change its
+ * neighbour unnoticed. Poisoned are a line between two buffers, and the part of a thread's scratch
+ * that the running op has not asked for. In other builds nothing of this is compiled.
  */
 #ifndef CDL_BASE_RED_ZONES_H
 #define CDL_BASE_RED_ZONES_H

@@ -1,4 +1,4 @@
-/* status.h - what a call that can fail returns; nothing on the run path returns one. */
+/* status.h - results of calls that can fail; functions of a run return none. */
 #ifndef CDL_BASE_STATUS_H
 #define CDL_BASE_STATUS_H
 

@@ -225,7 +225,7 @@ static bool has_changed(const atomic_uint *word, unsigned value) {
     return atomic_load_explicit(word, memory_order_acquire) != value;
 }
 
-/* What a thread does between two looks at what it waits for. */
+/* Pause of a spinning thread between two looks at its condition. */
 static void pause_shortly(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();

@@ -1,4 +1,4 @@
-/* threads.h - the one gate to threads: how many there are, a region of them, and their barrier. */
+/* threads.h - threads: their number, regions of them, and their barrier. */
 #ifndef CDL_BASE_THREADS_H
 #define CDL_BASE_THREADS_H
 
@@ -30,8 +30,8 @@ int cdl_threads_cores(void);
  * no pool of threads survives a fork. */
 int cdl_threads_available(void);
 
-/* Of `planned` threads those that may run at this moment: the limit of the calling thread counts,
- * and what the OpenMP runtime has been told by others (threadpoolctl, omp_set_num_threads). */
+/* Number of the `planned` threads that may run at this moment: limited by the calling thread's
+ * limit and by that of the OpenMP runtime (threadpoolctl, omp_set_num_threads). */
 int cdl_threads_now(int planned);
 const char *cdl_threads_reason(void);
 
@@ -61,7 +61,7 @@ bool cdl_is_crowded(void);
  * processes it sleeps sooner. */
 void cdl_barrier_wait(struct cdl_team *team, int thread);
 
-/* The same for waits that may take seconds: once it sleeps it calls `meanwhile`, unless that is
+/* Barrier for waits that may take seconds: a sleeping thread calls `meanwhile`, unless that is
  * NULL, before each millisecond. */
 void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(void *arg),
                            void *arg);

@@ -1,4 +1,4 @@
-/* turns.c - whose turn is next. */
+/* turns.c - choice between a team and a single thread, by measured speed. */
 #include "base/turns.h"
 
 #include <math.h>

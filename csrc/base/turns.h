@@ -1,8 +1,8 @@
 /* turns.h - teams of threads and single threads in turn, beside busy processes.
  *
- * A thread that has lost its core gets it back milliseconds later, and the others wait: no step of
- * a millisecond makes that good. So a team on a crowded core lets one thread run for a turn, and
- * the faster of the two goes on; the longer, the more often it has won.
+ * A thread that has lost its core gets it back milliseconds later, and the others wait longer than
+ * a step takes. So on a crowded machine a team lets a single thread run for a turn, and the faster
+ * of the two continues, for longer the more often it has won.
  */
 #ifndef CDL_BASE_TURNS_H
 #define CDL_BASE_TURNS_H

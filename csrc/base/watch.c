@@ -1,4 +1,4 @@
-/* watch.c - the clock, and the questions. */
+/* watch.c - the clock, and polls of the caller. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/watch.h"
 

@@ -1,9 +1,9 @@
-/* watch.h - whether a run is to end before its time, as when somebody presses Ctrl-C.
+/* watch.h - requests to end a run early, such as by Ctrl-C.
  *
- * The caller's `poll` knows, and may take a lock of its language to answer: so only the thread that
- * called asks it, some twenty times a second, between pieces of work after which nothing that
- * outlives the run has changed. The other threads read the answer: all leave their work, still meet
- * at the barriers, and the run ends as if the batch had not begun.
+ * The caller's `poll` may take a lock of its language, so only the calling thread calls it, some
+ * twenty times a second, at points where nothing that outlives the run has changed since the batch
+ * began. The other threads read its answer: all leave their work, still meet at the barriers, and
+ * the run ends as if the batch had not begun.
  */
 #ifndef CDL_BASE_WATCH_H
 #define CDL_BASE_WATCH_H
@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether the run is to end. */
+/* True if the run is to end. */
 typedef bool cdl_poll_fn(void *who);
 
 struct cdl_watch {
@@ -34,8 +34,8 @@ void cdl_watch_every(double seconds);
 /* A run begins. */
 void cdl_watch_begin(struct cdl_watch *watch);
 
-/* Whether the run is to end. `polls`: this is the thread that called. For pieces of 10 us and more,
- * since it looks at the clock each time. */
+/* True if the run is to end. `polls`: this is the thread that called. For pieces of 10 us and more,
+ * since it reads the clock each time. */
 bool cdl_watch_stops(struct cdl_watch *watch, bool polls);
 
 /* For the thread that called, between pieces of any size: whether it is time to ask, or the moment
@@ -52,8 +52,8 @@ static inline void cdl_watch_stop(struct cdl_watch *watch) {
     atomic_store_explicit(&watch->stopped, true, memory_order_relaxed);
 }
 
-/* Whether the run is to end as far as is known: the same for all threads behind a barrier, until
- * the one that called asks again. */
+/* True if the last poll said that the run is to end: the same for all threads behind a barrier,
+ * until the calling thread polls again. */
 static inline bool cdl_watch_stopped(const struct cdl_watch *watch) {
     return atomic_load_explicit(&watch->stopped, memory_order_relaxed);
 }

@@ -15,13 +15,13 @@ const struct cdl_kernels *cdl_isa_kernels(int i);
 /* The first ISA that runs here; with a name, that one; NULL if it is unknown or cannot run. */
 const struct cdl_kernels *cdl_isa_choose(const char *name);
 
-/* Whether this process may use AMX's tiles, for which it asks once. */
+/* True if this process may use AMX's tiles; it asks the system once. */
 bool cdl_amx_runs(void);
 
 /* Asks, and makes AMX's kernels: those of AVX-512, and its own products. Once, at import. */
 void cdl_amx_make(void);
 
-/* The same of AVX2's kernels and NEON's, for machines that multiply four bytes in a lane. */
+/* Variants of the kernels of AVX2 and of NEON for machines that multiply four bytes in a lane. */
 bool cdl_avxvnni_runs(void);
 void cdl_avxvnni_make(void);
 bool cdl_dotprod_runs(void);

@@ -1,4 +1,4 @@
-/* around.h - elementwise passes that stand around an optimizer's update.
+/* around.h - elementwise passes before and after an optimizer's update.
  *
  * Part of the ISA template. n is a multiple of CDL_LINE, or the length of a single column.
  */

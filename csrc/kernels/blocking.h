@@ -1,8 +1,9 @@
-/* blocking.h - how much of a product is done at a time, so that what is read again is in a cache.
+/* blocking.h - block sizes of products, for which data that are read again stay in a cache.
  *
- * Each element of a product is one chain of sums, whatever is done together: these numbers change
- * no bit. What is not here, as the places of a box (products/boxes.h), is the same for all caches.
- * Measured with 48 KB of L1 and 2 MB of L2; smaller caches have as much less, larger ones no more.
+ * Each element of a product is one chain of sums in any blocks, so these sizes change no bit. Sizes
+ * that would, such as the places of a box (products/boxes.h), are constants. Measured with 48 KB of
+ * L1 and 2 MB of L2; sizes shrink in proportion for smaller caches, and do not grow for larger
+ * ones.
  */
 #ifndef CDL_KERNELS_BLOCKING_H
 #define CDL_KERNELS_BLOCKING_H
@@ -19,7 +20,7 @@ struct cdl_blocking {
     size_t changed_floats; /* of weights that Winograd's way has changed, in L2 */
 };
 
-/* The most that they are, for whom memory is planned before the caches are asked. */
+/* Maxima, for memory that is planned before the sizes of the caches are known. */
 enum {
     CDL_MOST_ROWS = 48,
     CDL_MOST_DEPTH = 2048,

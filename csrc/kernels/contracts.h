@@ -1,5 +1,5 @@
-/* contracts.h - what kernels expect of their arguments, for assert(): checked in builds without
- * NDEBUG, such as those with sanitizers (setup.py). kernels.def says it in words. */
+/* contracts.h - preconditions of kernels, for assert(): checked in builds without NDEBUG, such as
+ * those with sanitizers (setup.py). kernels.def has them in words. */
 #ifndef CDL_KERNELS_CONTRACTS_H
 #define CDL_KERNELS_CONTRACTS_H
 

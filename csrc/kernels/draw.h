@@ -1,4 +1,4 @@
-/* draw.h - the distributions that are drawn from: one row and one formula each.
+/* draw.h - distributions of random numbers: one row and one formula each.
  *
  * uniform is in [0, 1), of 24 random bits; normal has mean 0 and deviation 1; truncated_normal is
  * normal under the condition that it lies within two deviations.

@@ -1,4 +1,4 @@
-/* elementwise.h - what expressions over values are made of: one row and one formula a primitive.
+/* elementwise.h - primitives of expressions over values: one row and one formula each.
  *
  * A row is X(name, arity), and its formula takes three numbers of which it reads `arity`. A
  * comparison gives 1 or 0; what is not 0 counts as true. Gradients stand in

@@ -1,7 +1,8 @@
 /* line.h - reductions along one line of n floats whose pads may be read.
  *
  * Part of the ISA template. Lines are padded to whole registers (base/memory.h), so the last
- * register is masked where pads would count: no scalar tail, which for ten classes is most of it.
+ * register is masked where pads would count. A scalar tail would be most of the work for ten
+ * classes.
  */
 
 /* The largest element; NaN only if the first is (the others show in the sums). */

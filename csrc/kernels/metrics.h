@@ -2,7 +2,7 @@
  *
  * X(name, target, parameters): value of one line of n predictions; `target` as in losses.h, or
  * NUMBERS: one float a line. The metric is the (weighted) mean of the lines' values. Metrics that
- * a mean does not make are in ops/tally.h.
+ * are no mean are in ops/tally.h.
  */
 #ifndef CDL_KERNELS_METRICS_H
 #define CDL_KERNELS_METRICS_H

@@ -1,7 +1,7 @@
-/* move.h - columns of lines copied, picked and added elsewhere.
+/* move.h - copies, choices and sums of columns of lines.
  *
- * Part of the ISA template. Lines are a few numbers more often than many, so a run is copied in
- * registers and then in halves of one, without a loop for what is left.
+ * Part of the ISA template. Most lines are short, so a run is copied by registers and then by
+ * halves of one, without a loop for the remainder.
  */
 CDL_INLINE void copy_run(size_t n, const float *x, float *y) {
     size_t j = 0;

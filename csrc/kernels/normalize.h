@@ -1,4 +1,4 @@
-/* normalize.h - lines brought to a common size: layer, root mean square and unit normalization.
+/* normalize.h - normalization of lines: layer, root mean square and unit normalization.
  *
  * Part of the ISA template. With d = x - m (m the mean, or 0) each line has one factor f, and
  * y = (x - c) f gamma + beta (c the mean or 0): see struct cdl_normalizing for who is what. With

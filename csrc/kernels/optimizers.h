@@ -7,8 +7,8 @@
  * epsilon stands, and in float as there: 1 - 0.999f is not 0.001f but 1.3e-5 less, and the rate of
  * Adam's first steps shows it.
  *
- * Rows of learn/tensorwise.c need all of a parameter to know how far to go: their update returns
- * the direction, not the weight.
+ * The length of a step of the rows of learn/tensorwise.c depends on the whole parameter: their
+ * update returns the direction, not the weight.
  */
 #ifndef CDL_KERNELS_OPTIMIZERS_H
 #define CDL_KERNELS_OPTIMIZERS_H

@@ -1,8 +1,8 @@
 /* reduce.h - reductions of lines and of columns: their kinds, values and gradients.
  *
- * A NaN is the result of what it is among. The gradient of a largest or smallest number goes to all
- * that are equal to it, in equal shares; that of a product is the product of the others, so it is
- * right among zeros.
+ * The reduction of numbers of which one is NaN is NaN. The gradient of a largest or smallest number
+ * goes to all that are equal to it, in equal shares; that of a product is the product of the
+ * others, so it is right among zeros.
  */
 #ifndef CDL_KERNELS_REDUCE_H
 #define CDL_KERNELS_REDUCE_H

@@ -1,5 +1,4 @@
-/* rowwise.h - functions of whole rows that are no formula of an element: softmax and its like,
- * gates.
+/* rowwise.h - functions of whole rows: softmax, its logarithm, sparsemax and gated linear units.
  *
  *   softmax      y = exp x / sum exp x, dx = y (dy - sum dy y)
  *   log_softmax  y = x - log sum exp x, dx = dy - exp(y) sum dy

@@ -1,4 +1,4 @@
-/* search.h - the largest of some numbers, and the place of one among ascending ones. */
+/* search.h - the largest of some numbers, and binary search among ascending ones. */
 #ifndef CDL_KERNELS_SEARCH_H
 #define CDL_KERNELS_SEARCH_H
 
@@ -15,7 +15,7 @@ static inline size_t cdl_argmax(size_t n, const float *y) {
     return best;
 }
 
-/* How many of n ascending numbers are less than x, or at most x; of a NaN none, or all. */
+/* Number of the n ascending numbers that are less than x, or at most x; none, or all, for NaN. */
 static inline size_t cdl_count_below(size_t n, const float *ascending, float x, bool or_equal) {
     size_t low = 0, high = n; /* those before `low` are, none from `high` on is */
     while (low < high) {

@@ -1,5 +1,5 @@
-/* assign.c - a weight becomes what a shared value is, once the batch is through: moving averages
- * and counts that layers keep. The assigned weight does not learn by it. */
+/* assign.c - assignment of a shared value to a weight at the end of a batch: moving averages and
+ * counts that layers keep. The assigned weight gets no gradient by it. */
 #include "ops/op.h"
 
 enum { WEIGHT }; /* params */

@@ -202,7 +202,7 @@ static void accumulate(const struct head *head, bool new, size_t rows, size_t ke
     cdl_matmul_values(head->kernels, &product);
 }
 
-/* Of a row by its top. One that is not a number is seen, so that it shows in y. */
+/* True for a row of scores with that maximum. A NaN counts as a key, so that it shows in y. */
 static bool sees_a_key(float top) { return !(top <= HIDDEN); }
 
 static bool all_see(const struct head *head, size_t rows) {

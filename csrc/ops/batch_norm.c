@@ -352,8 +352,8 @@ static void sum_gradients(CDL_PASS) {
     }
 }
 
-/* What column j of the batch, or of a leaf's samples, gives beta and gamma. The sums over a batch
- * whose statistics count are those of all processes: they count once. */
+/* Gradient of beta or gamma by column j of the batch, or of a leaf's samples. With the statistics
+ * of the batch the sums are those of all processes, and count once. */
 static float gradient_at(const struct cdl_node *node, const struct cdl_context *ctx,
                          struct cdl_rows rows, const struct cdl_sink *to, int which, size_t j) {
     if (j >= node->in[0]->width) return 0.0f;

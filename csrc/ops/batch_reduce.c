@@ -22,7 +22,7 @@ static const char *check(const struct cdl_node *node) {
     return cdl_check_alike(x, y);
 }
 
-/* What blocks come to; then how many are equal to the extreme: by block, and in all. */
+/* Results of blocks; then counts of numbers equal to the extreme: by block, and in all. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return (2 * cdl_row_blocks(rows) + 1) * node->in[0]->row_floats;
 }

@@ -1,7 +1,7 @@
 /* cast.c - y = x, rounded to a dtype: to nearest even, beyond float16 to infinity. y is of that
  * dtype, or floats that it rounded.
  *
- * The gradient is a number of that dtype, and becomes one of that of x.
+ * The gradient by y has that dtype, and is converted to the dtype of x.
  */
 #include "ops/op.h"
 #include "products/matmul.h"

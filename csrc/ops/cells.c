@@ -45,7 +45,7 @@ static void simple_back(const struct cdl_cell_step *s) {
     gradient(s, s->activation, s->width, s->z, s->width, s->dh, s->ldd, s->z);
 }
 
-/* Whether a cell has the activations that most have, whose step is a kernel each way. */
+/* True for sigmoid and tanh, the usual activations, whose step is one kernel each way. */
 static bool is_usual(const struct cdl_cell_step *s) {
     return s->gate == CDL_ACTIVATION_sigmoid && s->activation == CDL_ACTIVATION_tanh;
 }
@@ -98,7 +98,8 @@ static void gru(const struct cdl_cell_step *s) {
     gru_end(s);
 }
 
-/* What n's argument and z get, in `room`; dh becomes that of the h before. */
+/* Gradients by n's argument and by z, in `room`; dh becomes the gradient by h of the step before.
+ */
 static void gru_begin_back(const struct cdl_cell_step *s) {
     s->kernels->gru_output_backward(s->m, s->z, s->h_before, s->ldh, s->dh, s->ldd, s->room);
     gradient(s, s->activation, LANE, s->z, CDL_PANEL, s->room, CDL_PANEL, s->room);
@@ -131,7 +132,8 @@ static void resets_first_back(const struct cdl_cell_step *s) {
     gate_back(s, CDL_ACTIVATION_linear, N, 1);
 }
 
-/* From the gradient by r h, which dc is here: those by r and by h. h U has been no gate. */
+/* Gradients by r and by h from that by r h, which dc holds here, for a cell in which h U is no
+ * gate. */
 static void reset_back(const struct cdl_cell_step *s) {
     for (size_t i = 0; i < s->m; i++) {
         float *z = s->z + i * CDL_PANEL, *dh = s->dh + i * s->ldd;

@@ -1,10 +1,10 @@
 /* conv.c - y = f(x * W + b), a convolution over one to three axes of a sample, and the transposed
- * one: y is what a convolution's dx is of dy.
+ * one, which computes y from x as a convolution computes dx from dy.
  *
  * x is (image..., c), y (map..., f) and W (window..., c / groups, f), a matrix in panels whose rows
  * are all axes but the last. Nothing is flipped: a window's first tap sees its first number. The
- * numbers end with the window's (windows.h). Backward: with dz = dy * df, dx is what
- * each place of dz gives to what it sees; dW is summed block by block, as that of dense is.
+ * numbers end with the window's (windows.h). Backward: with dz = dy * df, each place of dz, times
+ * W, is added to its window in dx; dW is summed block by block, as that of dense is.
  *
  * Transposed, y is the image and x the map: x is (map..., c), y (image..., f) and W (window..., f,
  * c). Numbers of y that no window sees are f(b). dx is the convolution of dz, and dW is summed with
@@ -90,7 +90,7 @@ static bool follows(const struct cdl_node *node, bool training) {
 
 /* ---- bfloat16 -------------------------------------------------------------------------------- */
 
-/* What a pass of a convolution reads, from sample `first` on: x, or (image) the gradient of y. */
+/* View of the input of a pass, from sample `first` on: of x, or (image) of the gradient of y. */
 static struct cdl_bf16_view view_of(const struct cdl_node *node, const struct cdl_window *window,
                                     bool image, size_t first) {
     const struct cdl_tensor *from = image ? node->out[0] : node->in[0];

@@ -170,8 +170,8 @@ struct grid {
     bool by_panels; /* a thread takes some panels of all lines, else some lines of all panels */
 };
 
-/* What all threads read is to be the smaller factor. A single column, or input, is no product of
- * panels. */
+/* Grid of pieces in which all threads read the smaller factor. A single column, or input, is no
+ * product of panels. */
 static struct grid grid_of(const struct cdl_node *node, size_t rows, bool back) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0], *to = back ? x : y;
     struct grid grid = {.lines = rows * x->lines, .columns = cdl_padded(to->width), .panels = 1};

@@ -12,7 +12,7 @@
 enum { ACTIVATION };   /* numbers */
 enum { KERNEL, BIAS }; /* params */
 
-/* What a chain begins with so that its first product stays as it is, even if that is -0. */
+/* Start of a chain of sums that leaves its first product unchanged, even if that is -0. */
 static const float minus_zeros[CDL_LINE] = {-0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f,
                                             -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f};
 

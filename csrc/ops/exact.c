@@ -1,8 +1,7 @@
 /* exact.c - integers that floats hold: y = x, and a fault where a size is 2^24 or more.
  *
- * Inputs: the integers and, if one rounding of them is not all that may have happened, sizes that
- * no number on the way to them has exceeded, such as the sum of what |x| is the terms of. Those
- * have no gradient.
+ * Inputs: the integers and, if more than one rounding led to them, bounds of all intermediate
+ * results, such as the sum of |x| for a sum of x. The bounds have no gradient.
  */
 #include "ops/op.h"
 

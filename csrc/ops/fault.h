@@ -1,4 +1,4 @@
-/* fault.h - what an op finds wrong in its inputs while it runs, such as no such row.
+/* fault.h - invalid numbers in an op's inputs, found in a run, such as an index beyond a table.
  *
  * The op goes on without harm; the run ends before the weights of this batch have changed, and the
  * caller is told. Of several faults that of the first sample counts, whichever thread finds it.

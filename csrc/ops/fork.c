@@ -1,10 +1,10 @@
-/* fork.c - values that are the memory of another, so that forward has nothing to do.
+/* fork.c - values that alias another one, so that forward computes nothing.
  *
  * fork: for two readers, each of which gives a gradient; backward adds them up. More readers are a
  * chain, of which one gradient is the memory that all are added to.
- * stop: gives no gradient to what it is made of.
- * probe: somebody wants to read its gradient. It counts as something that learns, so that gradients
- * flow back to it; as an output of the program, its gradient stays until it is read.
+ * stop: gives its input no gradient.
+ * probe: the caller reads its gradient. It counts as a node that learns, so that gradients flow
+ * back to it; as an output of the program, its gradient stays until it is read.
  */
 #include "ops/op.h"
 

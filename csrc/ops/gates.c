@@ -1,4 +1,5 @@
-/* gates.c - between a cell's weights as users see them and the order in which its steps read them.
+/* gates.c - conversion of a cell's weights between the users' order of columns and that of its
+ * steps.
  */
 #include "ops/gates.h"
 

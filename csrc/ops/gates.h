@@ -1,10 +1,9 @@
 /* gates.h - recurrent cells, a row each, and their weights in the order in which steps read them.
  *
- * Users see the gates one behind the other, each as wide as the units. Here CDL_LINE units have
- * theirs side by side, in a panel whose lanes the cell's row names; a cell without gates has one
- * lane, as wide as the panel. The kernel's rows, which meet the inputs, stand above those of the
- * recurrent kernel, so that [x h] times this is what the gates are taken of. Units are padded to
- * whole lines.
+ * In the users' weights the columns of each gate are contiguous. Here the gates of CDL_LINE units
+ * lie side by side in a panel, in the lanes that the cell's row names; a cell without gates has one
+ * lane, as wide as the panel. Rows of the kernel stand above those of the recurrent kernel, so that
+ * [x h] times this matrix gives the arguments of the gates. Units are padded to whole lines.
  */
 #ifndef CDL_OPS_GATES_H
 #define CDL_OPS_GATES_H

@@ -58,7 +58,8 @@ static double flops(const struct cdl_node *node) {
     return 8.0 * (double)(node->out[0]->lines * node->out[0]->width);
 }
 
-/* Of the indices [first, first + count), those with a negative `rows` are outside the table. */
+/* Notes the faults among the indices [first, first + count): `rows` is negative for an index
+ * outside the table. */
 static void note_faults(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                         size_t count, const int32_t *rows) {
     const size_t limit = rows_of_table(node);
@@ -150,7 +151,7 @@ static void add_share(const struct cdl_node *node, const struct cdl_context *ctx
 
 static bool gives(const struct cdl_node *node, int k) { return k == VALUE; }
 
-/* Of a table that is a value. */
+/* Gradient of a table that is a value. */
 static void backward(CDL_PASS) {
     const struct cdl_tensor *table = node->in[VALUE];
     const struct cdl_range own = cdl_own(ctx, table->lines);

@@ -1,5 +1,5 @@
-/* host.h - a function of the caller's within a program: its own language's code, for which the run
- * waits.
+/* host.h - functions of the caller's within a program, in the caller's language; the run waits for
+ * them.
  */
 #ifndef CDL_OPS_HOST_H
 #define CDL_OPS_HOST_H

@@ -6,7 +6,7 @@
 
 #include "ops/op.h"
 
-/* Of a node's values that of a sample, and the shared one. */
+/* The value of each sample among the two of a node, and the shared one. */
 static const struct cdl_tensor *part_of(const struct cdl_node *node) {
     return node->out[0]->shared ? node->in[0] : node->out[0];
 }

@@ -1,11 +1,11 @@
-/* lanes.h - what an op does for sixteen models at a time, of which each has a lane of the vectors.
+/* lanes.h - ops on sixteen models at a time, each of which has a lane of the vectors.
  *
  * A value lies in one or two views. By elements: of each sample and element a line, with a number
- * of each model. By members: of each sample a row of each model, as it would have alone. Ops that
- * work element by element run by elements as they are, on lines of CDL_LINE floats; losses and
- * metrics run by members, on sixteen times the samples; only products are written anew
- * (dense_lanes.c), in the order of those of one model, and what draws, by the keys of each. So the
- * bits are those of each alone.
+ * of each model. By members: of each sample a row of each model, as it would have alone.
+ * Elementwise ops run by elements without change, on lines of CDL_LINE floats; losses and metrics
+ * run by members, on sixteen times the samples. Only products (dense_lanes.c), which sum in the
+ * order of a single model, and random draws, which use the key of each model, have code of their
+ * own. So the bits are those of each model alone.
  */
 #ifndef CDL_OPS_LANES_H
 #define CDL_OPS_LANES_H

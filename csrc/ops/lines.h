@@ -1,4 +1,4 @@
-/* lines.h - what ops that move whole values about, or go along an axis, have in common. */
+/* lines.h - common parts of ops that copy values or work along an axis. */
 #ifndef CDL_OPS_LINES_H
 #define CDL_OPS_LINES_H
 
@@ -27,7 +27,7 @@ static inline struct cdl_axis cdl_axis_at(const struct cdl_tensor *value, int d)
     return axis;
 }
 
-/* Whether the numbers begin with an axis of the first input. */
+/* Error unless the integers of a node begin with an axis of its first input. */
 static inline const char *cdl_check_axis(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0];
     const struct cdl_axis axis = cdl_axis_of(node);
@@ -53,7 +53,7 @@ struct cdl_place {
     size_t at[CDL_MAX_DIMS], from, to;
 };
 
-/* Whether there is a next place; behind the last comes the first. */
+/* Moves on to the next place; false behind the last one, with `place` back at the first. */
 static inline bool cdl_next_place(const struct cdl_walk *walk, struct cdl_place *place) {
     for (int d = walk->n - 1; d >= 0; d--) {
         place->from += walk->from[d], place->to += walk->to[d];

@@ -69,7 +69,7 @@ static struct stride stride_of(const struct cdl_tensor *value, size_t rows) {
                            grad_kept ? rows * value->row_floats : 0};
 }
 
-/* As of iteration 0, in a thread's scratch. */
+/* View of iteration 0, in a thread's scratch. */
 static struct view view_of(const struct cdl_node *loop, const struct cdl_context *ctx) {
     struct view view = {.n = cdl_body_of(loop), .values = (size_t)loop->views};
     view.nodes = (void *)ctx->scratch;
@@ -192,7 +192,7 @@ static void learn(struct view *view, size_t i, struct cdl_context *ctx) {
     move(view, -(ptrdiff_t)ctx->iteration);
 }
 
-/* Of whole batches, at once. */
+/* Gradients of weights from whole batches, all iterations at once. */
 static void update(const struct cdl_node *loop, const struct cdl_context *ctx, struct cdl_rows rows,
                    const struct cdl_sink *to) {
     struct view view = view_of(loop, ctx);
@@ -234,7 +234,7 @@ static void carried_backward(CDL_PASS) {
         copy(node->out[0], first, last, node->out[0]->grad, node->in[from]->grad);
 }
 
-/* Where no gradient comes from the iteration behind, or from behind the loop, it is 0. */
+/* The gradient is 0 where neither the next iteration nor the rest of the program gives one. */
 static void carry_backward(CDL_PASS) {
     const struct cdl_tensor *left = node->out[0];
     const size_t floats = (last - first) * left->row_floats;

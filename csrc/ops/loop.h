@@ -1,4 +1,4 @@
-/* loop.h - what the nodes of a loop's body have in common. */
+/* loop.h - common parts of the nodes of a loop's body. */
 #ifndef CDL_OPS_LOOP_H
 #define CDL_OPS_LOOP_H
 
@@ -28,7 +28,7 @@ static inline size_t cdl_behind(const struct cdl_node *carried) {
     return (size_t)carried->numbers[CDL_CARRIED_BEHIND];
 }
 
-/* Whether the first iteration has the last element. */
+/* True if the first iteration has the last element. */
 static inline bool cdl_is_reverse(const struct cdl_node *element) {
     return element->numbers[CDL_ELEMENT_REVERSE] != 0;
 }
@@ -39,13 +39,12 @@ static inline bool cdl_learns_at_once(const struct cdl_node *node) {
            node->out[0]->grad_owner->grad_slices > 1;
 }
 
-/* Whether a node reads what all samples share: its gradient is the sum of all iterations before
- * they are done, in scratch. */
+/* True if a node reads a shared value: its gradient is summed over the iterations in scratch. */
 static inline bool cdl_adds_iterations(const struct cdl_node *node) {
     return node->op->role == CDL_PRODUCT;
 }
 
-/* Whether a node of a body is one of those that pass on what all samples share. */
+/* True if a node of a body passes on a shared value. */
 static inline bool cdl_passes_shared(const struct cdl_node *node) {
     const bool passes = node->op->role == CDL_CAPTURED || node->op->role == CDL_FORK;
     return passes && node->in[0]->shared;

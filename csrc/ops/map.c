@@ -127,7 +127,7 @@ static const char *check_operand(const struct cdl_tensor *x, const struct cdl_te
     return NULL;
 }
 
-/* What the steps of one direction use. */
+/* Resources that the steps of one direction use. */
 struct use {
     int n_registers;
     unsigned wide_constants;

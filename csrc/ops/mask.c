@@ -1,4 +1,4 @@
-/* mask.c - lines that hold nothing but some number are masked: y = x, or 0 in a masked line; the
+/* mask.c - lines in which all numbers equal a given one are masked: y = x, or 0 in such a line; the
  * second output is 1 for each line that counts and 0 for each that is masked. */
 #include "ops/op.h"
 

@@ -70,7 +70,7 @@ static struct weight_sums weights_of(const struct cdl_node *node, size_t first, 
     return sums;
 }
 
-/* Of several processes the sums of all blocks, in the order of these. */
+/* Sums of the blocks of all processes, in their order. */
 static struct weight_sums join_blocks(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct cdl_joined_blocks are = cdl_joined_blocks(ctx);
     float *joined = (float *)(void *)(sums_of(node) + are.own + 1);
@@ -99,7 +99,7 @@ static void add_blocks(CDL_PASS) {
     sums_of(node)[cdl_row_blocks(ctx->rows)] = all;
 }
 
-/* What the weights are multiplied by. */
+/* Factor of the weights. */
 static double factor_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct weight_sums all = sums_of(node)[cdl_row_blocks(ctx->rows)];
     const double lines = cdl_samples_joined(node, ctx) * (double)node->out[0]->lines;

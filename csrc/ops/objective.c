@@ -1,4 +1,4 @@
-/* objective.c - a value that is to become small: a loss computed by other instructions.
+/* objective.c - a loss, or a part of one, computed by other instructions.
  *
  * Inputs: a value of any shape, a sample's or shared, and (optionally) weights: one a sample, one a
  * line, or one an element. The total of a batch is scale * sum of w x / (elements or 1). One that
@@ -27,7 +27,7 @@ static bool weighs_elements(const struct cdl_node *node) {
     return node->n_in > 1 && node->in[1]->width > 1;
 }
 
-/* What a line of a sample is multiplied by. */
+/* Weight of a line. */
 static float weight_of(const struct cdl_node *node, size_t line) {
     if (node->n_in == 1) return 1.0f;
     const struct cdl_tensor *x = node->in[0], *w = node->in[1];

@@ -1,4 +1,4 @@
-/* op.h - what an operation is: a row of functions, and the node that they work on.
+/* op.h - operations: a row of functions each, and the nodes that they work on.
  *
  * An op's file ends in its `const struct cdl_op`; ops.def lists it. check() runs while the program
  * is built and is the only one that may fail: it says what it expected instead. forward() and

@@ -18,7 +18,7 @@ static struct run run_at(const struct cdl_node *node, size_t i) {
     return (struct run){(ptrdiff_t)n[0], (ptrdiff_t)n[2], (size_t)n[1]};
 }
 
-/* Whether start, count and step are places of an axis of n, or zeros; no sum of them wraps. */
+/* True if start, count and step are places of an axis of n, or zeros; no sum of them wraps. */
 static bool is_run(const int64_t *run, size_t n) {
     enum { START, COUNT, STEP };
     const int64_t most = (int64_t)1 << 50;
@@ -27,7 +27,7 @@ static bool is_run(const int64_t *run, size_t n) {
     return run[START] < 0 || ((size_t)run[START] < n && last >= 0.0 && last < (double)n);
 }
 
-/* Whether columns of lines are picked, or (else) whole lines. */
+/* True if columns of lines are picked, and not whole lines. */
 static bool columns(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_axis axis = cdl_axis_of(node);

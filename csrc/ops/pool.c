@@ -11,7 +11,7 @@
 
 enum { KIND, WINDOW }; /* numbers: a row of kernels/reduce.h, but for min and prod */
 
-/* Whether a number may lie in several windows; whether one may lie in none. */
+/* True if a number may lie in several windows. */
 static bool overlap(const struct cdl_window *window) {
     bool any = false;
     for (int d = 0; d < CDL_AXES; d++) {
@@ -24,6 +24,7 @@ static bool overlap(const struct cdl_window *window) {
     return any;
 }
 
+/* True unless windows tile the image: a number may lie in none. */
 static bool leave_gaps(const struct cdl_window *window) {
     bool any = false;
     for (int d = 0; d < CDL_AXES; d++) {

@@ -92,16 +92,16 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)s.matrices * (double)s.m * (double)s.k * (double)s.n;
 }
 
-/* Whether the j-th matrices of samples are one product beside a b that these share: they lie one
- * below the other, or are rows at a distance. One column, and tiles, sum samples in another order
- * than one after the other, so they are one product only if they always were. */
+/* True if the j-th matrices of all samples form one product with a b that they share: they lie one
+ * below the other, or are rows at a distance. A single column, and tiles, sum samples in another
+ * order than one after the other, so they form one product in all cases or in none. */
 static bool is_stacked(const struct cdl_node *node, const struct product_shape *s) {
     const bool rows = s->m == 1 && s->n > 1 && s->k > 1 && node->arithmetic != CDL_BY_TILES;
     return (s->matrices == 1 || rows) && !is_transposed(node, A) && node->in[B]->shared &&
            !node->in[A]->shared;
 }
 
-/* From one row of a stacked product to the next. */
+/* Stride of the rows of a stacked product. */
 static size_t stacked_ld(const struct product_shape *s, const struct cdl_tensor *x) {
     return s->matrices > 1 ? x->lines * x->ld : x->ld;
 }

@@ -2,8 +2,8 @@
  *
  * x is (T, c) a sample, its lines are the steps, which are taken from the last on if it is
  * `reverse`: y has the order of computing. A step is [x h] times both kernels (gates.h), a panel of
- * gates at a time, and while that is in the L1 cache its activations and the new state. Samples see
- * nothing of each other: a thread takes a group of its own through all steps. A step that the mask
+ * gates at a time, and while that is in the L1 cache its activations and the new state. Samples are
+ * independent: a thread takes a group of its own through all steps. A step that the mask
  * leaves out keeps the state. z of a step are the gates, and backward their gradient in its place;
  * the weights' gradient is a product of both over all steps of all samples (recurrent_update.c).
  */
@@ -94,7 +94,7 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)node->in[0]->lines * (double)gates.rows * (double)gates.columns;
 }
 
-/* Whether it is x, h or c. */
+/* True for x, h and c, the inputs that get a gradient. */
 static bool gives(const struct cdl_node *node, int k) {
     const int state = place_of(node, HAS_STATES);
     const int states = state ? (int)cell_of(node)->states : 0;

@@ -1,4 +1,4 @@
-/* recurrent.h - a recurrent node and its memory of the steps, which both ways share. */
+/* recurrent.h - a recurrent node and its memory of the steps, for both passes. */
 #ifndef CDL_OPS_RECURRENT_H
 #define CDL_OPS_RECURRENT_H
 
@@ -33,7 +33,7 @@ struct cdl_steps {
     float *xh, *c, *z;
 };
 
-/* Of a batch of so many samples; `room`: for what is not kept. */
+/* The steps of a batch of `rows` samples; `room`: memory for numbers that are not kept. */
 struct cdl_steps cdl_steps_of(const struct cdl_node *node, size_t rows, float *room);
 
 /* Samples [first, first + m) at step t, in rows from `row` on of what is kept. */
@@ -44,8 +44,8 @@ struct cdl_time_step {
     float *room; /* forward: rows as those of xh; backward: of the slots */
 };
 
-/* Of samples before `last`, as many as go together: whole blocks, if there is a way back and more
- * follow; groups of about the same size. */
+/* Number of samples from `first` on, before `last`, that go through the steps together: whole
+ * blocks if there is a backward pass and more samples follow; groups of about the same size. */
 static inline size_t cdl_together(const struct cdl_steps *s, size_t first, size_t last) {
     const size_t groups = (last - first + CDL_STEP_SAMPLES - 1) / CDL_STEP_SAMPLES;
     const size_t each = (last - first + groups - 1) / groups, begun = first % CDL_ROW_BLOCK;
@@ -65,8 +65,8 @@ static inline struct cdl_time_step cdl_block_from(const struct cdl_time_step *g,
     for (struct cdl_time_step B = cdl_block_from(G, 0); B.m > 0;                                   \
          B = cdl_block_from(G, B.first + B.m - (G)->first))
 
-/* Of sample `row`, or of what goes through predictions together. What a block of samples keeps lies
- * together: lines of all its steps are as far apart, and no thread prefetches another's. */
+/* Line of step t of sample `row`, which counts from the first of its group in predictions. The
+ * lines of a block of samples lie together, evenly spaced, so no thread prefetches another's. */
 static inline size_t cdl_line_at(const struct cdl_steps *s, size_t steps, size_t t, size_t row) {
     if (!s->keeps) return t % steps * s->rows + row;
     return (row / CDL_ROW_BLOCK * steps + t) * s->rows + row % CDL_ROW_BLOCK;
@@ -112,7 +112,7 @@ static inline size_t cdl_step_offset(const struct cdl_steps *s, const struct cdl
     return (s->reverse ? s->steps - 1 - t : t) * value->ld;
 }
 
-/* Whether the mask leaves step t of a sample out. */
+/* True if the mask leaves step t of a sample out. */
 bool cdl_is_masked(const struct cdl_steps *s, size_t t, size_t sample);
 
 /* Product p.c = p.init + rows times columns [column, column + p.n) of a matrix in panels of

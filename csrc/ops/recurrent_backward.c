@@ -202,7 +202,8 @@ static void multiply_back(const struct cdl_time_step *g, const struct back *b) {
         (s->low ? multiply_low : multiply_all)(g, b, adds);
 }
 
-/* Of a cell that resets first, from n's gradient: that of r, and of h through r h. */
+/* Gradients of r, and of h through r h, from that of n, for a cell that resets before its product.
+ */
 static void reset_back(const struct cdl_time_step *g, const struct back *b) {
     const struct cdl_steps *s = g->s;
     const size_t last = s->gates.cell->lanes - 1;

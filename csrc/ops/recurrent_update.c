@@ -62,7 +62,7 @@ static size_t sum_floats(const struct cdl_gates *gates) {
     return (parts_together(gates) * CDL_CHUNK + 1) * gates->columns;
 }
 
-/* Of bfloat16, lines of a slice: an even number for each step; and the stride of rows of them. */
+/* Lines of a slice in bfloat16, an even number for each step; and the stride of rows of them. */
 enum { MOST_LINES = 2 * TOGETHER, LINES = MOST_LINES + CDL_BF16_LINE };
 
 /* [x h] as gates see it; or parts of a slice as rows of lines, behind a panel of dz in pairs. */
@@ -159,7 +159,7 @@ static size_t pair_lines(const struct step_slice *slice, size_t n, const float *
     return all;
 }
 
-/* Of bfloat16. Lanes that have no weights get sums that nobody reads. */
+/* Adds a slice in bfloat16. Lanes without weights get sums that are never read. */
 static void add_low(const struct step_slice *slice, const struct kernel_parts *parts, float *sums) {
     const struct cdl_steps *s = slice->s;
     const struct cdl_gates *gates = &s->gates;
@@ -191,7 +191,8 @@ static void add_low(const struct step_slice *slice, const struct kernel_parts *p
     }
 }
 
-/* Of a cell that resets first, the last lane's recurrent weights, which have met r h, in n. */
+/* Adds the gradient of the last lane's recurrent weights, which multiply r h in the argument of n,
+ * for a cell that resets before its product. */
 static void add_reset(struct step_slice slice, const struct kernel_parts *parts, float *sums) {
     const struct cdl_steps *s = slice.s;
     slice.seen = cdl_c_at(s, slice.t, slice.row);

@@ -1,4 +1,4 @@
-/* reduce.c - neighbouring axes of a sample made one number: their sum, mean, max, min or product
+/* reduce.c - reductions of neighbouring axes of a sample: sum, mean, max, min or product
  * (reduce); the place of the largest or smallest number, counted through them (arg): the first of
  * equals, and a NaN is the largest and the smallest. arg has no gradient.
  *
@@ -33,7 +33,7 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-/* Of so many samples. */
+/* The cut of x and y for a number of samples. */
 static struct cut cut_of(const struct cdl_node *node, size_t rows) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_axis axis = cdl_axis_of(node);

@@ -4,8 +4,8 @@
  * columns). A place of x lies at whole numbers. With `linear` y is the mean of the two places next
  * to the coordinate along each axis, weighed by how near they are; else it is the nearest place,
  * halves away from 0. Places beyond the ends of an axis are, by `fill`: `value` (constant), the
- * last place (nearest), those of the image again (wrap), turned round (reflect), or turned round
- * without the last place once more (mirror). Coordinates that are no numbers lie far outside.
+ * last place (nearest), the image repeated (wrap), mirrored with its last place twice (reflect), or
+ * mirrored with it once (mirror). Coordinates that are no numbers lie far outside.
  *
  * Backward adds up: a place may be near many coordinates. Coordinates get a gradient where y is
  * linear in them.
@@ -79,7 +79,7 @@ static struct near near_of(float coordinate, ptrdiff_t n, int fill, bool linear)
     return near;
 }
 
-/* What a walk over the places of y needs of one sample. */
+/* A walk over the places of y, in one sample. */
 struct image_walk {
     const struct cdl_node *node;
     int axes, corners; /* how many places of x a place of y is made of */

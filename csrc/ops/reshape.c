@@ -38,7 +38,7 @@ bool cdl_is_renaming(const struct cdl_node *node) {
     return !cdl_is_int(x) && x->dtype == y->dtype && x->shared == y->shared && lie_alike(x, y);
 }
 
-/* The same of n samples: at once where they lie the same way in memory, if that is not the same. */
+/* Copies n samples: by one call where both layouts are alike; nothing if the memory is the same. */
 static void copy_samples(size_t n, const struct cdl_tensor *x, const float *from,
                          const struct cdl_tensor *y, float *to) {
     if (to == from) return;

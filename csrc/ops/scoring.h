@@ -37,8 +37,8 @@ static inline const char *cdl_check_weights(const struct cdl_tensor *y,
     return NULL;
 }
 
-/* Of nodes that give a value a line: (prediction, target, weights) in, and out, if
- * anybody wants them, the values. */
+/* Error unless a node has the inputs prediction, target and weights, and at most one output, the
+ * value of each line. */
 static inline const char *cdl_check_mean(const struct cdl_node *node, enum cdl_target kind) {
     const struct cdl_tensor *y = node->in[0], *w = node->in[2], *v = node->out[0];
     CDL_CHECK(cdl_check_target(kind, y, node->in[1]));
@@ -121,8 +121,8 @@ static inline void cdl_report_mean(const struct cdl_node *node, const struct cdl
     }
 }
 
-/* Of a loss, n_b L_b of this batch, whose sum over the batches divided by the samples is the logged
- * loss: `lines` values a sample, which the weights in the third input count. */
+/* Report of a loss: n_b L_b of this batch, whose sum over batches divided by the samples is the
+ * logged loss; `lines` values a sample, weighted by the third input. */
 static inline void cdl_report_total(const struct cdl_node *node, const struct cdl_context *ctx,
                                     const float *values, size_t lines, double scale, bool sums,
                                     double *state) {

@@ -49,7 +49,7 @@ static void merge(const uint64_t *a, size_t n_a, const uint64_t *b, size_t n_b, 
     while (j < n_b) *to++ = b[j++];
 }
 
-/* Where the sorted keys are: in one of the two. */
+/* Sorts n keys; returns the one of the two buffers that has the result. */
 static const uint64_t *sorted(uint64_t *keys, uint64_t *other, size_t n) {
     for (size_t i = 0; i < n; i += RUN) insert(keys + i, cdl_min(n - i, RUN));
     for (size_t run = RUN; run < n; run *= 2) {

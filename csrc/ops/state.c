@@ -1,6 +1,6 @@
-/* state.c - what samples leave behind for the next batch: the weight has a row for each sample of
- * a batch. Sample s of the batch reads row s, and what it leaves there the next batch reads, in
- * training, evaluation and prediction alike. No gradient goes from batch to batch.
+/* state.c - states kept between batches, in a weight with a row for each sample of a batch. Sample
+ * s reads and then writes row s, which sample s of the next batch reads, in training, evaluation
+ * and prediction alike. No gradient goes from batch to batch.
  *
  * Predictions go in batches of the rows that the program was built for then, and a thread has the
  * same places of all of them.

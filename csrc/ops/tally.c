@@ -1,9 +1,9 @@
 /* tally.c - a metric that counts: a state of sums to which each batch adds.
  *
- * Inputs: prediction, target, and (optionally) weights, one a sample, a line or a
- * prediction. forward()
- * notes in scratch, for the lines of its thread, to which sum of the state each prediction adds
- * (its cell, or -1 for none) or what it counts as; report() adds up, in the order of the lines.
+ * Inputs: prediction, target, and (optionally) weights, one a sample, a line or a prediction.
+ * forward() writes to scratch, for the lines of its thread, the index of the sum that each
+ * prediction adds to (its cell, or -1 for none), or its count; report() adds up, in the order of
+ * the lines.
  */
 #include "ops/tally.h"
 
@@ -127,7 +127,7 @@ static const char *check_matrix(const struct cdl_node *node) {
     return NULL;
 }
 
-/* Whether a number is a class; if `whole`, it is first cut off towards 0, as by a cast. */
+/* True if a number is a class; if `whole`, it is first truncated, as by a cast. */
 static bool is_class(const struct cdl_node *node, float number) {
     const bool whole = node->row_param[WHOLE] != 0.0f;
     return (whole ? number > -1.0f : number >= 0.0f) && number < node->row_param[CLASSES];

@@ -1,7 +1,7 @@
-/* tally.h - the metrics that count: sums of which only the whole epoch's make a number.
+/* tally.h - metrics that count: functions of sums over the whole epoch.
  *
- * X(name, target, parameters): `target` as in metrics.h. What a state holds stands with each row's
- * functions in tally.c; Python makes the metric's value of it.
+ * X(name, target, parameters): `target` as in metrics.h. The functions of a row in tally.c describe
+ * its state, from which Python computes the metric.
  */
 #ifndef CDL_OPS_TALLY_H
 #define CDL_OPS_TALLY_H

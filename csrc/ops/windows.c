@@ -1,4 +1,4 @@
-/* windows.c - windows as instructions state them. */
+/* windows.c - windows from the integers of an instruction. */
 #include "ops/windows.h"
 
 #include "products/grid.h"

@@ -1,7 +1,7 @@
-/* windows.h - what ops with a window have in common: its geometry, and images and maps as fields.
+/* windows.h - common parts of ops with windows: their geometry, and images and maps as fields.
  *
- * Their numbers end with those of each axis, outermost first: size, stride, dilation, and how
- * far before the image the first window begins.
+ * The integers of such a node end with four for each axis, outermost first: size, stride, dilation,
+ * and the distance by which the first window begins before the image.
  */
 #ifndef CDL_OPS_WINDOWS_H
 #define CDL_OPS_WINDOWS_H
@@ -17,7 +17,8 @@ static inline bool cdl_writes_image(const struct cdl_node *node) {
     return node->op->row == CDL_TO_IMAGE;
 }
 
-/* Of a node whose numbers from `first` on are a window between two values of as many axes. */
+/* Error unless the integers of a node from `first` on are a window between two values of as many
+ * axes. */
 const char *cdl_check_window(const struct cdl_node *node, size_t first);
 
 struct cdl_window cdl_window_of(const struct cdl_node *node);
@@ -25,11 +26,11 @@ struct cdl_window cdl_window_of(const struct cdl_node *node);
 /* A value from sample `first` on, or its gradient; of bfloat16 in floats' worth of memory. */
 struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data, size_t first);
 
-/* Of a weight with a row for each tap and each of `read` columns of the image. */
+/* Error unless a weight has a row for each tap and each of `read` columns of the image. */
 const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window *window,
                              size_t read, size_t columns);
 
-/* What an op does with what it has written: its activation, or (to dx) the gradient of that of the
+/* Epilogues of an op's output: its activation; and of dx: the gradient of the activation of the
  * node that gives x. */
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node);
 struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size_t first);

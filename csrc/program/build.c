@@ -1,4 +1,4 @@
-/* build.c - from a description to a program: all that can fail fails here. */
+/* build.c - the build of a program from its description, which finds every error. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,8 +1,7 @@
-/* gate.c - how many threads share a step: as many as its arithmetic is worth, and its pieces keep
- * busy.
+/* gate.c - number of threads that share a step, by its arithmetic and its number of pieces.
  *
  * A part of n pieces takes as long as the largest share, ceil(n / threads) of them: 8 blocks of 16
- * samples keep 8 threads busy, whatever there are. In lockstep the pieces are more, and the
+ * samples keep 8 threads busy, however many there are. In lockstep the pieces are more, and the
  * barriers too; the sum of both decides.
  */
 #include "program/gate.h"

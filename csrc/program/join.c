@@ -1,10 +1,10 @@
 /* join.c - processes that train one model, each with its share of the rows of every batch.
  *
- * Losses divide by the rows of the joined batch, so the gradient is the sum of what the ranks have.
- * Every trained parameter has parts (build.c); what they hold is one block, which is summed over
- * all ranks between the backward pass and the first update. From there on every rank does the same.
- * Where gradients are accumulated, parts hold those of several batches, and are joined when they
- * are to be learned from, or the epoch ends; with the batches between travels the header alone.
+ * Losses divide by the rows of the joined batch, so the gradient is the sum of the gradients of the
+ * ranks. Every trained parameter has parts (build.c); what they hold is one block, which is summed
+ * over all ranks between the backward pass and the first update. From there on every rank does the
+ * same. Where gradients are accumulated, parts hold those of several batches, and are joined before
+ * an update and at the end of the epoch; for other batches only the header is sent.
  */
 #include <string.h>
 

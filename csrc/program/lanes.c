@@ -1,4 +1,4 @@
-/* lanes.c - lanes for a program: its nodes and values once more, by elements or by members. */
+/* lanes.c - lanes of a program: copies of its nodes and values, by elements or by members. */
 #include "program/lanes.h"
 
 #include <stdlib.h>

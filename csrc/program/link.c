@@ -1,4 +1,4 @@
-/* link.c - which gradients flow between the nodes of a program, and what is shared by all rows. */
+/* link.c - flow of gradients between the nodes of a program, and values shared by all rows. */
 #include <assert.h>
 
 #include "program/program.h"

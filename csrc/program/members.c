@@ -2,9 +2,9 @@
  *
  * A member's weights, and what the optimizer keeps of them, are copied to the parameters of the
  * program, train there for all epochs, and are copied back, or up to sixteen members train at once
- * in lanes (lanes.h): a small net's are a few kilobytes,
- * while a program of its own would take longer to make than to run. The program does with them
- * what one of the member's own would do, so the bits are those of the member alone.
+ * in lanes (lanes.h): the weights of a small net are
+ * a few kilobytes, while a program of its own would take longer to make than to run. The bits are
+ * those of the member alone.
  */
 #include <math.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* micro.c - micro-batches: a batch of images goes through all nodes, forward and back, a few
- * samples at a time, and what weights learn from is the sum of their gradients.
+ * samples at a time, and weights learn from the sum of their gradients.
  *
  * The values of a batch of images are some ten to a hundred times as large as an L2 cache, and each
  * is written once and read four times in a step: by the next node, by the two passes back and for
  * the gradient of weights. Those of a micro-batch stay in the cache from their first use to their
- * last, and the memory of a program is that of one. How many samples it has follows from shapes
- * alone. In lockstep threads share the nodes of several micro-batches; threads that go on by
- * themselves have memory for the whole batch. All take samples and add up gradients by the same
+ * last, and the memory of a program is that of one. Its number of samples follows from shapes
+ * alone. In lockstep threads share the nodes of several micro-batches; without lockstep there is
+ * memory for the whole batch. All take samples and add up gradients by the same
  * micro-batches, so that bits are the same for any number of threads.
  */
 #include <stdlib.h>

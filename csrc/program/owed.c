@@ -1,11 +1,11 @@
 /* owed.c - steps that rows of a table owe.
  *
- * Adam moves a row that no sample reads too, and its moments: each step would read and write a
+ * Adam also moves rows that no sample reads, and their moments: each step would read and write a
  * table of 100,000 rows for the 256 that a batch reads. So the numbers of each step are saved, and
  * a block of rows makes the steps that it owes when it is read next, one after the other in cache:
  * the same bits for less memory. A block that was never read, with slots of 0, has nothing to make.
  * All make theirs before anybody else may read the table: behind the last batch of a run, before
- * the caller is asked whether it goes on, and when CDL_MOST_OWED are saved.
+ * the watch is polled, and when CDL_MOST_OWED are saved.
  */
 #include <stdlib.h>
 

@@ -1,11 +1,11 @@
 /* plan.c - the memory of a program, planned once: one arena, buffers reused when dead.
  *
  * Time runs over the schedule: node i computes at time i, its backward pass at 2 n - 1 - i, its
- * parameters learn in the same moment when one thread runs alone or all run in lockstep, and after
- * all rows (time 2 n) when each thread goes on by itself. A buffer lives from the first moment that
+ * parameters learn at that time with a single thread and in lockstep, and after all rows (time 2 n)
+ * with several threads without lockstep. A buffer lives from the first moment that
  * writes it to the last that reads it; two buffers may share memory if their lives do not meet.
- * Inputs live always: their pads are zeroed once. Where threads do not wait for each other, all
- * buffers live to the end, since threads may be at different nodes.
+ * Inputs live for the whole step: their pads are zeroed once. Where threads do not wait for each
+ * other, all buffers live to the end, since threads may be at different nodes.
  */
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* steps.c - the parts of a step, for a thread of a team: gather and forward, backward, update,
  * reports.
  *
- * What is shared (a value without a batch axis) is computed by thread 0; before anyone else may
- * read it stands a barrier, one for a row of such nodes.
+ * Shared values (without a batch axis) are computed by thread 0; a barrier stands between a run of
+ * such nodes and the first other thread that reads them.
  */
 #include <assert.h>
 #include <string.h>

@@ -89,7 +89,7 @@ def test_each_case_is_recorded():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("key", CASES)
-def test_cdl_gives_what_keras_gave(key):
+def test_results_equal_recordings_of_keras(key):
     actual = run(CASES[key], cdl)
     expected = RECORDED[key]
     if key in MEANT:

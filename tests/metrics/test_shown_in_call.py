@@ -56,7 +56,7 @@ def test_they_are_in_the_logs(make, y, weighted):
     np.testing.assert_allclose(float(metric.result()), found, rtol=1e-6)
 
 
-def test_others_say_what_to_do():
+def test_metrics_that_cannot_be_updated_in_call_say_what_to_do():
     class Shows(layers.Layer):
         def call(self, x):
             metrics.BinaryIoU().update_state(x, x)

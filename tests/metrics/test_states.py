@@ -63,7 +63,7 @@ def fitted(metric, **fit):
 @pytest.mark.parametrize(
     "fit", [{}, {"sample_weight": W}, {"validation_split": 0.3}, {"batch_size": 1}], ids=str
 )
-def test_they_say_what_they_say_in_python(fit):
+def test_compiled_metrics_with_states_equal_those_in_python(fit):
     history, last, _ = fitted(Hits(), **fit)
     expected, wanted, _ = fitted(InPython(), **fit)
     assert list(history) == list(expected)

@@ -243,7 +243,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_is_refused_by_name(case):
+def test_invalid_gradient_functions_are_refused_by_name(case):
     function, error, message = BAD[case]
     wrapped = ops.custom_gradient(function)
     with pytest.raises(error, match=message):

@@ -141,7 +141,7 @@ def test_shapes_in_the_inside_of_keras_are_broadcast_and_compared():
 
 @pytest.mark.parametrize("function", [ops.conj, ops.conjugate, ops.real, ops.round])
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32"])
-def test_what_keeps_its_numbers_keeps_their_dtype(function, dtype):
+def test_functions_that_move_numbers_keep_their_dtype(function, dtype):
     assert function(KerasTensor((None, 3), dtype)).dtype == dtype
     assert function(np.ones((2, 3), dtype)).dtype == dtype
 

@@ -42,7 +42,7 @@ def test_it_compares(model, tmp_path, capsys):
     assert "/layers/lstm/cell/0 present in saved file, missing from reference model" in printed
 
 
-def test_what_it_changes_can_be_loaded(tmp_path):
+def test_edited_files_can_be_loaded(tmp_path):
     made = cdl.Sequential([cdl.Input((3,)), cdl.layers.Dense(4), cdl.layers.Dense(2)])
     made.save_weights(tmp_path / "a.weights.h5")
     editor = KerasFileEditor(str(tmp_path / "a.weights.h5"))
@@ -61,7 +61,7 @@ def test_what_it_changes_can_be_loaded(tmp_path):
     assert "dense_2" not in editor.weights_dict["layers"]
 
 
-def test_what_it_refuses(model, tmp_path):
+def test_the_editor_refuses_missing_files_and_wrong_names(model, tmp_path):
     with pytest.raises(ValueError, match="Invalid filename"):
         KerasFileEditor("a.h5")
     with pytest.raises(FileNotFoundError):

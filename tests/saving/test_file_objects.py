@@ -37,7 +37,7 @@ def test_model_comes_back_from_memory(model, form):
         assert int(again.optimizer.iterations) == int(model.optimizer.iterations)
 
 
-def test_what_is_before_in_a_file_stays(model, tmp_path):
+def test_bytes_before_the_position_of_an_open_file_stay(model, tmp_path):
     with open(tmp_path / "many", "w+b") as file:
         file.write(b"head")
         model.save(file)

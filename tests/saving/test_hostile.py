@@ -158,7 +158,7 @@ def load(path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_never_ends_is_not_opened(suffix, tmp_path):
+def test_pipes_and_devices_are_not_opened(suffix, tmp_path):
     if suffix == ".safetensors":
         pytest.importorskip("safetensors")
     path = tmp_path / f"a{suffix}"

@@ -245,7 +245,7 @@ def test_frozen_layers_keep_the_order_of_their_weights(tmp_path):
     assert same(model, load_model(tmp_path / "a.h5"))
 
 
-def test_what_was_compiled_may_be_left_out(tmp_path, caplog):
+def test_a_file_without_training_config_loads_uncompiled(tmp_path, caplog):
     model = hostile.model()
     model.save(tmp_path / "a.h5", include_optimizer=False)
     with caplog.at_level(logging.WARNING, "cdl"):

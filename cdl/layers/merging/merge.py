@@ -147,10 +147,10 @@ def _folded(function: str) -> Any:
 
 
 class MaskedMerge(Merge):
-    """Base of merging layers in which a masked line of one input leaves those of the others."""
+    """Base of merging layers that leave masked lines of an input out of the result."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        """The inputs made one, by the lines of each that its mask shows."""
+        """Merged inputs, from the unmasked lines of each."""
         aligned = self._aligned(inputs)
         masks = [None] * len(inputs) if mask is None else self._masks(inputs, mask)
         expand = operator_of("expand_dims")

@@ -66,7 +66,7 @@ class Missing:
         return bool(self._counts)
 
     def tell(self) -> None:
-        """Warn, if a value was missing."""
+        """Warn if a value was missing."""
         if self._counts and self._then:
             warn(
                 f"{self._owner}: missing values (NaN) were left out: {_listed(self._counts)}. "

@@ -280,7 +280,7 @@ class MelSpectrogram(Layer):
         upper_edge_hertz: float = 3800.0,
         dtype: str = "float32",
     ) -> NDArray[Any]:
-        """The matrix from frequencies to bands: triangles that are as wide as they are heard.
+        """The matrix from frequencies to mel bands: triangles of equal width on the mel scale.
 
         Args:
             num_mel_bins: bands.

@@ -368,7 +368,7 @@ def _cells_in(cell: Any) -> list[Any]:
 
 
 def _states_of(cell: Any, states: Any) -> list[Any]:
-    """States of each of these cells."""
+    """States of each cell of the stack."""
     if not isinstance(cell, StackedRNNCells):
         return [states]
     pairs = zip(cell.cells, states, strict=True)

@@ -129,7 +129,7 @@ def _of_row(
 
 
 def row_values(estimator: Any, x: Any) -> Sequence[Any] | None:
-    """Values of X in the order of the columns in `fit`, if X is one row that is read as it is.
+    """Values of X in the order of the columns in `fit`, if X is one row.
 
     It is a dict by names, a frame of pandas or Polars, a list of one list, or an array.
     None says that X must be read column by column, which tells also what is wrong with it.

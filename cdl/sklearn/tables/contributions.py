@@ -107,7 +107,7 @@ def background_of(estimator: Any, background: Any) -> list[Column]:
 
 
 def contributions(mixtures: Mixtures, columns: int) -> Contributions:
-    """Interventional Shapley values of the rows of mixtures, for so many columns."""
+    """Interventional Shapley values of the rows of mixtures, for a number of columns."""
     one = _exact if len(mixtures.live) <= MOST_EXACT else _sampled
     found = [one(mixtures, row) for row in range(mixtures.rows)]
     parts = np.stack([each[0] for each in found])

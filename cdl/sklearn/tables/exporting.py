@@ -98,7 +98,7 @@ def _by_columns(model: bytes, layout: Layout) -> bytes:
 
 
 def _tell_columns(written: dict[str, bytes], path: Path, layout: Layout) -> None:
-    """Add to C what the columns are, and a function from categories to their codes."""
+    """Add a description of the columns to C, and a function from categories to their codes."""
     header, source = f"{path.stem}.h", path.name
     n = len(layout.numbers)
     lines = [f" * {i}: {_safe(name)}" for i, name in enumerate(layout.numbers)]

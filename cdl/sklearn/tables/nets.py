@@ -201,7 +201,7 @@ def begin(net: Net, inputs: list[Array], random: np.random.RandomState) -> None:
 
 
 def compiled(net: Net, recipe: Recipe, task: Task, steps: int) -> None:
-    """Compile the net that is trained, for so many steps in all."""
+    """Compile the net that is trained, for a total number of steps."""
     rate: Any = recipe.rate
     if recipe.schedule == "coslog4":
         rate = LogCosineCycles(recipe.rate, decay_steps=steps)

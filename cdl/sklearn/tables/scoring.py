@@ -37,7 +37,7 @@ METRICS = {
 
 
 class Shown(NamedTuple):
-    """Form in which callbacks are told a score.
+    """Form of a score for callbacks: its name, offset and sign.
 
     Attributes:
         name: of the score.
@@ -55,7 +55,7 @@ class Shown(NamedTuple):
 
 
 def chosen(owner: str, metric: Any, scoring: Any, classes: bool) -> tuple[Any, Shown]:
-    """Scoring of epochs, and how it is told, by a metric of LightGBM's or else `scoring`.
+    """Scorer of epochs, and the form of its score, from a metric of LightGBM's or else `scoring`.
 
     Raises:
         ValueError: another metric.

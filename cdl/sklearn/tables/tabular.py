@@ -470,7 +470,7 @@ def _rows(columns: list[Column], y: Array, weight: Array | None, at: Array) -> A
 
 
 def _few(held: Any, most: int) -> Any:
-    """At most so many of some rows, from all over them: they may be sorted."""
+    """At most a number of the rows, evenly spaced, since they may be sorted."""
     columns, y, weight = held
     kept = min(len(y), max(most, 1))
     return _rows(columns, y, weight, np.arange(kept) * len(y) // kept)

@@ -53,7 +53,7 @@ class EvalSets(NamedTuple):
 
     @property
     def first(self) -> int:
-        """Number of the set that tells the best epoch: the first that is not trained on."""
+        """Number of the set that decides the best epoch: the first that is not trained on."""
         return next((i for i, name in enumerate(self.names) if name not in self.trained), 0)
 
     def encoded(self, table: Table) -> Encoded:
@@ -136,7 +136,7 @@ class Evaluation(NamedTuple):
 
 
 class Scores:
-    """Scores of a net's epochs on sets of rows, as they are told.
+    """Scores of a net's epochs on sets of rows, in the form for callbacks.
 
     Args:
         shown: form in which a score is told.
