@@ -62,8 +62,7 @@ from cdl._tracing.shape_inference import (
     bound_arguments,
     computed,
     infer,
-    map_args,
-    map_kwargs,
+    map_arguments,
     refuse_untraced,
     signature_of,
     why_untraced,
@@ -398,8 +397,7 @@ def _fitted(
         refusal: Exception = error
         for some, named in joining.forms(args, kwargs):
             try:
-                of_args = map_args(joining.form_of, some)
-                of_kwargs = map_kwargs(joining.form_of, named)
+                of_args, of_kwargs = map_arguments(joining.form_of, some, named)
                 if not _has_terms(of_args, of_kwargs) and not is_symbolic(of_args, of_kwargs):
                     return of_args, of_kwargs, None
                 refuse_untraced(row, of_args, of_kwargs)
@@ -407,7 +405,7 @@ def _fitted(
             except (TypeError, ValueError) as other:
                 refusal = joining.telling(error, other)
                 continue
-            return map_args(joining.made, some), map_kwargs(joining.made, named), spec
+            return *map_arguments(joining.made, some, named), spec
         if refusal is not error:
             raise refusal from None
         raise
@@ -446,11 +444,11 @@ def appended(
         dtype = value.dtype if "float" in leaf.dtype else leaf.dtype
         return LoweredTensor(value, KerasTensor(leaf.shape, dtype, rows_per_sample=0), leaf)
 
-    args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
+    args, kwargs = map_arguments(term, args, kwargs)
     if not all(map(joining.is_float, tree.flatten(spec))):  # which are not to be rounded on the way
         refuse_inexact_constants(row.name, spec, (args, kwargs))
         widen = functools.partial(in_float32, program)
-        args, kwargs = map_args(widen, args), map_kwargs(widen, kwargs)
+        args, kwargs = map_arguments(widen, args, kwargs)
     finished = functools.partial(joining.finished, program, row.name)
     with appending_to(program):
         try:

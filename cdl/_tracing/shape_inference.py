@@ -133,7 +133,7 @@ def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         TypeError, ValueError: the arguments do not fit each other, or the batch axis does not stay
             the first one.
     """
-    args, kwargs = map_args(_spec_of, args), map_kwargs(_spec_of, kwargs)
+    args, kwargs = map_arguments(_spec_of, args, kwargs)
     if row.shape is not None:
         result = row.shape(*args, **kwargs)
         to, _, _ = dtype_of_floats(row, args, kwargs)
@@ -256,7 +256,7 @@ def computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     to, args, kwargs = dtype_of_floats(row, args, kwargs)
-    args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
+    args, kwargs = map_arguments(as_array, args, kwargs)
     try:
         with np.errstate(all="ignore"):
             result = row.eager(*args, **kwargs)
@@ -288,9 +288,8 @@ def why_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> s
     """Reason why a definition cannot be traced with some arguments; "" if it can."""
     why = row.untraced
     if callable(why):
-        bound = signature_of(row.eager).bind(
-            *map_args(_shared_spec, args), **map_kwargs(_shared_spec, kwargs)
-        )
+        args, kwargs = map_arguments(_shared_spec, args, kwargs)
+        bound = signature_of(row.eager).bind(*args, **kwargs)
         bound.apply_defaults()
         why = why(*bound.args, **bound.kwargs)
     return why
@@ -314,14 +313,12 @@ def _shared_spec(leaf: Any) -> Any:
     return KerasTensor(leaf.shape, leaf.dtype, rows_per_sample=0)
 
 
-def map_args(function: Callable[[Any], Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments with the function applied to each leaf."""
-    return tuple(tree.map_structure(function, arg) for arg in args)
-
-
-def map_kwargs(function: Callable[[Any], Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments with the function applied to each leaf."""
-    return {name: tree.map_structure(function, arg) for name, arg in kwargs.items()}
+def map_arguments(
+    function: Callable[[Any], Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of a call, with a function applied to each leaf."""
+    by_place = tuple(tree.map_structure(function, arg) for arg in args)
+    return by_place, {name: tree.map_structure(function, arg) for name, arg in kwargs.items()}
 
 
 def _spec_of(leaf: Any) -> Any:
@@ -366,7 +363,8 @@ def _tried(
 
     try:
         with np.errstate(all="ignore"), _NO_WARNINGS:
-            result = row.eager(*map_args(ones, args), **map_kwargs(ones, kwargs))
+            by_place, by_name = map_arguments(ones, args, kwargs)
+            result = row.eager(*by_place, **by_name)
             return tree.map_structure(narrowed, result)
     except (ValueError, IndexError) as error:
         raise unfit(row, args, kwargs, error) from cause(error)

@@ -22,7 +22,7 @@ from cdl._tracing.between_inputs import between_inputs, coupled_outputs, is_trie
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.joining import parts_of
 from cdl._tracing.keras_tensor import known_samples
-from cdl._tracing.shape_inference import map_args, map_kwargs
+from cdl._tracing.shape_inference import map_arguments
 from cdl._tracing.symbolic import operator_of
 from cdl._tracing.variable import Variable, autocast, autocast_to
 from cdl.layers import masks
@@ -69,7 +69,7 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     if between_inputs() and is_tried(args, kwargs):
         return _record_coupled(layer, args, kwargs)
     if known_samples() is not None:
-        args, kwargs = map_args(parts_of, args), map_kwargs(parts_of, kwargs)
+        args, kwargs = map_arguments(parts_of, args, kwargs)
     of_constants = None if is_scripted(type(layer)) else getattr(layer, "_of_constants", None)
     if of_constants is not None and _are_constants(graphs.tensors_of(args, kwargs)):
         with undone_on_failure(layer):

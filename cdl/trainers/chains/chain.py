@@ -328,7 +328,7 @@ def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int
         counts = reads_losses and _layer_of(call) is not None  # `losses` of it is read later
         if i in linked or has_effect(call) or counts or not numbers.isdisjoint(own):
             places.add(i)
-            is_taped = str(getattr(call.function, "__module__", "")) == OF_TAPES
+            is_taped = _module_of(call) == OF_TAPES
             reads_losses |= is_taped and call.args[1][0] == "penalties"
             numbers.update(_refs((call.args, call.kwargs)))
     return places
@@ -356,8 +356,8 @@ def is_ordinary(call: Call) -> bool:
 
 def _is_step(call: Call) -> bool:
     """Whether a call is a step of an optimizer."""
-    module = str(getattr(call.function, "__module__", ""))
-    return module.startswith("cdl.optimizers.") and isinstance(call.args[0], Optimizer)
+    is_of_optimizers = _module_of(call).startswith("cdl.optimizers.")
+    return is_of_optimizers and isinstance(call.args[0], Optimizer)
 
 
 def can_repeat(call: Call) -> bool:
@@ -372,23 +372,22 @@ def can_repeat(call: Call) -> bool:
     compiled = compiled_of(function, call.kinds)
     if compiled is not None:
         return compiled.is_known
-    module = str(getattr(function, "__module__", ""))
     layer = _layer_of(call)
     if layer is not None:  # one that is stateful keeps what no variable holds
         return not any(getattr(each, "stateful", False) for each in layer._flatten_layers())
-    return module.startswith((*COMPUTING, *_OF_VARIABLES, "cdl.taping.", _OF_DRAWS))
+    return _module_of(call).startswith((*COMPUTING, *_OF_VARIABLES, "cdl.taping.", _OF_DRAWS))
 
 
 def assigned(call: Call) -> Any:
     """The variable that a call assigns; None for another call."""
-    is_of_variable = str(getattr(call.function, "__module__", "")).startswith(_OF_VARIABLES)
+    is_of_variable = _module_of(call).startswith(_OF_VARIABLES)
     is_assigned = is_of_variable and call.function.__name__.startswith("assign")
     return call.args[0] if is_assigned else None
 
 
 def gains(call: Call) -> bool:
     """Whether a call is faster in a chain: a gradient, an optimizer's step or an assignment."""
-    is_gradient = str(getattr(call.function, "__module__", "")) == _OF_PROGRAMS
+    is_gradient = _module_of(call) == _OF_PROGRAMS
     is_gradient |= compiled_of(call.function, call.kinds) is not None
     return is_gradient or _is_step(call) or assigned(call) is not None
 
@@ -403,15 +402,20 @@ def has_effect(call: Call) -> bool:
     if call.draws:
         return True
     if layer is None:
-        return str(getattr(call.function, "__module__", "")) in (_OF_DRAWS, _OF_PROGRAMS)
+        return _module_of(call) in (_OF_DRAWS, _OF_PROGRAMS)
     draws = ("seed", "seed_generator")
     is_drawn = any(vars(each).get(name) for each in layer._flatten_layers() for name in draws)
     return is_drawn or bool(layer.non_trainable_variables)
 
 
+def _module_of(call: Call) -> str:
+    """Module of the function that is called, or ""."""
+    return str(getattr(call.function, "__module__", ""))
+
+
 def _layer_of(call: Call) -> Any:
     """Layer or model that is called; None for a call of anything else."""
-    is_taped = str(getattr(call.function, "__module__", "")) == OF_TAPES
+    is_taped = _module_of(call) == OF_TAPES
     given = (
         call.args[2:3] if is_taped else (getattr(call.function, "__self__", None), *call.args[:1])
     )

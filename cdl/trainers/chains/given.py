@@ -28,7 +28,7 @@ class Given:
         self.function = function
         self.__self__ = getattr(function, "__self__", None)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self._leaves = [_ARRAY if _is_array(e) else e for e in tree.flatten(args)]
+        self._leaves = [_ARRAY if isinstance(e, np.ndarray) else e for e in tree.flatten(args)]
         self._structure = tree.map_structure(lambda leaf: 0, args)
         self.constants = [each for each in self._leaves if each is not _ARRAY]
 
@@ -52,10 +52,6 @@ class _ById:
 
     def __hash__(self) -> int:
         return id(self._thing)
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, np.ndarray)
 
 
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
