@@ -1,8 +1,8 @@
 """Vectorization of a step over all steps: values get a leading axis.
 
-So a layer on each step of a sequence has one instruction for each of its own, not one for each
-step. What an axis in front would change is left to a loop: the statistics of a batch, which are
-those of a step, what reads another step, what has an effect beside its outputs.
+So a layer on each step of a sequence has as many instructions as on one step. A loop remains for
+instructions that a leading axis would change: statistics of a batch, which are those of a step,
+reads of another step, and effects beside outputs.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Any
 from cdl._common.locks import new_lock
 
 _caches: weakref.WeakSet[Any] = weakref.WeakSet()
-_lock = new_lock()  # a set that grows meanwhile cannot be walked
+_lock = new_lock()  # a set must not grow during iteration
 
 
 def register_cache(cache: Any) -> None:

@@ -1,7 +1,7 @@
-"""Calls of a recorded step that could be other ones for other numbers.
+"""Calls of a recorded step whose result shapes could depend on values.
 
-A call is tried on other numbers of the same shapes. A result of another shape then, such as
-that of `x[mask]`, refuses the recording: its `len()` could differ from batch to batch.
+A call is tried on other values of the same shapes. A result of another shape, as of `x[mask]`,
+refuses the recording: its `len()` could differ from batch to batch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[Any, str]:
-    """Result of a call, and the reason against its repetition on other numbers, or "".
+    """Result of a call, and the reason against its replay on other values, or "".
 
     Args:
         function: that is called.

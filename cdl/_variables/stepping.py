@@ -1,8 +1,8 @@
 """Recording of a training step: which calls it makes, and which of their arrays come from where.
 
-The step runs as always, on arrays that stand for those of the batch and for results of calls. They
-know their numbers, so that the same calls can be made for another batch without the step's code.
-A recording is refused, with line and reason, for what it cannot see, such as a branch on a value.
+The step runs on stand-ins for the arrays of the batch and for results of calls. Stand-ins are
+numbered, so that the calls can be replayed on another batch without the step's code. Code that
+cannot be recorded, such as a branch on a value, refuses the recording, with line and reason.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Call(NamedTuple):
         first: number of the first leaf of its result.
         size: how many leaves that has.
         kinds: shape and dtype of each positional argument, None for one that is no array.
-        counts: how many counts of draws it has taken.
-        draws: whether it has drawn what no variable counts.
+        counts: number of draw counts that it used.
+        draws: whether it drew numbers that no variable counts.
     """
 
     function: Callable[..., Any]
@@ -70,7 +70,7 @@ _PLAIN = (np.ndarray, np.generic, int, float, complex, str, bytes, type(None))
 
 
 class _State(threading.local):
-    """Recording of a thread that is in the code of a step; None within a call that it records."""
+    """Recording of a thread that runs a step's code; None within a recorded call."""
 
     recording: Recording | None = None
 
@@ -89,7 +89,7 @@ def recorded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def shown(method: F) -> F:
     """Decorator of a method of variables, recorded if the code of a step calls it.
 
-    What other code calls is not seen, and refuses the recording.
+    Calls by other code refuse the recording.
     """
 
     @functools.wraps(method)
@@ -116,7 +116,7 @@ def whole(method: F) -> F:
 
 
 def whole_if_own(method: F) -> F:
-    """Decorator like `whole` for objects of cdl's classes; code of users is looked into."""
+    """Decorator like `whole` for objects of cdl's classes; not for those of users' classes."""
     as_whole = whole(method)
 
     @functools.wraps(method)
@@ -129,14 +129,14 @@ def whole_if_own(method: F) -> F:
 
 
 def constant(leaf: Any) -> Any:
-    """Value as given, which becomes part of a program that later batches take too."""
+    """Value as given, which becomes a constant of a program for later batches."""
     if state.recording is not None:
         state.recording.note_constant(leaf)
     return leaf
 
 
 def touched(what: str) -> None:
-    """Refuse the recording that there is, since its code does something that cannot be replayed.
+    """Refuse the current recording, since the step does something that cannot be replayed.
 
     Args:
         what: it does, such as "reads a weight".
@@ -146,16 +146,16 @@ def touched(what: str) -> None:
 
 
 class Recording:
-    """Calls of a step, made with the arrays of a batch.
+    """Recording of a step's calls on the arrays of one batch.
 
     Args:
-        keep: called with what a call may change, before it is made.
-        compared: ids of arrays that are compared with what they were before each repetition.
+        keep: called before each call, with the objects that it may change.
+        compared: ids of arrays whose contents are compared before each replay.
 
     Attributes:
-        calls: in their order.
-        reason: why the calls are not all that the step does, with the line; or "".
-        noted: counts of draws.
+        calls: the recorded calls, in their order.
+        reason: why the step cannot be replayed by the calls, with the line; or "".
+        noted: the draw counts.
     """
 
     def __init__(
@@ -167,13 +167,13 @@ class Recording:
         self.reason = ""
         self.noted: list[int] = []
         self._keep, self._compared = keep, compared
-        self._constant: set[int] = set()  # numbers of results that depend on no batch
+        self._constant: set[int] = set()  # numbers of results that are independent of the batch
         self._count = 0
         self._numbers: dict[int, tuple[Any, int]] = {}  # of arrays, by their ids
         self._places: dict[Any, int] = {}  # the same by what they are views of
 
     def run(self, step: Callable[..., Any], args: Any) -> tuple[Any, Any]:
-        """Result of the step, and the same with a Ref for each array that comes from its args."""
+        """Result of the step, and a copy with a Ref for each array that depends on its args."""
         own = tree.map_structure(_copied, args)  # which no other array shares its numbers with
         given = self._wrapped(own)
         before, state.recording = state.recording, self
@@ -192,7 +192,7 @@ class Recording:
         return tree.map_structure(plain, result), shown
 
     def refuse(self, what: str) -> None:
-        """Note why there is no replay, and where; the first reason stays."""
+        """Store the reason against a replay, with its line; the first one stays."""
         if self.reason:
             return
         frame = sys._getframe(1)
@@ -243,13 +243,13 @@ class Recording:
         )
 
     def _note(self, leaf: Any, number: int) -> None:
-        """Know an array, and views of the same numbers, by its number."""
+        """Register an array, and views of the same memory, under a number."""
         self._numbers[id(leaf)] = leaf, number
         if isinstance(leaf, np.ndarray):
             self._places.setdefault(_place(leaf), number)
 
     def note_constant(self, leaf: Any) -> None:
-        """Refuse the recording if a constant of a program is of the batch, or what a call gave."""
+        """Refuse the recording if a constant of a program depends on the batch or on a call."""
         number = self._numbers.get(id(leaf), (None, None))[1]
         if number is None and isinstance(leaf, np.ndarray) and leaf.size:
             number = self._places.get(_place(leaf))
@@ -260,7 +260,7 @@ class Recording:
             )
 
     def _is_constant(self, given: Any) -> bool:
-        """Whether arguments are the same in each repetition: no variables, and of no batch."""
+        """Whether arguments are equal in each replay: without variables and arrays of a batch."""
         if isinstance(given, Ref):
             return given.number in self._constant
         if tree.is_nested(given):
@@ -299,7 +299,7 @@ def _write_back(array: Any, copy: Any) -> None:
 
 
 def _is_shown(leaf: Any) -> bool:
-    """Whether a leaf of a result holds no stand-ins that one would not see."""
+    """Whether a leaf of a result contains no hidden stand-ins."""
     return isinstance(leaf, (StepArray, *_PLAIN)) or not is_users(type(leaf))
 
 
@@ -324,8 +324,8 @@ def plain(leaf: Any) -> Any:
 class StepArray(NDArrayOperatorsMixin):
     """Stand-in for an array of a step, with its number in the recording.
 
-    NumPy's functions, operators and methods of arrays are recorded; what needs the numbers gets
-    them, and refuses the recording.
+    NumPy's functions, operators and methods of arrays are recorded. Uses that need values get them,
+    and refuse the recording.
     """
 
     __slots__ = ("array", "number", "recording")

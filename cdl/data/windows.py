@@ -1,11 +1,11 @@
 """Windows of rows for data of any size: read by blocks, shuffled within, in order.
 
-A block is what its source reads at one go from one place: some chunks of an HDF5 file, a row group
-of Parquet. Where rows are shuffled, the blocks come in random order, up to eight of them in turn,
-and fill a window of 48 MB, whose rows are then in random order: all orders of the rows of a window
-are equally likely, and rows that were neighbours in the file share a window with rows of other
-places. What is further apart than a window never shares a batch in that epoch. What comes in one
-stream, such as a lazy frame, is mixed in windows only.
+A block is a contiguous part of its source that is read at once: some chunks of an HDF5 file, a row
+group of Parquet. Where rows are shuffled, the blocks come in random order, up to eight of them in
+turn, and fill a window of 48 MB, whose rows are then in random order: all orders of the rows of a
+window are equally likely, and rows that were neighbours in the file share a window with rows of
+other places. What is further apart than a window never shares a batch in that epoch. What comes in
+one stream, such as a lazy frame, is mixed in windows only.
 
 Memory holds two windows, one to train on and one that is being filled, and what the source needs
 for the blocks that it reads.
@@ -32,7 +32,7 @@ class Source(Protocol):
 
     Attributes:
         rows: how many there are, None if only reading them tells.
-        once: whether they can be read but once.
+        once: whether they can be read only once.
         together: how many blocks may be read in turn.
         columns: the names of the columns that are the model's one input, None for what has none.
     """

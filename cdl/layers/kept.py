@@ -1,10 +1,10 @@
 """Cached programs of calls on arrays, valid until a layer's attributes change.
 
 A call traces the layer, rewrites the program and plans its memory, which takes many times as long
-as a small batch. A program holds as long as the layer and those within it have the attributes that
-they had: the same objects, so that a rate that is set, a layer that is frozen or appended to a list
-make a new one. A custom layer's class attributes count too, and the contents
-of its arrays, variables and plain objects, which a trace has read as constants.
+as a small batch. A program is valid as long as the layer and those within it have identical
+attributes: setting a rate, freezing a layer or appending one to a list invalidates it. Class
+attributes of a custom layer count too, and the contents of its arrays, variables and plain objects,
+which the trace has read as constants.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LONG = 256  # of longer lists and dicts what is in them is not looked at
-_LARGE = 2**16  # bytes of an array; what is in larger ones is not looked at
+_LONG = 256  # elements of longer lists and dicts are not compared
+_LARGE = 2**16  # bytes of an array; contents of larger ones are not compared
 _PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None)))
 _NESTING = frozenset((list, dict))  # in which a layer of cdl's own keeps what may change
-_MOST = 16  # programs of one layer: shapes that came once must not pile up
-_MOST_INSIDE = 256  # lists, dicts and objects within one layer; those behind are not looked at
+_MOST = 16  # programs of one layer, so that shapes that came once do not pile up
+_MOST_INSIDE = 256  # lists, dicts and objects compared within one layer
 
 
 class Snapshot:
     """Attributes of a layer and of all layers within it.
 
     Args:
-        layer: the layer; it is not held, so that it may hold the snapshot.
+        layer: the layer, to which no reference is kept, since it may own the snapshot.
 
     Attributes:
         within: the layers within it.
@@ -62,7 +62,7 @@ class Snapshot:
         return True
 
     def of_users(self) -> list[_Attributes]:
-        """Snapshots of custom layers, which may change inside without being set."""
+        """Snapshots of custom layers, whose attributes may change in place."""
         every = [self._attributes, *(attributes for _, attributes in self._inner)]
         return [each for each in every if each.of_users]
 
@@ -75,7 +75,7 @@ class _Attributes:
         self._before = there.copy()
         for name in self._passing.intersection(there):  # programs among them have such watches
             del self._before[name]
-        # Names and values of those that count, once they are compared, which many never are.
+        # Names and values to compare, collected at the first comparison.
         self._counting: tuple[set[str], list[Any]] | None = None
         self._count = len(there)
         self.of_users = layer._given is not None
@@ -102,7 +102,7 @@ class _Attributes:
     def _look_into(self, things: Iterable[Any]) -> None:
         """Record the contents of lists and dicts, and of a custom layer's arrays and plain objects.
 
-        Those come first that are least deep.
+        The order is breadth-first.
         """
         skipped = () if self.of_users else (Variable,)
         seen: set[int] = set()
@@ -178,7 +178,7 @@ class _InSlots:
 def _attributes_of(thing: Any) -> Collection[Any] | None:
     """Attributes of an object of a custom class unrelated to cdl; None of others.
 
-    They are read anew whenever one looks at them.
+    It is a live view.
     """
     if isinstance(thing, (type, types.ModuleType, types.FunctionType)):
         return None
@@ -198,18 +198,18 @@ def _attributes_of(thing: Any) -> Collection[Any] | None:
 class Watch:
     """Watch for changes of a model since its programs were made.
 
-    Attributes that are set are counted for all layers, so that a model is compared only after one
-    was; what changes inside layers of the user's is compared each time.
+    A global counter counts assignments of attributes, so that a model is compared only after one.
+    Changes in place, inside layers of the user's, are compared each time.
 
     Args:
-        layer: the model; it is not held.
+        layer: the model, to which no reference is kept.
 
     Attributes:
-        steady: true while no attribute was set since the last look, so that `holds` is true; False
-            if layers of the user's are to be compared each time.
+        steady: whether no attribute was set since the last check, so that `holds` is true; False if
+            layers of the user's must be compared each time.
         within: the layers within the model, at any depth.
-        trained: the weights that training changes, if somebody has asked since.
-        metrics: those in attributes of a model and its layers, likewise.
+        trained: cache of the weights that training changes, or None.
+        metrics: cache of the metrics in attributes of a model and its layers, or None.
     """
 
     trained: Any = None
@@ -243,7 +243,7 @@ class Watch:
 
 
 class KeptPrograms:
-    """Program cache of one layer; a copy or a pickle of the layer begins without."""
+    """Program cache of one layer, empty in copies and pickles of the layer."""
 
     def __init__(self) -> None:
         self._found: dict[Any, tuple[Snapshot, Any]] = {}
@@ -252,9 +252,9 @@ class KeptPrograms:
         """Cached program for a key, made again if it is not valid.
 
         Args:
-            layer: whose program it is.
-            key: what else it depends on: mode and shapes.
-            make: makes it.
+            layer: the layer.
+            key: other dependencies of the program: mode and shapes.
+            make: function that makes the program.
         """
         found = self._found.get(key)
         if found is not None and found[0].holds(layer):

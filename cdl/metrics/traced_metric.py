@@ -1,8 +1,8 @@
 """Custom metrics with states, whose `update_state` is traced for the core.
 
-While `update_state` is run on symbolic values, weights that never learn stand in the attributes
-where the states are; what it assigns to them becomes a part of the program. `result` and
-`reset_state` stay Python code on the states, which are brought up to date before.
+While `update_state` is traced, untrained weights replace the states in the metric's attributes;
+assignments to them become part of the program. `result` and `reset_state` stay Python code on the
+states, which are updated before.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TracedStates:
         self._pairs = [(s, Variable(s.shape, name=s.name, trainable=False)) for s in states]
         weighted = "sample_weight" in inspect.signature(metric.update_state).parameters
         usual: list[Any] = [None, ()] if weighted else [None]  # shapes of a sample's weights
-        self._couples = False  # whether it compares samples, whose number must be known then
+        self._couples = False  # whether it compares samples, and needs a batch size
         try:
             self._graphs = self._followed(usual)
         except NotFollowedError:
@@ -70,7 +70,7 @@ class TracedStates:
             self._couples = True
 
     def _followed(self, usual: list[Any]) -> dict[Any, graphs.Graph]:
-        """Graphs for weights of such shapes, and as many samples as are known."""
+        """Graphs for weights of given shapes, at the known batch size."""
         keys = [(known_samples(), weight, *self._shapes) for weight in usual]
         return {key: self._follow(*key[1:]) for key in keys}
 
@@ -99,7 +99,7 @@ class TracedStates:
             now = vars(metric)
             same = list(now) == list(seen) and all(now[name] is seen[name] for name in seen)
             same = same and before == {name: _sizes(value) for name, value in now.items()}
-        except Exception as error:  # whatever it was: it is run on arrays then, and tells
+        except Exception as error:  # any: it runs on arrays then, and raises its own
             raise NotFollowedError(reason_of(error)) from error
         finally:
             vars(metric).clear()
@@ -156,7 +156,7 @@ class TracedStates:
             weight.assign(state.value)
 
     def load(self, state: Sequence[float]) -> None:
-        """Bring the metric's states up to date."""
+        """Load the states of the core into the metric."""
         del state
         for each, weight in self._pairs:
             each.assign(weight.numpy())
@@ -202,8 +202,8 @@ class TracedMean(MeanMetricWrapper, Compiled):
 
     Args:
         metric: the function's mean as Python code would keep it.
-        graph: what the function does, from targets and predictions to values.
-        couples: whether it compares samples, so that it has a graph for each size of a batch.
+        graph: the traced function, from targets and predictions to values.
+        couples: whether it compares samples, so that it has a graph for each batch size.
     """
 
     op = "observe"

@@ -1,8 +1,8 @@
 """HostPart: the part of a model that runs in Python on the user's data, ahead of the program.
 
-Layers of texts and keys (`HostLayer`) are no instructions. They, and all that stands between them
-and the inputs, are called on the arrays of a call of `fit` or `predict`, once; what they give is
-what the program reads, and all that the core sees of the model begins there.
+Layers of texts and keys (`HostLayer`) are no instructions. They, and all layers between them and
+the inputs, are called once on the arrays given to `fit` or `predict`. Their results are the inputs
+of the program, and the core sees nothing of the model before them.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _check_runs_on_arrays(node: Node, reader: Node) -> None:
 
 
 def _expanded(graph: Graph, training: bool) -> tuple[Graph, graphs.Scope]:
-    """Copy of a graph in which models and layers that hold text layers are expanded."""
+    """Copy of a graph in which models and layers with text layers inside are expanded."""
     scope = graphs.Scope(training)
     known = {id(tensor): tensor for tensor in graph.inputs}
     held = [graph]  # so that the identities of their tensors stay

@@ -104,7 +104,7 @@ def pythons() -> Random:
 def draw_from(seed: int | None) -> None:
     """Set generators of this thread for orders and seeds; None for the global ones.
 
-    What the core draws still starts from the process's seed.
+    Draws of the core still use the process's seed.
     """
     if seed is None:
         _thread.bits = _thread.seeds = _thread.kept = None
@@ -123,8 +123,8 @@ def draw_from(seed: int | None) -> None:
 def generator_within(drawer: Any, seed: int) -> np.random.RandomState | None:
     """Generator of a seed, within this thread's draws from its own generators.
 
-    What draws by a seed of its own, and may be read by several jobs of `train_many` at once, draws
-    from this one there: in each job from the seed's first number on, whichever job ran before.
+    It is for objects with a seed of their own that several jobs of `train_many` may read at once:
+    in each job they draw from the seed's first number on, whichever job ran before.
 
     Args:
         drawer: who draws, the same one each time.
@@ -245,7 +245,7 @@ def _plain(thing: Any) -> Any:
 def seeded(seed: int | None, core: int | None = None) -> Iterator[None]:
     """Context in which this thread alone draws as after `set_random_seed(seed)`.
 
-    What draws from `random` or `numpy.random` by itself is not cdl's to seed. None does nothing.
+    User code that draws from `random` or `numpy.random` directly is not seeded. None does nothing.
 
     Args:
         seed: where the generators start.

@@ -1,10 +1,10 @@
 """Arguments with different numbers of rows, of functions to differentiate.
 
-A program has one batch. A single number is its first row, whose sum over the batch it is; arguments
-that have fewer rows than others are repeated up to the rows of the batch, and sums over samples
-leave the repetitions out. What has rows of one count cannot be combined with another's sample by
-sample, but what each gives in sum or in mean can. Where that does not do, arguments are whole: what
-compares samples reads them joined, and those of fewer rows are shared by all samples of the batch.
+A program has one batch size. A single number is the first row of an input, read as a sum over the
+batch. Arguments with fewer rows are repeated up to the batch size, and sums over samples leave the
+repetitions out. Values of different numbers of rows cannot be combined sample by sample, but their
+sums and means can. If that fails, arguments are whole: operations across samples read them joined,
+and arguments of fewer rows are shared by all samples of the batch.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class Arguments:
     """Arguments of a call, as a program reads them.
 
     Args:
-        args: arrays of the same number of rows or of others, and single numbers.
+        args: arrays of equal or different numbers of rows, and single numbers.
 
     Attributes:
-        rows: of a batch of the program.
-        arrays: what the program reads: an array for each argument, and the masks of those that have
+        rows: batch size of the program.
+        arrays: inputs of the program: an array for each argument, and the masks of those that have
             fewer rows.
-        key: what another call must have in common for the same program.
+        key: equal for calls of one program.
 
     Raises:
-        TypeError: something that is no number and no array of them.
+        TypeError: an argument that is neither a number nor an array of numbers.
         ValueError: no argument, or one without rows.
     """
 
@@ -74,7 +74,7 @@ class Arguments:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all are arrays of as many rows, which a program reads as they are."""
+        """Whether all are arrays of equal numbers of rows, which a program reads unchanged."""
         return not self._fewer and _NUMBER not in self._counts
 
     def symbols(self) -> list[Any]:
@@ -217,7 +217,7 @@ class SeveralRows(Lowering):
         return repeated
 
     def masked(self, value: Value) -> Value:
-        """Value with 0 in the rows that do not count."""
+        """Value with 0 in repeated rows."""
         count = self.count(value)
         if count is None:
             return value
@@ -225,7 +225,7 @@ class SeveralRows(Lowering):
         return self.map("multiply", [value, mask])
 
     def batch_reduce(self, value: Value, kind: str) -> Value:
-        """Reduction over the rows that count; of repeated rows the largest is the same."""
+        """Reduction without the repeated rows; repetitions do not change a maximum."""
         count = self.count(value)
         if self._masks and id(value) not in self._counts and not value.shared:
             raise ValueError(
@@ -242,7 +242,7 @@ class SeveralRows(Lowering):
 
 
 def _needs_batch(instruction: Instruction) -> bool:
-    """Whether an instruction is about the batch as such."""
+    """Whether an instruction reads the whole batch."""
     if instruction.op == "batch_norm":
         return not instruction.attributes.get("frozen")
     return instruction.op in ("objective", "activity")

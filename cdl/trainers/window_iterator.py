@@ -1,6 +1,6 @@
 """Epochs over data of any size: windows of rows, each of many batches.
 
-A window is to the core what arrays are: one call runs all its batches. Meanwhile a thread reads the
+The core treats a window like arrays: one call runs all its batches. Meanwhile a thread reads the
 next one. Rows that fit into one window are read once.
 """
 
@@ -33,7 +33,7 @@ def source_of(
 ) -> Source | Parts:
     """Source of windows for x, y and weights; or x, y and weights, if they are in memory.
 
-    Of a frame in memory columns that are given by their names are taken out.
+    Target and weight columns that are given by name are removed from a frame in memory.
 
     Args:
         x: as the user gave it.
@@ -88,13 +88,13 @@ class WindowIterator:
     """Epoch iterator over windows of rows: see `EpochIterator`.
 
     Args:
-        source: what is read.
+        source: the source of the windows.
         batch: rows of a batch; the last one of a pass may be smaller.
         steps: batches of an epoch, None for one pass.
         restart: whether each epoch starts with a new pass, even if `steps` left one unfinished.
         shuffle: as of `fit`.
         check: makes checked Arrays of x, y and weights.
-        make: gives what runs such arrays in such batches.
+        make: function from such arrays and a batch size to a train function.
         in_fit: whether a source that can be read but once, and ends early, is an error.
     """
 
@@ -117,7 +117,7 @@ class WindowIterator:
         self._order: NDArray[np.int64] | None = None
         self._left = 0  # batches of the window that have not been run
         self._fresh = False  # whether none of the pass has been run
-        self._passes = 0  # that have begun
+        self._passes = 0  # number of passes begun
         self.arrays: Any = None
         try:
             self._begin_pass(self._draw(looks=True))
@@ -236,7 +236,7 @@ class WindowIterator:
         """Take the next window, if there is one."""
         if self._ahead is None:
             return False
-        if self.arrays is not None and self._kept is None:  # let go of before the next one is there
+        if self.arrays is not None and self._kept is None:  # released before the next one is read
             self.arrays = None
             self.train_function.release()
         first = self._fresh

@@ -1,10 +1,10 @@
 """Reverse mode as instructions: derivatives that are values, so that they have derivatives, too.
 
-The core runs the backward pass of a program by itself. Where a program itself reads a derivative,
-as a loss that penalizes gradients does, `gradients` appends the instructions of that backward pass,
-by a rule an op (rules.py). What it appends is made of ops that have rules, so derivatives
-of any order follow. `tangents` is forward mode: gradients are linear in what they begin with, and
-the gradient of a linear function is its transpose; what only served to find it is dead code.
+The core runs the backward pass of a program itself. If a program reads a derivative, as a loss with
+a gradient penalty does, `gradients` appends the instructions of that backward pass, by one rule per
+op (rules.py). The appended ops have rules too, so derivatives of any order follow. `tangents` is
+forward mode: gradients are linear in their seeds, and the gradient of a linear function is its
+transpose; the intermediate gradients are dead code.
 """
 
 from __future__ import annotations
