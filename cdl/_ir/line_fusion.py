@@ -25,7 +25,7 @@ _MOST_AGAIN = (2, 0)
 
 
 def apply(program: Rewriter, training: bool) -> None:
-    """Make maps read rows, columns and numbers as they are, and sums of their lines in passing."""
+    """Fuse broadcasts of rows, columns and numbers, and reductions of lines, into maps."""
     if read_repeated(program):
         program.cut_dead(training)
     if not program.instructions.of("reduce"):
@@ -127,7 +127,7 @@ class _Region:
         return Instruction("map", inputs, self.root.outputs, (), {}, *code)
 
     def _grow(self) -> None:
-        """Add what only members read, as long as there is any."""
+        """Add instructions that only members read, until there are none."""
         grows = True
         while grows:
             grows = False

@@ -1,9 +1,9 @@
 """Loops in a program: a body that is a program, and a single instruction for it.
 
-The instruction reads what is carried to the first iteration, sequences, and values of around the
-body, which it captures. It gives what the last iteration carries on, and results of all
-iterations. The body begins with an instruction for each input, which has none, and its outputs are
-those of an iteration; `flat` puts the body behind the loop, as the core runs it.
+The instruction reads the initial carry, sequences, and captured values of the enclosing program. It
+gives the final carry, and the results of all iterations. The body begins with an instruction
+without operands for each input, and its outputs are those of an iteration; `flat` puts the body
+behind the loop, as the core runs it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cdl._ir.program import Program
 
 
-OF_LOOPS = ("loop", "carried", "element", "captured")  # whose values others have computed
+OF_LOOPS = ("loop", "carried", "element", "captured")  # ops without a computation of their own
 
 
 class Loop(Instruction):
@@ -25,8 +25,8 @@ class Loop(Instruction):
 
     Attributes:
         body: an iteration.
-        ways: what takes each of the body's outputs: "carry", of which the first belong to what is
-            carried to an iteration, or "collect".
+        ways: use of each output of the body: "carry", of which the first belong to the carry of an
+            iteration, or "collect".
     """
 
     __slots__ = ("body", "ways")
@@ -54,10 +54,10 @@ class Loop(Instruction):
         return self.body.instructions[: len(self.inputs)]
 
     def without_dead(self, read: set[int]) -> Loop | None:
-        """Copy without what no read output needs; None if all of it is needed.
+        """Copy without dead outputs and their instructions; None if there are none.
 
         Args:
-            read: ids of those outputs, among others.
+            read: ids of values that are read, outputs of the loop among them.
         """
         carried = [i.outputs[0] for i in self.entries if i.op == "carried"]
         live = {k for k, v in enumerate(self.outputs) if id(v) in read}
@@ -91,7 +91,7 @@ class Loop(Instruction):
         """Loop, with its body after it, in values of the program.
 
         Args:
-            program: to which they will belong.
+            program: the program of these values.
             training: whether gradients go through.
         """
         self.body.external_grads = self.body.outputs if training else []

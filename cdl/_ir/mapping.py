@@ -143,7 +143,7 @@ def merge(program: Rewriter) -> None:
 
 
 def read_repeated(program: Rewriter) -> bool:
-    """Maps read what a broadcast repeats, where it repeats each line as often as it needs.
+    """Let maps read the operand of a broadcast that repeats each line equally often.
 
     Returns:
         Whether any does, so that the broadcast may be dead.
@@ -162,7 +162,7 @@ def read_repeated(program: Rewriter) -> bool:
 
 
 def repeated(program: Rewriter, value: Value) -> Value | None:
-    """The value of which another one repeats each line, or number, in place; None if none is."""
+    """Operand of a broadcast that repeats lines or numbers in place; None for other values."""
     source = program.producer(value)
     if source is None or source.op != "broadcast" or value.shape[-1] == 1:
         return None

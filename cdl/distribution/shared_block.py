@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HEADER = 16  # CDL_HEADER
-_LINE = 16  # floats of a line of the cache, of which no two ranks write parts
+_LINE = 16  # floats of a cache line, to which no two ranks write
 _PIECE = 1 << 14  # floats that stay in cache while those of all ranks are added
 
 
@@ -26,10 +26,10 @@ class SharedBlock:
     It has no name in a file system, so nothing is left of it when its processes are gone.
 
     Args:
-        floats: how many.
+        floats: number of floats.
 
     Attributes:
-        mine: this rank's.
+        mine: gradients of this rank.
         all: the gradients of all ranks, in their order; none if some cannot be seen; None before
             `find`.
 

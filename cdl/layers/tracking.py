@@ -13,7 +13,7 @@ from cdl._variables.state import State
 from cdl.metrics.metric import Metric
 from cdl.random import SeedGenerator
 
-_clock = itertools.count()  # ticks where a layer is made, and where one may be put somewhere
+_clock = itertools.count()  # ticks when a layer is created, and when one may be assigned
 
 
 class Tracking:
@@ -42,8 +42,8 @@ class Tracking:
     def _sublayers(self) -> list[Any]:
         """Layers in attributes, also in lists and dicts there, each once.
 
-        One that was made after its list had become an attribute was put there when it was made:
-        two lists to which a loop appends take turns, as they do in Keras.
+        A layer that was created after its list became an attribute is ordered by its creation: two
+        lists to which a loop appends alternate, as in Keras.
         """
         if self._given is None:
             return []

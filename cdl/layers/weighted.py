@@ -41,7 +41,7 @@ def _has_changed() -> None:
 
 
 class _Trained:
-    """Weights of a model that training changes, while layers and flags are as they were."""
+    """Cache of a model's trained weights, valid while layers and `trainable` are unchanged."""
 
     def __init__(self, weights: list[Any], found: list[Variable]) -> None:
         self.found = found

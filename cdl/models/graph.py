@@ -22,8 +22,8 @@ class ModelGraph(NamedTuple):
 
     Attributes:
         nodes: the calls, those of the inputs included, each behind those that it reads. They come
-            first: a copy or a pickle that began at the outputs would go into one call after the
-            other, as deep as the model has layers.
+            first, since a copy or a pickle that began at the outputs would recurse as deep as the
+            model has layers.
         inputs: symbolic tensors, nested as they were given.
         graph: from the flat inputs to the outputs.
         operations: layers, Inputs included, and functions of `cdl.ops`, in Keras's order.

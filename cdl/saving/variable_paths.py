@@ -1,8 +1,8 @@
 """Parts of a model with variables, and their paths in a weights file.
 
 Paths are Keras's: `layers/dense`, `block/norm`, `blocks/block_1`, `optimizer`: attributes by their
-names, private ones last, and what is in a list or dict by its class, counted. A part that is there
-twice is written where it is found first.
+names, private ones last, and elements of lists and dicts by their class, numbered. A part that
+occurs twice is written where it is found first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def parts(
 
     Args:
         keras: whose paths: `TODAY`, or one of `OLDER`.
-        places: gets all paths of each part, by its identity, since it may have several names.
+        places: dict to fill with all paths of each part by its id, since it may have several names.
     """
     seen: dict[int, list[str]] = {} if places is None else places
     found = list(_parts(model, "", seen, keras))

@@ -28,7 +28,7 @@ _KEPT = 8
 
 
 class Sums:
-    """Sums of a train function's batches at one time, from which another one can go on.
+    """Snapshot of a train function's sums, from which another one can continue.
 
     Args:
         of: the train function.
@@ -47,8 +47,8 @@ class Sums:
 class ExecutorCache:
     """Cache of train functions by kind of run, rows per batch, and form of the data.
 
-    One that runs is not here, so a callback that evaluates within `fit` gets another one. None
-    holds its model, so that a model's memory goes with the last reference to it.
+    A running one is taken out, so a callback that evaluates within `fit` gets another one. None
+    refers to its model, so that a model is freed with the last reference to it.
     """
 
     def __init__(self, compiled: Compiled) -> None:

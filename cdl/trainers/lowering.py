@@ -81,15 +81,15 @@ class Plan(NamedTuple):
 
     Attributes:
         program: whose first outputs are those of the model.
-        slots: what feeds its inputs.
-        reports: what each of its reports is: the number of a loss; MODEL_LOSS, if it is the whole
-            loss; or the key of a metric.
+        slots: array and form of each input.
+        reports: kind of each report: number of a loss, MODEL_LOSS for the whole loss, or key of a
+            metric.
         python_inputs: of each output whose loss or metrics are Python code; None for the others.
-        penalized: ids of the weights whose regularizers are left to the program.
-        untraced: regularizers that are not.
+        penalized: ids of the weights whose regularizers are in the program.
+        untraced: regularizers that run in Python.
         observed: metrics that traced code shows values to.
-        calls: the user's layers, if they are to see the numbers of each batch.
-        rows: how many samples each batch has, for code that couples them; None for any number.
+        calls: calls of the user's layers, if these see the arrays of each batch.
+        rows: batch size, for code that couples samples; None for any.
     """
 
     program: Program
@@ -140,7 +140,7 @@ def with_others(
 ) -> tuple[Logged, ...]:
     """Metrics that traced code updates, and those that nothing updates, in their order.
 
-    As in Keras the logs have the latter too, with the values that they have by themselves.
+    As in Keras the logs have the latter too, with the results of their own states.
 
     Args:
         observed: what `keys_of_reports` found.
@@ -181,8 +181,8 @@ def lower_inference(
     Args:
         training: whether dropout and the like are part of it.
         rows: the shape of a sample of each input; None for the model's own.
-        merged: gets the weights of LoRA that the program reads as one; None: it reads each.
-        unrolls: whether steps of loops are appended one by one, for who knows no loops.
+        merged: list that gets the weights of LoRA which are read as one sum; None: each is read.
+        unrolls: whether steps of loops are appended one by one, for exports without loops.
     """
     return lower_with_calls(model, training, False, rows, merged, unrolls)[0]
 
@@ -229,11 +229,11 @@ def lower_training(
     """Program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
     Args:
-        resolved: its losses and metrics; those written in Python are left to the Engine, which
-            finds their targets among the inputs.
+        resolved: its losses and metrics; those in Python are left to `HostFunctions`, which reads
+            their targets from the inputs.
         form: of the data.
         training: whether dropout and the like are part of it.
-        scale: what gradients are multiplied by on their way through float16, or None.
+        scale: factor of gradients in float16, or None.
 
     Raises:
         ValueError: for a loss that training cannot take, or if there is none.

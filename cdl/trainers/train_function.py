@@ -1,7 +1,7 @@
 """TrainFunction: an executor, with the losses and metrics that are Python code.
 
-As long as all is compiled, `run` is one call of the core for as many batches as it gets. A loss or
-a metric in Python makes it a loop over batches, in which the core still does everything else.
+If all is compiled, `run` is one call of the core for any number of batches. With a loss or a metric
+in Python it is a loop over batches, in which the core computes the rest.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,15 +38,15 @@ class TrainFunction:
     Args:
         plan: the program and how it is fed.
         resolved: the losses and the metrics, for those in Python.
-        compiled: what the model was compiled with.
+        compiled: the arguments of `compile`.
         variables: the weights that training changes.
-        rows: the most rows of a batch, until a larger one comes.
+        rows: the largest batch size, until a larger batch comes.
         training: whether `run` trains.
         key: the train function's key in the ExecutorCache.
         only: names of the values that the logs hold, in order; None for all.
-        before_step: what layers do to their weights in front of each step of training.
-        ranks: the processes that share the rows of each batch. What Python computes between two
-            batches, each computes of all rows.
+        before_step: functions of layers that change their weights before each training step.
+        ranks: the processes that share the rows of each batch. Python code between two batches runs
+            on all rows in each of them.
     """
 
     def __init__(
@@ -266,11 +266,11 @@ class TrainFunction:
     def logs_of(
         self, states: list[tuple[float, ...]], penalty: tuple[float, float]
     ) -> dict[str, Any]:
-        """Losses and metrics of an epoch, from what the core found."""
+        """Losses and metrics of an epoch, from results of the core."""
         return self._logs(states, _mean(*penalty))
 
     def losses_of(self, found: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Losses of epochs, of which `found` has the core's numbers; None if there is more."""
+        """Losses of epochs, from results of the core; None if the logs have more than these."""
         if not self._is_bare:
             return None
         count = found[..., 1::2]

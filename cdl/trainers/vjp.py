@@ -21,7 +21,7 @@ from cdl.trainers.signature import TrainableModel
 
 Array = NDArray[np.float32]
 _MOST = 1024  # rows of a batch
-_MIXES = ("batch_reduce", "join_batch")  # ops of which all rows are one batch
+_MIXES = ("batch_reduce", "join_batch")  # ops that read all rows as one batch
 _MOST_BYTES = 2**23  # of an executor that is kept for gradients by inputs
 STEPS = 2**30 - 1  # numbers of steps that are told apart; so many batches make no step
 
@@ -29,14 +29,14 @@ STEPS = 2**30 - 1  # numbers of steps that are told apart; so many batches make 
 class GradientExecutor:
     """Executor whose steps leave the weights alone, and its accumulated gradients.
 
-    The core never keeps a whole gradient that it does not need: blocks of it go straight into the
-    optimizer. Here the optimizer is one that waits for very many batches before its first step, so
-    that what it has gathered of the first one is the gradient, and no weight has moved.
+    The core keeps no whole gradients: their blocks go straight into the optimizer. Here the
+    optimizer accumulates gradients over very many batches before its first step, so that its sum
+    after one batch is the gradient, and no weight changes.
 
     Args:
         program: with a loss, fused for training.
         variables: weights to differentiate by.
-        penalized: ids of those whose penalties are left to the program.
+        penalized: ids of the weights whose penalties are in the program.
 
     Attributes:
         sums: gradients by weight.
@@ -84,7 +84,7 @@ class GradientExecutor:
         return program, rules.rules
 
     def trim(self) -> None:
-        """Free an executor that takes much memory: another one is made sooner than it runs."""
+        """Free a large executor: another one is made faster than it runs."""
         if self._executor is not None and self._executor.memory()[0] > _MOST_BYTES:
             self._executor = None
 
@@ -103,7 +103,7 @@ class GradientExecutor:
         """Accumulate the gradients of the next batch.
 
         Args:
-            step: of the optimizer; it chooses what dropout drops.
+            step: number of the step, from which dropout draws its mask.
         """
         executor = self.of_rows(1)
         executor.train(1, 0.0, np.zeros(1, np.float32), step % STEPS, core_seed())
