@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 
 from cdl import Variable, config, initializers, random, tree
-from cdl.scripts import tf_arranging, tf_function, tf_functions, tf_io, tf_nn, tf_random
+from cdl.scripts import (
+    tf_arranging,
+    tf_function,
+    tf_functions,
+    tf_gathering,
+    tf_io,
+    tf_nn,
+    tf_random,
+)
 from cdl.scripts.imports import TENSORFLOW
 from cdl.scripts.tape import GradientTape, gradients
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
@@ -168,6 +176,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "tensorflow": {
         **tf_functions.ROOT,
         **tf_arranging.ROOT,
+        **tf_gathering.ROOT,
         "__version__": TENSORFLOW,
         "get_logger": lambda: logging.getLogger("cdl"),
         "executing_eagerly": lambda: True,
@@ -206,8 +215,8 @@ MODULES: dict[str, dict[str, Any]] = {
         "cast": tf_functions.ROOT["cast"],
         **{name: DType(name) for name in _DTYPES.split()},
     },
-    "tensorflow.math": {**tf_functions.MATH, **tf_arranging.MATH},
-    "tensorflow.nn": {**tf_functions.NN, **tf_arranging.NN, **tf_nn.NN},
+    "tensorflow.math": {**tf_functions.MATH, **tf_arranging.MATH, **tf_gathering.MATH},
+    "tensorflow.nn": {**tf_functions.NN, **tf_arranging.NN, **tf_gathering.NN, **tf_nn.NN},
     "tensorflow.strings": dict(STRINGS),
     "tensorflow.linalg": tf_functions.LINALG,
     "tensorflow.image": {**IMAGE, **tf_io.CODECS},

@@ -1,4 +1,4 @@
-"""TensorFlow's functions that select, sort, count and rearrange elements of tensors."""
+"""TensorFlow's functions that sort, count and rearrange elements of tensors."""
 
 from __future__ import annotations
 
@@ -38,54 +38,11 @@ def _pad(
     return function("pad")(tensor, widths, mode.lower(), fill)
 
 
-def _boolean_mask(tensor: Any, mask: Any, axis: int | None = None, name: Any = None) -> Any:
-    """`tf.boolean_mask`: elements or slices where the mask is true."""
-    array, mask = np.asarray(tensor), np.asarray(mask, bool)
-    axis = axis or 0
-    if array.shape[axis : axis + mask.ndim] != mask.shape:
-        raise ValueError(
-            f"tf.boolean_mask: mask must have the shape of tensor from axis {axis} on, got "
-            f"{mask.shape} for {array.shape}"
-        )
-    return tensors(array[(slice(None),) * axis + (mask,)])
-
-
 def _where(condition: Any, x: Any = None, y: Any = None, name: Any = None) -> Any:
     """`tf.where`: elements of x or y by a condition; without both, indices of true elements."""
     if x is None and y is None:
         return tensors(np.argwhere(np.asarray(condition)))
     return function("where")(condition, x, y)
-
-
-def _gather(
-    params: Any,
-    indices: Any,
-    validate_indices: Any = None,
-    axis: int | None = None,
-    batch_dims: int = 0,
-    name: str | None = None,
-) -> Any:
-    """`tf.gather`: slices by index along an axis, by default the first."""
-    if not batch_dims:
-        return function("take")(params, indices, axis=axis or 0)
-    if np.ndim(indices) != batch_dims + 1 or (axis or batch_dims) != batch_dims:
-        raise ValueError(
-            "tf.gather: batch_dims must be one less than the axes of indices, and axis the same, "
-            f"got batch_dims={batch_dims}, axis={axis} and {np.ndim(indices)} axes"
-        )
-    more = np.ndim(params) - np.ndim(indices)
-    places = function("reshape")(indices, (*np.shape(indices), *(1,) * more))
-    whole = function("broadcast_to")(
-        places, (*np.shape(indices), *np.shape(params)[axis or 1 :][1:])
-    )
-    return function("take_along_axis")(params, whole, axis=batch_dims)
-
-
-def _gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: Any = None) -> Any:
-    """`tf.gather_nd`: elements or slices at the coordinates in the rows of `indices`."""
-    if batch_dims:
-        raise ValueError(f"tf.gather_nd: batch_dims must be 0, got {batch_dims}")
-    return tensors(params[tuple(np.moveaxis(np.asarray(indices), -1, 0))])
 
 
 def _scattered(tensor: Any, indices: Any, updates: Any, name: Any = None) -> Any:
@@ -150,11 +107,6 @@ def _sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = "bool", name: 
     return function("cast")(np.arange(size) < function("expand_dims")(lengths, -1), dtype)
 
 
-def _top_k(input: Any, k: int = 1, sorted: bool = True, name: Any = None) -> Any:
-    """`tf.math.top_k`: the k largest values and their indices."""
-    return function("top_k")(input, int(k), sorted)
-
-
 def _in_top_k(targets: Any, predictions: Any, k: int, name: Any = None) -> Any:
     """`tf.math.in_top_k`: whether targets are among the k largest predictions."""
     return function("in_top_k")(targets, predictions, k)
@@ -212,10 +164,7 @@ def _while_loop(cond: Any, body: Any, loop_vars: Any, *args: Any, **kwargs: Any)
 
 
 ROOT: dict[str, Any] = {
-    "boolean_mask": _boolean_mask,
     "cond": _cond,
-    "gather": _gather,
-    "gather_nd": _gather_nd,
     "map_fn": _map_fn,
     "meshgrid": _meshgrid,
     "one_hot": _one_hot,
@@ -233,10 +182,5 @@ MATH: dict[str, Any] = {
     "bincount": _bincount,
     "confusion_matrix": _confusion,
     "in_top_k": _in_top_k,
-    "top_k": _top_k,
 }
-NN: dict[str, Any] = {
-    "embedding_lookup": _gather,
-    "in_top_k": _in_top_k,
-    "top_k": _top_k,
-}
+NN: dict[str, Any] = {"in_top_k": _in_top_k}
