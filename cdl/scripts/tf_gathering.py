@@ -12,7 +12,7 @@ from cdl.scripts.tf_functions import function
 
 
 class TopK(NamedTuple):
-    """Result of `tf.math.top_k`."""
+    """Named tuple of the values and indices of `tf.math.top_k`."""
 
     values: Any
     indices: Any
