@@ -207,7 +207,7 @@ def deserialize(
 
 
 def revive(cls: Any, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Any:
-    """An object of a class, as its config says, built and compiled if the config says so."""
+    """Object of a class by its config, built and compiled if the config has these parts."""
     inner = config.get("config")
     inner = {} if inner is None else inner
     if isinstance(cls, FunctionType) or not isinstance(cls, type):
@@ -320,7 +320,7 @@ def public_module(module: Any) -> str | None:
 
 
 def _of_module(module: str) -> dict[str, Any]:
-    """Names and things of a Keras module, with cdl's own module for it loaded."""
+    """Names and objects of a Keras module, with cdl's module of that name loaded."""
     if module in _MODULES:
         importlib.import_module(_MODULES[module])
     return _public["keras" if module == "keras.models" else module or ""]

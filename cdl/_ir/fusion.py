@@ -32,7 +32,7 @@ class Rewriter:
         self.inputs = EndValues(program.inputs)
         self.outputs = EndValues(program.outputs)
         self.external_grads = EndValues(program.external_grads)
-        self.is_scored_by_caller = bool(program._external_grads)  # who may read inputs, too
+        self.is_scored_by_caller = bool(program._external_grads)  # the caller may read inputs, too
         self.assigned = {id(i.params[0]) for i in program.instructions if i.op == "assign"}
         self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
 

@@ -1,4 +1,4 @@
-"""Lowering: a program under construction, with the mode and the recorder of who asked for it."""
+"""Lowering: a program under construction, with its mode and its recorder."""
 
 from __future__ import annotations
 

@@ -188,6 +188,6 @@ def pool(program: Program, kind: str, x: Value, window: Window) -> Value:
 
 
 def adaptive_pool(program: Program, kind: str, x: Value, sizes: Sequence[int]) -> Value:
-    """Adaptive pooling: windows that divide the image into so many places."""
+    """Adaptive pooling: windows for a given number of places of the output."""
     numbers = [0, 1, 1, 0] * len(sizes)
     return program.emit("pool", (x,), (*sizes, x.shape[-1]), numbers=numbers, kind=kind)

@@ -167,7 +167,7 @@ class Operation:
 
     def __init__(self, row: OpDef, name: str | None = None) -> None:
         self.row = row
-        if name is None:  # within a layer's call nobody sees it, and none is used up, as in Keras
+        if name is None:  # names within a layer's call are not counted, as in Keras
             traced = graph.current_scope() is not None
             name = snake_case(row.known_as) if traced else unique(row.known_as)
         self.name = name

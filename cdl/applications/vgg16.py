@@ -15,7 +15,7 @@ __all__ = ["VGG16", "decode_predictions", "preprocess_input"]
 
 
 def vgg(title: str, depths: tuple[int, ...]) -> Callable[..., models.Model]:
-    """Create the constructor of a VGG with so many convolutions in each block."""
+    """Create the constructor of a VGG with given numbers of convolutions in its blocks."""
 
     def body(x: Any, net: SimpleNamespace) -> Any:
         for i, depth in enumerate(depths):

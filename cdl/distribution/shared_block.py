@@ -54,7 +54,7 @@ class SharedBlock:
 
     @classmethod
     def made(cls, floats: int) -> SharedBlock | None:
-        """New block of so many floats, or None where the system has no shared memory."""
+        """New block of a number of floats, or None where the system has no shared memory."""
         try:
             return cls(floats) if hasattr(os, "memfd_create") else None
         except OSError:
@@ -74,7 +74,7 @@ class SharedBlock:
                 found.append(self.mine if other == rank else self._of_another(*place))
         except OSError:
             found = []
-        seen = all(gathered(bool(found)))  # and nobody opens another's file any more
+        seen = all(gathered(bool(found)))  # from here on no rank opens a file of another
         self._file.close()
         self.all = [each[_HEADER:] for each in found] if seen else []
 

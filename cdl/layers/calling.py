@@ -41,7 +41,7 @@ from cdl.layers.running import name_scope
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
 
-# The Sequential that each layer was last put into, which calls it when somebody asks for tensors.
+# The Sequential that each layer was last added to, which calls it when its tensors are read.
 STACKS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
 _REST, _REST_BY_NAME = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -373,7 +373,7 @@ def trace_open(
 def _sizes_for(layer: Layer) -> Iterator[tuple[int, int]]:
     """Pairs of sizes for an open axis: numbers that are none of the layer's own.
 
-    The small ones are for layers that take no more than so many steps, such as tables of positions.
+    The small ones are for layers with a largest number of steps, such as tables of positions.
     """
     own = {n for each in layer._flatten_layers() for n in vars(each).values() if type(n) is int}
     for sizes in _SIZES:

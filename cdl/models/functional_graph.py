@@ -99,7 +99,7 @@ class FunctionalGraph(GraphOfModel):
             )
         return structure
 
-    # --- as those who run it see it ---
+    # --- form for executors ---
 
     def input_shape(self) -> Any:
         """Shapes of the inputs, batch axis included; one shape if there is one input."""

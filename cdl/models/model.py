@@ -341,8 +341,8 @@ class Model(Trainer):
         """Append the graph, from values nested as the inputs are."""
         return self._graph_of_model.lower(program, x)
 
-    def _heed_changes(self) -> bool:
-        changed = super()._heed_changes()
+    def _drop_stale_programs(self) -> bool:
+        changed = super()._drop_stale_programs()
         if changed and self._model_graph is None and self._inputs_struct is not None:
             whole = self._graph_of_model
             before = whole.output_infos()

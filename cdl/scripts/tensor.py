@@ -140,7 +140,7 @@ class Tensor(np.ndarray[Any, np.dtype[Any]]):
 
 
 class Sizes(Tensor):
-    """`tf.shape`'s tensor, and what is computed from such ones and Python numbers alone."""
+    """Tensor of `tf.shape`, or computed from such tensors and Python numbers alone."""
 
     is_of_shapes = True
 

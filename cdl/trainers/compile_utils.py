@@ -71,7 +71,7 @@ class Target(NamedTuple):
     """Losses and metrics that read the targets of an output."""
 
     losses: tuple[Any, ...]  # of this output
-    readers: tuple[tuple[str, str], ...]  # who reads y, as what: "values", "classes", "labels" ...
+    readers: tuple[tuple[str, str], ...]  # name and form of y: "values", "classes", "labels" ...
     in_python: bool  # whether some of them are the user's Python
     needs_raw_y: bool  # whether the shape of a row of y matters: to Python code, or to labels
 

@@ -406,7 +406,7 @@ def _rows_of_inputs(
 
 def _flat_inputs(model: TrainableModel, x: Any, call: str) -> tuple[GraphOfModel, list[Any]]:
     """Graph, and inputs as one element each; ValueError for several arrays for one input."""
-    model._heed_changes()
+    model._drop_stale_programs()
     built, graph = model.built, model._graph_of_model
     flat = graph.flat_inputs(x, call)
     if not built:  # x may have told that there are several inputs

@@ -192,7 +192,7 @@ def _run_epochs(
 def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
     """Reset a model's state of the last run."""
     model.stop_training = False
-    if job.halted:  # looked at last: train_many says so first, and then sets the flag
+    if job.halted:  # read last: train_many halts the job first, and then sets the flag
         model.stop_training = True
     model._initial_epoch = None
     not_finite.look_before(model)
@@ -397,7 +397,7 @@ def run_epoch(
             done += iterator.run(left, SLICE)
         callbacks.progress(done, logs_here)
         stopped = getattr(model, stop)
-        if shared is not None:  # who has no hooks is stopped between two epochs
+        if shared is not None:  # without hooks it stops between two epochs
             stopped = begin is not None and shared.any(stopped)
         if stopped:
             break

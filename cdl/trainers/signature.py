@@ -198,7 +198,7 @@ class TrainableModel(Protocol):
     def _is_unchanged(self) -> bool:
         """Whether there are programs, and the attributes of layers are as they were for these."""
 
-    def _heed_changes(self) -> bool:
+    def _drop_stale_programs(self) -> bool:
         """Drop all programs if attributes of layers have changed; whether they had."""
 
     def _of_users(self) -> TrainableModel:

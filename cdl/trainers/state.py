@@ -252,7 +252,7 @@ class CompiledState(PartOfModel):
         watch = self._watch
         return watch is not None and (bool(watch.steady) or watch.holds())
 
-    def _heed_changes(self) -> bool:
+    def _drop_stale_programs(self) -> bool:
         """Drop all programs if attributes of layers have changed; whether they had."""
         if self._watch is None or self._watch.holds():
             return False

@@ -156,7 +156,7 @@ class TrainFunction:
         self._earlier, self._earlier_penalty = self._states(), self._penalties()
         self._make_executor(rows)
 
-    def _heed_optimizer(self) -> None:
+    def _follow_optimizer(self) -> None:
         """Continue the pass with the optimizer's current attributes."""
         if not self._is_outdated:
             return
@@ -227,7 +227,7 @@ class TrainFunction:
         If this is interrupted, the weights, the optimizer and the metrics are those of the last
         whole batch. Attributes of the optimizer that have been set meanwhile count from here on.
         """
-        self._heed_optimizer()
+        self._follow_optimizer()
         if self.in_python:
             return self._run_in_python(steps, seconds)
         if not self.training:

@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 _MOST = 1024  # rows of a batch
 _MIXES = ("batch_reduce", "join_batch")  # ops that read all rows as one batch
 _MOST_BYTES = 2**23  # of an executor that is kept for gradients by inputs
-STEPS = 2**30 - 1  # numbers of steps that are told apart; so many batches make no step
+STEPS = 2**30 - 1  # distinct step numbers, and batches without an update
 
 
 class GradientExecutor:

@@ -68,7 +68,7 @@ class DirectoryFiles:
         if self._threads < 2:
             yield from map(self._mapped, places)
             return
-        # Batches are made by so many threads at a time; they come in their order.
+        # Several threads make batches at a time; these come in their order.
         with ThreadPoolExecutor(self._threads) as pool:
             waiting = deque(pool.submit(self._mapped, each) for each in places[: self._threads])
             for each in itertools.chain(places[self._threads :], [None] * len(waiting)):

@@ -51,7 +51,7 @@ class ProjectedAttention(Layer):
     )  # fmt: skip
     holds: tuple[str, ...]  # attributes with layers, in the order of their weights
     dropout: Any  # rate of dropout of the weights
-    _window: int | None  # a key must be less than so many places away
+    _window: int | None  # largest distance of a key, exclusive
     _attention_axes: tuple[int, ...] | None = (1,)
     _compute_attention: Any
     _passes_scores = False  # whether `_compute_attention` takes `return_attention_scores`

@@ -241,7 +241,7 @@ def _repeat(program: Lowering, spec: KerasTensor, x: Any, repeats: Ints, axis: A
 
 
 def _repeat_outline(x: KerasTensor, repeats: Any, axis: Any) -> KerasTensor:
-    """Symbolic result of so many lines as the numbers of repeats add up to, for any samples."""
+    """Symbolic result with the sum of the repeats as its size, for any batch size."""
     sizes = list(x.shape) if axis is not None else [None]
     sizes[axis or 0] = None
     return KerasTensor(sizes, x.dtype, rows_per_sample=0)

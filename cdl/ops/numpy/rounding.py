@@ -35,7 +35,7 @@ def _round(x: Expression, decimals: Expression) -> Expression:
 
 @tensor_operation(elementwise(_round))
 def round(x: ArrayLike, decimals: int = 0) -> Any:
-    """Round x to so many decimals; ties to the even number."""
+    """Round x to a number of decimals; ties to the even number."""
     array = np.asarray(x)
     return array if array.dtype == bool else np.round(array, decimals)
 

@@ -82,7 +82,7 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
         return found
     if is_frame(x) and len(getattr(x, "shape", ())) == 2:
         _refuse_twice(owner, x)
-        _heed_labels(estimator, x, reset)
+        _check_labels(estimator, x, reset)
         if reset or not _has_names(estimator, x):
             validated(estimator, x, reset=reset, skip_check_array=True)
         few = hasattr(x, "iloc") and 0 < len(x) <= _FEW
@@ -183,7 +183,7 @@ def _refuse_twice(owner: str, x: Any) -> None:
         raise ValueError(f"{owner}: X must have columns of different names, got twice {twice[:5]}")
 
 
-def _heed_labels(estimator: Any, x: Any, reset: bool) -> None:
+def _check_labels(estimator: Any, x: Any, reset: bool) -> None:
     """Compare labels of columns that are no strings, which scikit-learn does not."""
     labels = list(x.columns) if hasattr(x, "iloc") else []
     plain = all(isinstance(each, str) for each in labels)

@@ -314,7 +314,7 @@ class Tabular(BaseEstimator, Hinting):
         return signs_of(type(self).__name__, self.monotone, columns)
 
     def _checked_y(self, y: Any, rows: int) -> Array:
-        """Targets as an array, one or more for each of so many rows."""
+        """Targets as an array, one or more for each row."""
         from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
         if y is None:

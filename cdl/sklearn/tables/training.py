@@ -148,7 +148,7 @@ def mean_outputs(estimator: Any, x: Any, readers: list[RowReader], nets: list[Tr
 
 def _run_row(net: Trained, inputs: list[Array]) -> Array:
     """Outputs of a net for one row, in float64."""
-    net.model._heed_changes()
+    net.model._drop_stale_programs()
     found: Array = net.model._predictors().run(inputs)[0]
     return found.astype(np.float64)
 
@@ -164,7 +164,7 @@ def run_net(net: Trained, inputs: Any) -> Array:
     with shared_threads():
         found: Array
         if isinstance(inputs, list) and len(inputs[0]) <= FEW:  # the checks take longer than these
-            net.model._heed_changes()
+            net.model._drop_stale_programs()
             found = net.model._predictors().run(inputs)[0]
         else:
             found = net.model.predict(inputs, verbose=0)

@@ -191,7 +191,7 @@ class CustomSteps:
         """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
         model = self._model()
         if model is not None and not model._is_unchanged():
-            model._heed_changes()
+            model._drop_stale_programs()
             model._watch_layers()  # so that `trainable_variables` is found once
         self._arrays, self._batch, self._order, self._next = arrays, batch, order, 0
         self._form = arrays.form()

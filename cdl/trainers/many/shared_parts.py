@@ -61,7 +61,7 @@ def _parts(model: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, str, A
                 yield each, "an optimizer", None
         for name in ("metrics", "weighted_metrics"):
             for each in leaves(compiled.given[name]):
-                # The core counts within each program, whoever else has the object.
+                # The core counts within each program, not in the object.
                 if isinstance(each, metrics.Metric) and not metrics.is_compiled(each):
                     yield each, "a metric of the user's", None
     if hasattr(model, "_flatten_layers"):

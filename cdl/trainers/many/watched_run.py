@@ -260,7 +260,7 @@ class _Group:
         self._going = dict.fromkeys(sound)
 
     def _call(self, k: int, hook: str, *values: Any) -> None:
-        """Call a hook of a member; one whose callback fails is left to `fit`, which says so."""
+        """Call a hook of a member; one whose callback fails is left to `fit`, which raises."""
         try:
             getattr(self._callbacks[k], hook)(*values)
         except Exception:
