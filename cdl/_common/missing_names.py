@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-_IN_CALL = "in the call of a layer of your own"
-
 # Names below `keras`, as patterns; why cdl does not have them; and what is near. Either may be "".
 # The first pattern that fits counts.
 REASONS = {

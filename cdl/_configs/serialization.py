@@ -70,11 +70,6 @@ def register_public(module: str, thing: Any, *names: str) -> None:
     _keras_modules[thing] = module
 
 
-def keras_module_of(thing: Any) -> str | None:
-    """The Keras module of one of cdl's own classes or functions."""
-    return _keras_modules.get(thing)
-
-
 # --- writing ---
 
 

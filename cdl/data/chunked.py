@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cdl import tree
 from cdl.data.arrays import REAL_KINDS, as_numeric
-from cdl.data.windows import PART, TOGETHER, bytes_of_row
+from cdl.data.windows import PART, TOGETHER, bytes_of_row, packed
 
 LARGE = 250_000_000  # bytes that are not read whole
 _INPUTS = 100  # of a model, as many as are looked at
@@ -104,10 +104,7 @@ class ChunkedArrays:
 
     def pack(self, arrays: list[NDArray[Any]]) -> tuple[Any, Any, Any]:
         """Arrays nested as the user nested them."""
-        given = iter(arrays)
-        flat = [None if leaf is None else next(given) for leaf in tree.flatten(self._parts)]
-        packed: tuple[Any, Any, Any] = tree.pack_sequence_as(self._parts, flat)
-        return packed
+        return packed(self._parts, arrays)
 
 
 def _leafed(parts: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cdl import tree
 from cdl.data import frames
 from cdl.data.arrays import brief
-from cdl.data.windows import PART, TOGETHER
+from cdl.data.windows import PART, TOGETHER, packed
 
 _PAGE = 1_200_000  # bytes that a column of an open row group takes: a page, and what is made of it
 _DECODED = 128_000_000  # bytes that all open row groups may take
@@ -345,10 +345,7 @@ class Table:
 
     def pack(self, arrays: list[NDArray[Any]]) -> tuple[Any, Any, Any]:
         """x, one array or a dict of them; y and weights as they were named."""
-        given = iter(arrays)
-        flat = [None if leaf is None else next(given) for leaf in tree.flatten(self._parts)]
-        packed: tuple[Any, Any, Any] = tree.pack_sequence_as(self._parts, flat)
-        return packed
+        return packed(self._parts, arrays)
 
 
 def _targets(given: Any, outputs: int) -> Any:

@@ -16,11 +16,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cdl import tree
 
 WINDOW = 48_000_000  # bytes of rows that are mixed
 PART = 1 << 20  # bytes that are read at a time: they stay in the cache until they are copied
@@ -112,6 +114,14 @@ def order_of(
         return random.permutation(rows)
     starts = range(0, rows, batch)
     return np.concatenate([at + random.permutation(min(batch, rows - at)) for at in starts])
+
+
+def packed(parts: tuple[Any, Any, Any], arrays: Iterable[NDArray[Any]]) -> tuple[Any, Any, Any]:
+    """Arrays nested as x, y and sample weights of a source, with None in the places of None."""
+    given = iter(arrays)
+    flat = [None if leaf is None else next(given) for leaf in tree.flatten(parts)]
+    nested: tuple[Any, Any, Any] = tree.pack_sequence_as(parts, flat)
+    return nested
 
 
 def bytes_of_row(arrays: Sequence[Any]) -> int:
