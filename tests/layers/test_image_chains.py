@@ -87,9 +87,12 @@ def test_configs_and_models(cls):
 
 
 def test_what_is_refused():
-    for bad in ({"value_range": 3}, {"value_range": (5, 5)}, {"bins": 0}):
+    ranges = [{"value_range": bad} for bad in (3, (5, 5), (0, np.nan), (0, np.inf))]
+    for bad in (*ranges, {"bins": 0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             Equalization(**bad)
+    with pytest.raises(ValueError, match="value_range must be two numbers"):
+        cdl.layers.RandomColorJitter(value_range=(1, 1))
     for bad in ({"num_ops": -1}, {"num_ops": 1.5}, {"factor": 2.0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             RandAugment(**bad)

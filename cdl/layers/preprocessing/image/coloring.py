@@ -311,6 +311,7 @@ class RandomColorJitter(RandomImage):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(seed, data_format, **kwargs)
+        checked_values(self, value_range)
         self.value_range = value_range
         self.brightness_factor = brightness_factor
         self.contrast_factor = contrast_factor

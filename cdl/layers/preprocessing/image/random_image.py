@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,13 +128,13 @@ def checked_values(layer: Layer, value_range: float | Sequence[float]) -> Range:
     Raises:
         ValueError: something else than two numbers that differ.
     """
-    pair = value_range if isinstance(value_range, (tuple, list)) and len(value_range) == 2 else ()
-    if not pair or not all(map(is_real, pair)) or pair[0] == pair[1]:
+    pair = list(value_range) if isinstance(value_range, (tuple, list)) else []
+    low, high = sorted(pair) if len(pair) == 2 and all(map(is_real, pair)) else (0, 0)
+    if not 0 < high - low < math.inf:
         raise ValueError(
             f"{type(layer).__name__}: value_range must be two numbers that differ, got "
             f"{value_range!r}"
         )
-    low, high = sorted(pair)
     return low, high
 
 
