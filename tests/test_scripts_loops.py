@@ -142,6 +142,20 @@ def test_functions_that_learn_nothing_run_as_they_are_without_a_warning(tmp_path
     assert printed == ["shown"] * 3 + ["0 {'Tensor'}"]
 
 
+def test_models_take_tensors_without_conversion(tmp_path):
+    body = """
+    from cdl.trainers import predict
+
+    both = tf.function(lambda pair: net(pair["x"]) - net(tf.constant(pair["x"])))
+    x = x[:1]
+    first = [(net(x), both({"x": x})) for _ in range(4)][-1]
+    del predict.inputs  # which converts
+    found = net(tf.constant(x)), both({"x": x})
+    print(all(map(np.array_equal, first, found)), {type(each).__name__ for each in found})
+    """
+    assert run(script_of(tmp_path, body)).stdout == "True {'Tensor'}\n"
+
+
 def test_results_are_tensors_and_arguments_are_checked(tmp_path):
     body = """
     spec = tf.TensorSpec([None, 3], tf.float32)

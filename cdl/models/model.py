@@ -293,7 +293,7 @@ class Model(Trainer):
             args: `inputs`: arrays or symbolic tensors, nested as the model has its inputs.
             kwargs: `training`: whether dropout and the like behave as in training.
         """
-        arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
+        arrays = len(args) == 1 and type(args[0]) in stepping.ARRAYS and not kwargs
         traced = graph.current_scope() is not None and calling.learns_here(self, args)
         if traced or (not arrays and graph.tensors_of(args, kwargs)):
             if args and self.built and not calling.is_scripted(type(self)):
@@ -388,7 +388,7 @@ class Model(Trainer):
 
     def _taking(self, x: Any, call: str) -> tuple[Any, Any]:
         """Model without its omitted optional inputs, and the others."""
-        if self._model_graph is None or type(x) is np.ndarray:
+        if self._model_graph is None or type(x) in stepping.ARRAYS:
             return self, x
         from cdl.models.optional_inputs import without
 

@@ -143,8 +143,13 @@ class _Calls:
             args = self._cast(args)
         leaves = tree.flatten((args, kwargs)) if kwargs else _leaves(args)
         if any([isinstance(e, _ARRAYS) and type(e) is not Tensor for e in leaves]):
-            args, kwargs = tree.map_structure(_tensor, (args, kwargs))
-            leaves = tree.flatten((args, kwargs))
+            is_flat = not kwargs and len(leaves) == len(args) and not any(map(tree.is_nested, args))
+            leaves = list(map(_tensor, leaves))
+            args, kwargs = (
+                (tuple(leaves), kwargs)
+                if is_flat
+                else tree.pack_sequence_as((args, kwargs), leaves)
+            )
         arrays = [each for each in leaves if type(each) is Tensor]
         if not all(map(is_plain, arrays)) or any([isinstance(e, KerasTensor) for e in leaves]):
             return func(*args, **kwargs)

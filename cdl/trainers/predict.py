@@ -25,6 +25,7 @@ from cdl._tracing.eager import Runner, in_dtypes
 from cdl._tracing.keras_tensor import knowing_samples
 from cdl._variables.draw_counts import counted, next_draw
 from cdl._variables.program_caches import register_cache
+from cdl._variables.stepping import ARRAYS
 from cdl.callbacks import CallbackList
 from cdl.callbacks.callback import Callback
 from cdl.distribution import ranks
@@ -483,6 +484,8 @@ def _watched(
 
 def call(model: TrainableModel, x: Any, training: bool) -> Any:
     """`model(x)`: one forward pass, with dropout and the like if `training`."""
+    if type(x) is not ndarray and type(x) in ARRAYS:  # a tensor of a script
+        x = x.view(ndarray)
     made: Predictors | None = model._predictors_made
     if made is not None and not training and (executor := made.executor_for(x)) is not None:
         return executor.predict((x,))
