@@ -17,7 +17,7 @@ class MonitorCallback(Callback):
 
     Args:
         monitor: its name, such as "val_loss".
-        mode: "min", "max", or "auto": the loss falls, and a metric knows its own direction.
+        mode: "min", "max", or "auto": "min" for the loss, the metric's own direction for a metric.
         baseline: the value to improve on at first, None for any.
         min_delta: the least change that counts as better.
 
@@ -46,7 +46,7 @@ class MonitorCallback(Callback):
         self.best: Any = baseline
         self.min_delta = abs(min_delta)
         self.monitor_op: Any = None
-        self._asked: tuple[str, str] | None = None  # mode and name that it was found for
+        self._asked: tuple[str, str] | None = None  # mode and name that `monitor_op` is for
 
     @property
     def _who(self) -> str:
@@ -56,8 +56,8 @@ class MonitorCallback(Callback):
         """Monitored value; None, with a warning, if the logs lack it.
 
         Raises:
-            ValueError: a name that is never there, since another one is nearly the same; or one of
-                which nothing tells whether it should rise.
+            ValueError: a misspelt name, similar to one in the logs; or a name for which "auto"
+                finds no direction.
         """
         logs = logs or {}
         self._check_there(logs)
@@ -105,7 +105,7 @@ class MonitorCallback(Callback):
         value = monitor_value - delta
         if type(value) is type(reference_value) is float and (
             rises or self.monitor_op is operator_of("less")
-        ):  # as that says, in a hundredth of its time
+        ):  # the result of `monitor_op`, in a hundredth of its time
             return value > reference_value if rises else value < reference_value
         return bool(self.monitor_op(value, reference_value))
 

@@ -1,13 +1,13 @@
 """Prefetching of an iterator by a thread, if its items take long.
 
-The core lets go of Python's lock while it trains, so a batch can be made meanwhile. A hand-over
+The core releases Python's lock while it trains, so a batch can be made meanwhile. A hand-over
 between threads costs more than a batch that is only cut out of an array, so the thread starts when
-an item has taken a millisecond. No more is read than the caller has said that it will ask for: what
-a generator has not been asked for is still there after the training.
+an item has taken a millisecond. No more items are read than the caller has announced, so a
+generator still has all others after training.
 
 Iterators need not be safe to share between threads, so an iterator has a lock: whoever reads it
-next, such as the `fit` that follows one that was stopped, waits until the item that a thread is
-making is there.
+next, such as the `fit` that follows one that was stopped, waits for the item that a thread is
+making.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Ahead:
 
     Args:
         iterator: is read by one thread at a time, also if there is an Ahead of it elsewhere.
-        most: how many items may wait.
+        most: largest number of prefetched items.
     """
 
     def __init__(self, iterator: Iterator[Any], most: int) -> None:
@@ -70,7 +70,7 @@ class Ahead:
         # State shared by the thread and its owner, guarded by the condition.
         self._changed = threading.Condition()
         self._waiting: deque[Any] = deque()
-        self._end: BaseException | None = None  # what came instead of another item
+        self._end: BaseException | None = None  # exception in place of a further item
         self._closed = False
 
     def expect(self, items: float) -> None:

@@ -59,11 +59,11 @@ class KernelLayer(Layer):
     """
 
     quantization_config: QuantizationConfig | None = None
-    inputs_quantizer: Any  # what makes integers of inputs; None: they stay floats
+    inputs_quantizer: Any  # quantizer of inputs; None: inputs stay floats
     lora_enabled = False  # whether the weight has A and B beside it
     lora_rank: int | None
     lora_alpha: float | None  # by which, over the rank, the product of A and B counts
-    _adapted = "kernel"  # what Keras calls the weight
+    _adapted = "kernel"  # Keras's name of the weight
     _form_of_weight = MatrixForm()
     _scheme_without_lora: PlainWeight | None = None  # None: plain
     _quantizes = False  # whether a class, not its subclasses, may have integers
@@ -142,8 +142,8 @@ class KernelLayer(Layer):
     ) -> None:
         """Enable low-rank adaptation: freeze the kernel or table, and train two narrow matrices.
 
-        Compiled models must be compiled again. Files have the sum of all three: who reads one has
-        A and B of zeros, which no longer learn, as in Keras.
+        Compiled models must be compiled again. Files hold the sum of all three: a layer that
+        loads one has A and B of zeros, which no longer learn, as in Keras.
 
         Args:
             rank: columns of A and rows of B.

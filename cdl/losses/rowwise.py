@@ -1,6 +1,7 @@
 """Evaluation of a row of the core's tables, line by line of the predictions.
 
-A line is what a loss or metric takes at a time: the last axis. The formulas are the core's.
+A line is a vector along the last axis, for which a loss or metric has one value. The formulas
+are the core's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def values_of(
     """The values of all lines, of the shape of `y_pred` without its last axis.
 
     Args:
-        op: what the row is of: "measure" (losses) or "metric".
+        op: table of the row: "measure" (losses) or "metric".
         row: the row's name.
         parameters: the row's parameters.
     """

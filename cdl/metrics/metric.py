@@ -45,8 +45,8 @@ class Metric(Configured):
 
     Attributes:
         dtype: its name.
-        heeds_masks: whether masked lines of the predictions do not count in it, in `fit` and
-            `evaluate`: so it is in Keras for means of a function's values, and for no others.
+        heeds_masks: whether masked lines of the predictions are left out in `fit` and `evaluate`;
+            as in Keras, only by means of a function's values.
     """
 
     heeds_masks = False
@@ -72,7 +72,7 @@ class Metric(Configured):
             initializer: its initial values: a name, an instance or a function of a shape; None is
                 zeros.
             dtype: of the state, float32 unless given.
-            aggregation: how states of several processes would be brought together; there is one.
+            aggregation: accepted as in Keras, without effect.
             name: of the state.
         """
         del aggregation

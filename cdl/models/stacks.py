@@ -60,7 +60,7 @@ def inputs_of(shapes: Any) -> Any:
 
 
 def shape_of_first(layer: Any) -> Shape | None:
-    """Input shape of the first layer: by `input_shape=`, or since it is built."""
+    """Input shape of the first layer: from `input_shape=`, or from a built model."""
     if layer.input_shape_argument is not None:
         return (None, *layer.input_shape_argument)
     if _is_wired(layer):

@@ -1,4 +1,4 @@
-"""Rate factors: weights that learn at another rate than the others, by patterns of their paths."""
+"""Rate factors: factors of the learning rate for some weights, by patterns of their paths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checked(owner: str, given: Any) -> dict[str, float] | None:
 
 
 def factor_of(factors: Mapping[str, float] | None, variable: Variable) -> float:
-    """Factor of a weight's rate: that of the first pattern that its path has, or 1."""
+    """Factor of a weight's rate: that of the first pattern found in its path, or 1."""
     for pattern, factor in (factors or {}).items():
         if re.search(pattern, variable.path):
             return factor

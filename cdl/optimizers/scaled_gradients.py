@@ -1,7 +1,7 @@
 """Loss scaling: gradients multiplied by a factor that changes from step to step.
 
-Float16 has no numbers below 6e-8, where gradients often are. They are scaled where they begin, and
-the core divides what reaches a weight by the same number before it learns from it.
+Float16 has no numbers below 6e-8, where gradients often are. They are scaled at the loss, and the
+core divides the gradient of each weight by the same factor before the update.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def scale_gradients(program: Lowering, variable: Variable) -> None:
 def _append_penalty(program: Lowering, activity: Instruction, factor: Value) -> None:
     """Append a penalty whose gradient is not scaled twice: its input is divided first.
 
-    That is done in float32, since what is divided could be nothing in float16.
+    The division is in float32, since its result may underflow in float16.
     """
     x, y = activity.inputs[0], activity.outputs[0]
     inner = program.value(x.shape, shared=x.shared)

@@ -8,7 +8,7 @@ class Job(threading.local):
 
     Attributes:
         number: of the job, from 0; None elsewhere.
-        halt: the event that tells of an interrupt.
+        halt: event that an interrupt sets.
     """
 
     number: int | None = None

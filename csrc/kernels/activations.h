@@ -96,7 +96,7 @@ CDL_INLINE float f_tanh(float x, const float *p) { return tanh_f(x); }
 CDL_INLINE float d_tanh(float x, float y, const float *p) { return fma_f(-y, y, 1.0f); }
 
 CDL_INLINE float f_softplus(float x, const float *p) { return softplus_f(x); }
-/* From y = log(1 + e^x): the gradient e^x / (1 + e^x) = 1 - e^-y. */
+/* Gradient by y = log(1 + e^x): e^x / (1 + e^x) = 1 - e^-y. */
 CDL_INLINE float d_softplus(float x, float y, const float *p) { return -expm1_f(-y); }
 
 CDL_INLINE float f_gelu(float x, const float *p) { return x * normal_cdf_f(x); }
@@ -162,7 +162,7 @@ CDL_INLINE float d_hard_tanh(float x, float y, const float *p) {
 }
 
 CDL_INLINE float f_log_sigmoid(float x, const float *p) { return -softplus_f(-x); }
-/* From y = -log(1 + e^-x): the gradient 1 - sigmoid(x) = 1 - e^y. */
+/* Gradient by y = -log(1 + e^-x): 1 - sigmoid(x) = 1 - e^y. */
 CDL_INLINE float d_log_sigmoid(float x, float y, const float *p) { return -expm1_f(y); }
 
 /* Misra, 2019. With e = e^x, tanh(softplus(x)) = n / (n + 2) for n = e (e + 2); beyond x = 20 it

@@ -48,7 +48,7 @@ static void bf16_to_floats(size_t rows, size_t n, const uint16_t *x, size_t ldx,
     }
 }
 
-/* Of an odd number of rows the last one's partner is 0. */
+/* Rows in pairs; the last one of an odd number is paired with zeros. */
 static void bf16_pair(size_t rows, size_t n, const uint16_t *x, size_t ldx, uint32_t *y,
                       size_t ldy) {
     for (size_t r = 0; r < rows; r += 2, x += 2 * ldx, y += ldy) {

@@ -8,13 +8,13 @@
 enum { GATE = CDL_LINE };
 #define EACH_UNIT for (size_t j = 0; j < GATE; j++)
 
-/* Of an LSTM whose gates are sigmoids and whose activation is tanh, a step in one pass. Here e^x is
+/* A step in one pass of an LSTM with sigmoid gates and tanh. Here e^x is
  * 2^n (1 + q) with n + f = x / ln 2, |f| <= 1/2 and q = 2^f - 1 a polynomial, a fit of our own to
- * 0.3 ulp, by halves, since a row's chain of operations is what it waits for. Quotients wait for
- * the divider, so two share one, of a product of what they divide by. sigmoid(x) is 1 /
+ * 0.3 ulp, by halves, since the latency of a row's chain of operations limits the speed. Quotients
+ * wait for the divider, so two share one, of a product of what they divide by. sigmoid(x) is 1 /
  * gate_sum_f(x), and tanh(x) is m / (m + 2) with m = e^2x - 1, which keeps its relative accuracy
  * near 0; each to 4 ulp. Arguments are cut at MOST_GATE, so that products are finite, and at
- * MOST_TANH, from where on a float does not tell it from 1. GCC must not see these constants: it
+ * MOST_TANH, beyond which tanh rounds to 1. GCC must not see these constants: it
  * would compute the rest for them apart, in place of a minimum and a maximum. */
 #define MOST_GATE 43.0f
 #define MOST_TANH 10.0f
@@ -49,7 +49,7 @@ CDL_INLINE float cell_tanh_f(float x, float most) {
     return m / (m + 2.0f);
 }
 
-/* From the gates' arguments to the gates, c and h. */
+/* Gates, c and h from the gates' arguments. */
 static void lstm_cell(size_t rows, float *restrict z, const float *restrict before,
                       float *restrict c, size_t ldc, float *restrict h, size_t ldh) {
     float gate = MOST_GATE, top = MOST_TANH;
@@ -115,7 +115,8 @@ static void lstm_output_backward(size_t rows, const float *restrict z, const flo
         EACH_UNIT dt[j] = dh[j] * z[2 * GATE + j];
 }
 
-/* What the gates get, laid out as z; dc has been that of c by later steps, dt is what h gives. */
+/* Gradients by the gates, laid out as z; dc is the gradient by c from later steps, dt that from h.
+ */
 static void lstm_state_backward(size_t rows, const float *restrict z, const float *restrict t,
                                 const float *restrict dt, struct cdl_matrix c_before,
                                 struct cdl_matrix of_h, float *restrict dc, float *restrict dz) {
@@ -134,8 +135,8 @@ static void lstm_state_backward(size_t rows, const float *restrict z, const floa
     }
 }
 
-/* Of a GRU whose gates are sigmoids and whose activation is tanh, a step in one pass: from the
- * gates' arguments, h U of n by itself, to the gates and h. */
+/* A step in one pass of a GRU with sigmoid gates and tanh: gates and h from the gates' arguments,
+ * with h U of n apart. */
 static void gru_cell(size_t rows, float *restrict z, const float *restrict before,
                      float *restrict h, size_t ldh) {
     float gate = MOST_GATE, top = MOST_TANH;
@@ -182,7 +183,7 @@ static void gru_output(size_t rows, const float *restrict z, const float *restri
         EACH_UNIT h[j] = fma_f(z[GATE + j], before[j] - z[j], z[j]);
 }
 
-/* What z and n get; dh becomes that of h' by this formula. */
+/* Gradients by z and n; dh becomes the gradient by h' of this formula. */
 static void gru_output_backward(size_t rows, const float *restrict z, const float *restrict before,
                                 size_t ldh, float *restrict dh, size_t ldd, float *restrict dz) {
     for (size_t r = 0; r < rows; r++) {
@@ -196,7 +197,7 @@ static void gru_output_backward(size_t rows, const float *restrict z, const floa
     }
 }
 
-/* From what n's argument gets: r, and h U. */
+/* Gradients by r and by h U, from that by n's argument. */
 static void gru_candidate_backward(size_t rows, const float *restrict z, float *dz) {
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL, dz += CDL_PANEL) {
         EACH_UNIT {

@@ -33,7 +33,7 @@ static void scale_columns(size_t rows, size_t n, const float *dy, size_t lddy, c
     }
 }
 
-/* As Keras has it, relu(x) - alpha relu(-x): at 0 both slopes are 0. */
+/* PReLU as in Keras, relu(x) - alpha relu(-x): at 0 both slopes are 0. */
 static void prelu(size_t rows, size_t n, const float *x, size_t ldx, const float *alpha,
                   float *restrict y, size_t ldy) {
     assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy) && alpha);

@@ -20,12 +20,12 @@ static inline bool are_padded(size_t rows, size_t n, const float *x, size_t ld) 
     return are_rows(rows, cdl_padded(n), x, ld);
 }
 
-/* Of single columns: numbers side by side. */
+/* True unless the rows are single columns that are not contiguous. */
 static inline bool are_dense(size_t rows, size_t n, size_t ld) {
     return n > 1 || rows <= 1 || ld == 1;
 }
 
-/* Whether n_x floats from x on and n_y from y on are no memory of both. */
+/* True if n_x floats from x on and n_y floats from y on do not overlap. */
 static inline bool are_apart(const float *x, size_t n_x, const float *y, size_t n_y) {
     const uintptr_t a = (uintptr_t)x, b = (uintptr_t)y;
     return a + n_x * sizeof *x <= b || b + n_y * sizeof *y <= a;

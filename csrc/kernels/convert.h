@@ -35,7 +35,7 @@ enum cdl_dtype {
         CDL_N_DTYPES
 };
 
-/* Whether numbers of a dtype are kept as floats that have been rounded to it. */
+/* True for a dtype whose numbers are kept as floats that have been rounded to it. */
 static inline bool cdl_rounds_to(enum cdl_dtype dtype) {
     return dtype == CDL_DTYPE_bfloat16 || dtype == CDL_DTYPE_float16;
 }
@@ -76,7 +76,7 @@ CDL_INLINE vf vf_to_bfloat16(vf x) {
     return (vf)((rounded & (normal | sign) & high) | (~number & 0x400000U));
 }
 
-/* The same by the instruction of AVX512_BF16. */
+/* Rounding by the instruction of AVX512_BF16. */
 #if CDL_VLEN == 16 && (__GNUC__ >= 10 || defined(__clang__))
 #define HAS_BFLOAT16 __builtin_cpu_supports("avx512bf16")
 CDL_INLINE vf vf_to_bfloat16_at_once(vf x) {

@@ -68,7 +68,7 @@ static void ctc_step(const struct ctc *c, float blank, size_t s) {
         next_phi[j + 1] = ctc_add(p[j + 1], emit[j] - c->stay[j]) + blank;
 }
 
-/* From gradients by the states after step s to those before it; adds those by log y to `dy`. */
+/* Gradients by the states before step s, from those after it; adds those by log y to `dy`. */
 static void ctc_step_back(struct ctc *c, size_t s, float *dy) {
     const size_t n = c->n;
     const float *phi = c->phi + s * c->row, *emit = c->emit + s * c->row, *p = c->p + s * c->row;

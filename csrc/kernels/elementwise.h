@@ -30,7 +30,7 @@
     X(logical_xor, 2)   X(logical_not, 1)   X(isnan, 1)         X(isinf, 1)                        \
     X(isfinite, 1)      X(where, 3)
 
-/* Where an argument lies beyond what a formula can do, the C library's function takes over. */
+/* Arguments beyond the range of a formula, for which the C library's function is called. */
 #define CDL_ELEMENTWISE_BEYOND(X)                                                                  \
     X(sin,  abs_f(a) > TURNS_MOST,               sinf(a))                                          \
     X(cos,  abs_f(a) > TURNS_MOST,               cosf(a))                                          \

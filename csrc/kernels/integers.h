@@ -32,8 +32,8 @@ typedef uint16_t vuh __attribute__((vector_size(CDL_VLEN * 4)));
 #define ROUNDED(V) __asm__("" : "+m"(V))
 #endif
 
-/* What a tile computes with: floats; or bytes of x, of which an instruction multiplies four in each
- * lane where the machine has one for it, and else two instructions two each, of 16 bits. */
+/* Arithmetic of a tile: floats; pairs of 16 bits, two for four bytes of x; or one instruction for
+ * the four bytes of a lane, where the machine has it. */
 enum int_way { INT_FLOATS, INT_PAIRS, INT_FOURS };
 
 /* x86's instruction takes unsigned bytes: those of x are 128 more there, and as much is taken
@@ -54,7 +54,7 @@ CDL_INLINE vi add_fours(vi sum, vi w, vi x) {
 #endif
     return sum;
 }
-/* The same where the words are read once, by the instruction itself. */
+/* Products of words that the instruction itself reads, once. */
 CDL_INLINE vi add_fours_at(vi sum, const float *w, vi x) {
 #if defined(__x86_64__) && CDL_VLEN == 16
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "m"(*(const vi_anywhere *)w));
@@ -189,7 +189,7 @@ CDL_INLINE void int_tile(const enum int_way way, const size_t mr, const size_t n
     }
 }
 
-/* The same of a group's words, with x and the sums floats. */
+/* Sums of a group's words, with x and the sums as floats. */
 CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const float *const *x,
                            size_t at, size_t words, struct cdl_matrix panel, float *to) {
     const size_t each = 32 / bits;
@@ -232,8 +232,8 @@ struct tile_lines {
     size_t live;
 };
 
-/* What becomes of the sums of a tile of `nv` registers, from a column on: the output, or, of group
- * `g` of floats, a part of it, which is kept in `y`. */
+/* Epilogue of the sums of a tile of `nv` registers, from a column on: makes the output, or, for
+ * group `g` of floats, a part of it, which is kept in `y`. */
 static __attribute__((noinline)) void finish_tile(const struct cdl_int_product *p, size_t nv,
                                                   size_t column, size_t g, const float *from,
                                                   const struct tile_lines *lines, bool ends,

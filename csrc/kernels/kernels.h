@@ -89,10 +89,10 @@ struct cdl_unrolling {
     size_t ldy;
 };
 
-/* What `places` places see of one axis, as rows ldy apart: `taps` times a line of `width` numbers
- * of bfloat16, or zeros. Number `first` + place * step + tap * tap_step stands for line 1 / by of
- * it, of `lines` lines from x on, ld apart; x NULL: they see none. Up to CDL_BF16_LINE - 1 numbers
- * of pads are written behind each line; they are those of x. */
+/* Windows of `places` places along one axis, as rows ldy apart: `taps` times a line of `width`
+ * numbers of bfloat16, or zeros. Number `first` + place * step + tap * tap_step stands for line 1 /
+ * by of it, of `lines` lines from x on, ld apart; x NULL: they see none. Up to CDL_BF16_LINE - 1
+ * numbers of pads are written behind each line; they are those of x. */
 struct cdl_bf16_seen {
     const uint16_t *x;
     size_t ld, width, places, taps;
@@ -101,7 +101,7 @@ struct cdl_bf16_seen {
     size_t ldy;
 };
 
-/* What a row's target is: as many numbers as predictions, a class (an int32) a line, a float a
+/* Kind of a row's target: as many numbers as predictions, a class (an int32) a line, a float a
  * line. */
 enum cdl_target { CDL_TARGET_IS_VALUES, CDL_TARGET_IS_CLASSES, CDL_TARGET_IS_NUMBERS };
 

@@ -130,7 +130,7 @@ static void lanes_penalty(size_t n, const float *w, double l1, double l2, double
         sums[lane] += l1 * absolute[lane] + l2 * squares[lane];
 }
 
-/* As `penalize` has them: a line is of one row and panel, or of a single column. */
+/* Penalties in the order of `penalize`: a line is of one row and panel, or of a single column. */
 static void lanes_penalties(size_t rows, size_t cols, const float *w, float l1, float l2,
                             double *sums) {
     const size_t height = cols == 1 ? 1 : rows, n = cols == 1 ? rows : cols;

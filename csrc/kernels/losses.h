@@ -161,8 +161,8 @@ LINE_LOSS(softmax_sparse_categorical_crossentropy, z) {
     return (struct line_loss){sum, 1.0f, top - z[t]};
 }
 
-/* What is left to do for losses of u = y / sum y: from their gradients by u, in dz, to those by y,
- * which are (dz - sum dz u) / sum y; predictions to q. */
+/* Last part of losses of u = y / sum y: replaces gradients by u, in dz, by those by y,
+ * (dz - sum dz u) / sum y; copies the predictions to q. */
 CDL_INLINE void through_sum(size_t n, const float *restrict y, float sum, float scale,
                             float *restrict dz, float *restrict q) {
     const float mean = line_product(n, dz, 0.0f, y, 0.0f) / sum;
@@ -201,7 +201,7 @@ LINE_LOSS(categorical_crossentropy, y) {
     return (struct line_loss){1.0f, 0.0f, parts_sum(loss)};
 }
 
-/* The same with one target: a single logarithm. */
+/* Crossentropy with one target: a single logarithm. */
 LINE_LOSS(sparse_categorical_crossentropy, y) {
     const int32_t t = *(const int32_t *)target;
     const float sum = line_total(n, y);

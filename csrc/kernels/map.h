@@ -19,7 +19,7 @@ CDL_INLINE void formula_loop(const int arity, element_of_three_fn *f, size_t n, 
 CDL_ELEMENTWISE(X)
 #undef X
 
-/* Whether arguments are beyond a formula, and the result instead. */
+/* Tests for arguments beyond a formula, and the results for them. */
 #define X(NAME, BEYOND, INSTEAD)                                                                   \
     CDL_INLINE bool NAME##_is_beyond(float a, float b) { return BEYOND; }                          \
     CDL_INLINE float NAME##_beyond(float a, float b) { return INSTEAD; }

@@ -228,12 +228,12 @@ CDL_INLINE float log1p_unit_f(float x) {
     return x - fma_f(-s, fma_f(p, square, half), half);
 }
 
-/* From |x| = 87.7 on 2^n, whose exponent is 0 then, is 0. */
+/* Softplus. 2^n is 0 from |x| = 87.7 on, where its exponent is 0. */
 CDL_INLINE float softplus_f(float x) {
     return (x < 0.0f ? 0.0f : x) + log1p_unit_f(exp_near_f(-abs_within_f(x, 88.0f)));
 }
 
-/* What rounding takes from h = a a / 2. */
+/* Rounding error of h = a a / 2. */
 CDL_INLINE float half_square_rest_f(float a, float h) {
 #if defined(CDL_FUSED)
     return fma_f(a, 0.5f * a, -h);

@@ -57,8 +57,8 @@ METRIC(sparse_categorical_accuracy) {
     return line_argmax(n, y) == (size_t)*(const int32_t *)target ? 1.0f : 0.0f;
 }
 
-/* Whether at most k - 1 predictions exceed that of the class; a NaN counts as smallest, and so does
- * what is no class. As in Keras negative numbers count from the last class. */
+/* 1 if at most k - 1 predictions exceed that of the class; a NaN, and a number that is no class,
+ * count as smallest. Negative numbers count from the last class, as in Keras. */
 CDL_INLINE float in_top_k(size_t n, const float *y, int64_t class, float k) {
     const int64_t at = class < 0 ? class + (int64_t)n : class;
     const float found = at >= 0 && at < (int64_t)n ? y[at] : NAN;

@@ -71,8 +71,8 @@ enum cdl_optimizer {
 
 enum { CDL_MAX_SLOTS = 3, CDL_MAX_HYPERS = 12, CDL_MAX_DERIVED = 8 };
 
-/* Where a pad or a weight that nothing pulls at would be 0 / 0 with epsilon = 0. Beside any other
- * number it is nothing. */
+/* Least epsilon, so that pads and weights without a gradient are not 0 / 0 with epsilon = 0. It is
+ * negligible beside any other number. */
 #define CDL_TINY 1e-30f
 
 static inline float tiny_at_least(double epsilon) {
@@ -128,7 +128,7 @@ static inline void adam_step(double rate, double t, const double *h, float *s) {
     s[ADAM_EPSILON] = tiny_at_least(epsilon);
 }
 
-/* The same paper, section 7.1. */
+/* Adamax: section 7.1 of the paper of Adam. */
 enum { ADAMAX_RATE, ADAMAX_TAKE_1, ADAMAX_KEEP_2, ADAMAX_EPSILON };
 static inline void adamax_step(double rate, double t, const double *h, float *s) {
     const double beta_1 = h[0], beta_2 = h[1], epsilon = h[2];

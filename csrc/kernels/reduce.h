@@ -27,7 +27,7 @@ CDL_INLINE float pair_f(enum cdl_reduction kind, float a, float b) {
     return kind == CDL_REDUCTION_prod ? a * b : a + b;
 }
 
-/* What changes nothing in a pair. */
+/* Neutral element of a reduction. */
 CDL_INLINE float nothing_of(enum cdl_reduction kind) {
     if (kind == CDL_REDUCTION_max) return -INFINITY;
     if (kind == CDL_REDUCTION_min) return INFINITY;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether b is further up than a, the best so far; a NaN is above all but another. */
+/* True if b is above a, the best so far; a NaN is above all numbers but another NaN. */
 static inline bool cdl_is_above(float b, float a) { return b > a || (b != b && a == a); }
 
 /* Index of the largest of n, the first of equals, as numpy.argmax; a NaN counts as largest. */

@@ -121,7 +121,7 @@ static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
     }
 }
 
-/* The same of numbers of bfloat16, two in a float's place: steps, taps and n count such places. */
+/* Maxima of numbers of bfloat16, two in a float's place: steps, taps and n count such places. */
 CDL_INLINE vf low_of(vf pair) { return (vf)((vi)pair << 16); }
 CDL_INLINE vf high_of(vf pair) { return (vf)((vi)pair & (int32_t)0xffff0000); }
 CDL_INLINE vi joined(vi low, vi high) {
@@ -261,7 +261,7 @@ static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, str
     }
 }
 
-/* Of a run of k places: four chains a register. */
+/* Gradient of weights from a run of k places: four chains a register. */
 CDL_INLINE void add_weights_gradient(const size_t nv, size_t k, const float *x, size_t step_x,
                                      const float *dy, size_t step_dy, vf sum[4][2]) {
     size_t p = 0;

@@ -1,4 +1,4 @@
-"""Splits of rows into folds, and few rows in an order that does not depend on how they came."""
+"""Splits of rows into folds, and a canonical order of few rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cdl.sklearn.tables.columns import Column
 Array = NDArray[Any]
 
 FEW = 200
-"""Rows up to which equal ones are merged: weight 2 is then the same as the row twice."""
+"""Number of rows up to which equal ones are merged, so that weight 2 equals the row twice."""
 
 
 def folds(n: int, k: int, groups: Array | None, random: np.random.RandomState) -> Array:
@@ -31,7 +31,7 @@ def parted(n: int, part: float, groups: Array | None, random: np.random.RandomSt
 
 
 def _dealt(each: Array, groups: Array | None, random: np.random.RandomState) -> Array:
-    """Folds dealt to rows in an order by chance, group by group."""
+    """Folds assigned to rows in random order, group by group."""
     n = len(each)
     drawn = random.permutation(n)
     order = drawn if groups is None else drawn[np.argsort(groups[drawn], kind="stable")]
@@ -53,7 +53,7 @@ def canonical(
         return columns, y, weight
     parts = [_sortable(each.values) for each in columns] + list(y.reshape(len(y), -1).T)
     key = np.stack([part.astype(np.float64) for part in parts], 1)
-    # -0.0 is 0.0, and a missing number any one.
+    # -0.0 equals 0.0, and all missing numbers are equal.
     key = np.where(np.isnan(key), -np.inf, key) + 0.0
     _, first, which = np.unique(key, axis=0, return_index=True, return_inverse=True)
     sums = np.bincount(which.ravel(), weight)
