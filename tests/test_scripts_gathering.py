@@ -54,7 +54,7 @@ SCRIPT = """
             print("refused")
 """
 
-# As TensorFlow 2.21.0 prints them.
+# Output of TensorFlow 2.21.0.
 RESULTS = {
     "axis": ([2, 3, 2, 5], [-0.9589, -0.2794, -0.3216]),
     "last axis": ([2, 3, 4, 2, 2], [0.0, 0.9093, 0.2367]),
