@@ -95,7 +95,7 @@ MADE = {
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")),
     **dict.fromkeys(("Concatenate", "Dot", "HashedCrossing")),
 }
-# Layers of images; MixUp and CutMix, which mix labels too, are for arrays.
+# Layers of images; those that change labels or boxes too are for arrays.
 IMAGES = {
     **dict.fromkeys(("CenterCrop", "RandomCrop", "Resizing"), (4, 4)),
     **dict.fromkeys(("AutoContrast", "RandomErasing", "RandomFlip", "RandomGaussianBlur"), ()),
@@ -106,8 +106,9 @@ IMAGES = {
     **dict.fromkeys(("RandomSharpness", "RandomZoom"), (0.2,)),
     "RandomPosterization": (4,),
     "RandomTranslation": (0.2, 0.2),
-    **dict.fromkeys(("CutMix", "MixUp")),
-    **dict.fromkeys(("AugMix", "Equalization", "RandAugment")),  # a model that trains refuses them
+    **dict.fromkeys(("AugMix", "ContrastLimitedAdaptiveHistogramEqualization"), ()),
+    **dict.fromkeys(("Equalization", "RandAugment", "RandomElasticTransform"), ()),
+    **dict.fromkeys(("CutMix", "MaxNumBoundingBoxes", "MixUp")),
 }
 # Layers along time; cells alone give their states too.
 ALONG_TIME = {
