@@ -37,6 +37,7 @@ IMAGES = {
     "RandomColorJitter": ((0, 255), 0.5, 0.5, 0.5, 0.5),
     "RandomContrast": (0.5,),
     "RandomCrop": (4, 4),
+    "RandomElasticTransform": (0.5,),
     "RandomErasing": (),
     "RandomFlip": (),
     "RandomGaussianBlur": (),

@@ -16,6 +16,7 @@ from cdl.random import Kept
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.compile_metrics import LossAndMetrics
 from cdl.trainers.custom.losses import Added
+from cdl.trainers.custom.step_functions import Function, made
 from cdl.trainers.custom.steps import CustomSteps, Nested, results_of, steps_itself
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import in_order
@@ -29,7 +30,17 @@ from cdl.trainers.train_function import TrainFunction
 
 
 class CompiledState(PartOfModel):
-    """Base of Trainer: compilation state, and its public properties."""
+    """Base of Trainer: compilation state, its public properties, and functions of steps.
+
+    Attributes:
+        train_function: what `make_train_function` has made, or None.
+        test_function: what `make_test_function` has made, or None.
+        predict_function: what `make_predict_function` has made, or None.
+    """
+
+    train_function: Function | None = None
+    test_function: Function | None = None
+    predict_function: Function | None = None
 
     _compiled: Compiled | None = None
     _executors: ExecutorCache | None = None
@@ -436,3 +447,33 @@ class CompiledState(PartOfModel):
             vars(self)["_own_loss"] = loss
             return
         self._recompile(loss=loss)
+
+    def make_train_function(self, force: bool = False) -> Function:
+        """Make `train_function`, which runs `train_step` on the next batch of an iterator.
+
+        `fit` needs none, and follows frozen layers and other changes by itself. A class that
+        overrides this method has its function called for each batch.
+
+        Args:
+            force: whether a new one replaces the one that there is.
+
+        Returns:
+            The function.
+        """
+        return made(self, "train", force)
+
+    def make_test_function(self, force: bool = False) -> Function:
+        """Make `test_function`, which runs `test_step`; see `make_train_function`.
+
+        Args:
+            force: as there.
+        """
+        return made(self, "test", force)
+
+    def make_predict_function(self, force: bool = False) -> Function:
+        """Make `predict_function`, which runs `predict_step`; see `make_train_function`.
+
+        Args:
+            force: as there.
+        """
+        return made(self, "predict", force)

@@ -20,7 +20,6 @@ from cdl.distribution import ranks
 from cdl.trainers import arguments, fit_loop, predict
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.coupled import program_of
-from cdl.trainers.custom.step_functions import StepFunctions
 from cdl.trainers.custom.steps import flat_logs, results_of, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import in_order
@@ -31,7 +30,7 @@ from cdl.utils import display
 from cdl.utils.tuples import unpack_x_y_sample_weight
 
 
-class Trainer(StepFunctions, CompiledState):
+class Trainer(CompiledState):
     """Mixin of models: compile, fit, evaluate and predict.
 
     A class that overrides `train_step`, `test_step` or `predict_step` is called batch by batch,
