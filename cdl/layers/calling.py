@@ -208,8 +208,8 @@ def prepare(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None
 
 def build_for(layer: Layer, shape: Any) -> None:
     """Call `build` with a shape; without one where the user's own `build` looks at none."""
-    parameters = parameters_of(type(layer).build).values() if is_scripted(type(layer)) else [None]
-    if all(each is not None and each.kind is _REST_BY_NAME for each in parameters):
+    parameters = parameters_of(type(layer).build).values()
+    if is_scripted(type(layer)) and all(each.kind is _REST_BY_NAME for each in parameters):
         layer.build()
     else:
         layer.build(shape)

@@ -298,8 +298,7 @@ class FunctionalGraph(GraphOfModel):
         graph = self.model._model_graph.graph
         if graph.couples:
             graph = replayed(graph, program, values)
-        y = graph.lower(program, values)
-        return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
+        return _unpacked(graph.lower(program, values))
 
     def of_constants(self, x: Any, training: bool | None) -> Any:
         """Record the calls of the layers, in traced code, for arrays in place of the inputs."""
@@ -314,8 +313,7 @@ class FunctionalGraph(GraphOfModel):
                 kwargs = {**kwargs, "training": training if own is None else own}
             return getattr(layer, "again", layer)(*args, **kwargs)
 
-        y = wired.graph.outputs_for(arrays, call)
-        return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
+        return _unpacked(wired.graph.outputs_for(arrays, call))
 
     def nested_inputs(self, x: Any) -> Any:
         """Arguments of a call in the order of the inputs; ValueError."""
@@ -483,3 +481,8 @@ def _arrays_as_leaves(x: Any) -> Any:
     if isinstance(x, Mapping):
         return {key: _arrays_as_leaves(value) for key, value in x.items()}
     return x
+
+
+def _unpacked(y: Any) -> Any:
+    """The output of a model that has one; else all."""
+    return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y

@@ -25,7 +25,7 @@ from cdl.trainers.derivatives import kept_in
 _ARRAYS = (np.ndarray, np.generic)
 _LEARNING = frozenset(("apply", "apply_gradients", "assign", "assign_add", "gradient"))
 _making = new_rlock()
-_NO_OWNERS = (np.ndarray, np.generic, list, tuple, dict, KerasTensor, Variable)
+_NO_OWNERS = (*_ARRAYS, list, tuple, dict, KerasTensor, Variable)
 
 
 class _Eagerly:
@@ -57,10 +57,10 @@ def function(
     Args:
         func: the function; without it, a decorator is returned.
         input_signature: a sequence of `tf.TensorSpec`, to which arguments are cast.
-        autograph: has no effect, as the options below.
-        jit_compile: likewise.
-        reduce_retracing: likewise.
-        options: those that begin with ``experimental_``, likewise.
+        autograph: has no effect: branches on values run in Python.
+        jit_compile: has no effect: records run in the core.
+        reduce_retracing: has no effect: each form of arguments has a record.
+        options: have no effect; their names must begin with ``experimental_``.
     """
     for name in options:
         if not name.startswith("experimental_"):
@@ -196,7 +196,7 @@ class _Calls:
         if tree.is_nested(spec):
             return tree.map_structure(self._as_specified, spec, value)
         dtype, shape = str(spec.dtype), spec.shape
-        is_other = isinstance(value, (np.ndarray, np.generic)) and value.dtype.name != dtype
+        is_other = isinstance(value, _ARRAYS) and value.dtype.name != dtype
         found = value if dtype == "string" else np.asarray(value, dtype)
         if is_other or not (shape is None or shape.is_compatible_with(TensorShape(found.shape))):
             raise TypeError(
@@ -252,7 +252,7 @@ def _leaves(args: tuple[Any, ...]) -> list[Any]:
 
 def _tensor(leaf: Any) -> Any:
     """An array or a number of NumPy as a tensor, and anything else as it is."""
-    if not isinstance(leaf, (np.ndarray, np.generic)) or type(leaf) is Tensor:
+    if not isinstance(leaf, _ARRAYS) or type(leaf) is Tensor:
         return leaf
     return np.asarray(leaf).view(Tensor)
 

@@ -1,4 +1,4 @@
-"""MaxNumBoundingBoxes: as many boxes for each image."""
+"""MaxNumBoundingBoxes: a fixed number of boxes for each image."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cdl.layers.preprocessing.image.image_layer import ImageLayer
 
 @registry.add()
 class MaxNumBoundingBoxes(ImageLayer):
-    """Bounding boxes of one number for each image: more are cut off, missing ones filled in.
+    """Fixed number of bounding boxes for each image: surplus ones are dropped, missing ones filled.
 
-    It is called on a dict of arrays with "images", which stay as they are, and "bounding_boxes",
-    whose "boxes" (n, boxes, 4) and "labels" (n, boxes) become (n, max_number, 4) and
-    (n, max_number).
+    It is called on a dict of arrays with "images", whose values do not change, and
+    "bounding_boxes", whose "boxes" (n, boxes, 4) and "labels" (n, boxes) become
+    (n, max_number, 4) and (n, max_number).
 
     Args:
-        max_number: how many boxes there are afterwards, 1 or more.
+        max_number: number of boxes of each image in the result, 1 or more.
         fill_value: an int, for all numbers of missing boxes and their labels.
 
     Raises:
@@ -50,7 +50,7 @@ class MaxNumBoundingBoxes(ImageLayer):
         return {**given, **{name: self._filled(name, given[name]) for name in ("boxes", "labels")}}
 
     def _filled(self, part: str, x: NDArray[Any]) -> NDArray[Any]:
-        """The first lines of each image's, and filled ones behind them."""
+        """The first boxes or labels of each image, then filled ones."""
         try:
             found = np.full((len(x), self.max_number, *x.shape[2:]), self.fill_value, x.dtype)
         except OverflowError:
