@@ -60,6 +60,26 @@ CDL_INLINE void columns_store(size_t rows, size_t n, const columns *x, float *to
     }
 }
 
+/* Line i of those that lie across (cdl_scoring). */
+CDL_INLINE size_t across_at(size_t n, size_t i) {
+    return i / CDL_LINE * n * CDL_LINE + i % CDL_LINE;
+}
+
+/* The columns of some lines from number i on, as a call has them. */
+CDL_INLINE void lines_load(const struct cdl_scoring *s, size_t rows, size_t i, const float *x,
+                           size_t ld, columns *to) {
+    const float *from = x + across_at(s->n, i);
+    for (size_t j = 0; j < s->n && s->across; j++)
+        vf_store(to->at[j], vf_load(from + j * CDL_LINE));
+    if (!s->across) columns_load(rows, s->n, x + i * ld, ld, to);
+}
+CDL_INLINE void lines_store(const struct cdl_scoring *s, size_t rows, size_t i, const columns *x,
+                            float *to) {
+    float *at = to + across_at(s->n, i);
+    for (size_t j = 0; j < s->n && s->across; j++) vf_store(at + j * CDL_LINE, column(x, j));
+    if (!s->across) columns_store(rows, s->n, x, to + i * s->ldy, s->ldy);
+}
+
 /* The sum of the columns: the upper half onto the lower one, again and again, as line_sum. */
 CDL_INLINE vf columns_sum(size_t n, const columns *x) {
     vf s[CDL_LINE / 2];
@@ -114,7 +134,7 @@ CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t t
                                  const columns *t, vf total, vi sparse, columns room[3]) {
     columns *z = &room[0], *q = &room[1], *dz = &room[2];
     const size_t n = s->n;
-    columns_load(these, n, s->y + i * s->ldy, s->ldy, z);
+    lines_load(s, these, i, s->y, s->ldy, z);
     const vf sum = columns_exp(n, z, q);
     vf scale = vf_splat(s->scale);
     for (size_t r = 0; r < these && s->weight; r++) scale[r] *= line_weight(s, i + r);
@@ -130,8 +150,8 @@ CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t t
         vf_store(dz->at[j], vf_select(ignored, vf_splat(0), vf_fma(-tj, scale, p * all)));
     }
     const vf dot = columns_sum(n, z);
-    columns_store(these, n, q, s->q + i * s->ldy, s->ldy);
-    columns_store(these, n, dz, s->dy + i * s->ldy, s->ldy);
+    lines_store(s, these, i, q, s->q);
+    lines_store(s, these, i, dz, s->dy);
     float value[CDL_VLEN], sums[CDL_VLEN];
     vf_store(sums, sum);
     for (size_t r = 0; r < CDL_VLEN; r++) value[r] = log_f(sums[r]);
@@ -144,7 +164,7 @@ static size_t few_dense_targets(const struct cdl_scoring *s) {
     const vf keep = vf_splat(1.0f - s->p[0]), extra = vf_splat(s->p[0] / (float)s->n);
     size_t i = 0;
     for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
-        columns_load(these, s->n, (const float *)s->t + i * s->ldt, s->ldt, &t);
+        lines_load(s, these, i, s->t, s->ldt, &t);
         for (size_t j = 0; j < s->n; j++) vf_store(t.at[j], vf_fma(column(&t, j), keep, extra));
         few_softmax_loss(s, i, these, &t, columns_sum(s->n, &t), (vi){0}, room);
     }
@@ -202,9 +222,9 @@ CDL_INLINE size_t few_classes_metric(enum cdl_metric kind, const struct cdl_scor
     columns y;
     size_t i = 0;
     for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
-        columns_load(these, s->n, s->y + i * s->ldy, s->ldy, &y);
+        lines_load(s, these, i, s->y, s->ldy, &y);
         const vi best = columns_argmax(s->n, &y);
-        if (dense) columns_load(these, s->n, (const float *)s->t + i * s->ldt, s->ldt, &y);
+        if (dense) lines_load(s, these, i, s->t, s->ldt, &y);
         const vi wanted = dense ? columns_argmax(s->n, &y) : few_classes(s, i, these);
         few_store(these, vf_select(best == wanted, vf_splat(1), vf_splat(0)), s->value + i);
     }

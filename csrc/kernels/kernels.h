@@ -118,6 +118,7 @@ struct cdl_scoring {
     float *dy, *q;       /* out: gradients and probabilities, laid out as y; not for metrics */
     float *value;        /* out: one a line */
     const float *p;      /* the row's parameters */
+    bool across; /* element j of CDL_LINE lines is a line of y, dy, q and t: 1 < n <= CDL_LINE */
 };
 typedef void cdl_scoring_fn(const struct cdl_scoring *s);
 
@@ -206,6 +207,13 @@ struct cdl_lanes_product {
     size_t a_row, a_step, b_step, b_column, init_column; /* of a step along k */
     float *c;                                            /* rows of n elements */
     bool rest_is_last; /* dots: what k has behind whole lines is in the last of sixteen chains */
+};
+
+/* Rows of packed floats of models in lanes: row r of lane l is at data + order[r] * stride. */
+struct cdl_lane_rows {
+    const char *data[CDL_LINE];
+    const int64_t *order[CDL_LINE];
+    ptrdiff_t stride[CDL_LINE];
 };
 
 /* Keys of models in lanes (base/rng.h). */

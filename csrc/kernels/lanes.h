@@ -144,6 +144,35 @@ static void lanes_penalties(size_t rows, size_t cols, const float *w, float l1, 
     }
 }
 
+/* Four columns of as many rows as a register has lanes, each with its address. */
+CDL_INLINE vf lanes_four(const float *const *rows, size_t j) {
+    vf_four v[CDL_VLEN / 4];
+    CDL_UNROLL for (size_t i = 0; i < CDL_VLEN / 4; i++) v[i] = *(const vf_four *)(rows[4 * i] + j);
+    return vf_of_fours(v);
+}
+
+static void lanes_gather(size_t rows, size_t n, const struct cdl_lane_rows *from, float *elements) {
+    for (size_t r = 0; r < rows; r++, elements += n * CDL_LINE) {
+        const float *row[CDL_LINE];
+        for (size_t l = 0; l < CDL_LINE; l++)
+            row[l] =
+                (const float *)(const void *)(from->data[l] + from->order[l][r] * from->stride[l]);
+        for (size_t j = 0; j < n && n < 4; j++) {
+            for (size_t l = 0; l < CDL_LINE; l++) elements[j * CDL_LINE + l] = row[l][j];
+        }
+        for (size_t first = 0; first < n && n >= 4; first += 4) {
+            const size_t j = cdl_min(first, n - 4); /* the last four over the one before */
+            for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN) {
+                vf v[4];
+                CDL_UNROLL for (size_t c = 0; c < 4; c++) v[c] = lanes_four(row + lane + c, j);
+                vf_transpose_fours(v);
+                CDL_UNROLL for (size_t c = 0; c < 4; c++)
+                    vf_store(elements + (j + c) * CDL_LINE + lane, v[c]);
+            }
+        }
+    }
+}
+
 /* Columns [j, j + 4) of as many members as a register has lanes; of the first n. */
 CDL_INLINE void lanes_fours_in(size_t n, size_t j, const float *members, size_t ld,
                                float *elements) {

@@ -136,12 +136,32 @@ CDL_INLINE void long_line_loss(const struct cdl_scoring *s, size_t i, elements_f
     finish_line(s, i);
 }
 
+/* Lines across (cdl_scoring), each summed up in line_total's order. */
+CDL_INLINE void across_loss(const struct cdl_scoring *s, elements_fn *elements) {
+    const size_t n = s->n;
+    for (size_t i = 0; i < s->rows; i += CDL_LINE) {
+        float value[CDL_LINE * CDL_LINE], *dy = s->dy + i * n;
+        elements(&(struct elements){n * CDL_LINE, s->y + i * n, (const float *)s->t + i * n,
+                                    s->scale / (float)n, s->p, dy, s->q + i * n, value});
+        for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN) {
+            columns of;
+            for (size_t j = 0; j < n; j++) vf_store(of.at[j], vf_load(value + j * CDL_LINE + lane));
+            vf_store(s->value + i + lane, columns_sum(n, &of) / vf_splat((float)n));
+        }
+        for (size_t j = 0; j < n * CDL_LINE && s->weight; j++) dy[j] *= s->weight[i + j % CDL_LINE];
+    }
+}
+
 CDL_INLINE void assert_scoring(const struct cdl_scoring *s) {
     assert(are_padded(s->rows, s->n, s->y, s->ldy) && (!s->weight || s->lines > 0));
     assert(s->rows == 0 || (s->t && s->dy && s->q && s->value && s->p));
 }
 
 CDL_INLINE void element_loss(const struct cdl_scoring *s, elements_fn *elements) {
+    if (s->across) {
+        across_loss(s, elements);
+        return;
+    }
     assert_scoring(s);
     assert(are_padded(s->rows, s->n, s->t, s->ldt) && are_dense(s->rows, s->n, s->ldy));
     if (s->n == 1) {

@@ -136,11 +136,9 @@ CDL_INLINE float vf_top(vf v) {
 #define VF_FOURS_ODD(A, B) (B)
 #endif
 
-/* Four floats at p, at p + 4 ld, at p + 8 ld, ... as the fours of a register. */
-CDL_INLINE vf vf_load_fours(const float *p, size_t ld) {
-    typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
-    four v[CDL_VLEN / 4];
-    CDL_UNROLL for (size_t i = 0; i < CDL_VLEN / 4; i++) v[i] = *(const four *)(p + 4 * i * ld);
+/* Fours as a register. */
+typedef float vf_four __attribute__((vector_size(16), aligned(4), may_alias));
+CDL_INLINE vf vf_of_fours(const vf_four v[CDL_VLEN / 4]) {
 #if CDL_VLEN == 4
     return v[0];
 #else
@@ -153,6 +151,13 @@ CDL_INLINE vf vf_load_fours(const float *p, size_t ld) {
 #endif
 #undef PAIR
 #endif
+}
+
+/* Four floats at p, at p + 4 ld, at p + 8 ld, ... as the fours of a register. */
+CDL_INLINE vf vf_load_fours(const float *p, size_t ld) {
+    vf_four v[CDL_VLEN / 4];
+    CDL_UNROLL for (size_t i = 0; i < CDL_VLEN / 4; i++) v[i] = *(const vf_four *)(p + 4 * i * ld);
+    return vf_of_fours(v);
 }
 
 /* Within each four of lanes, lane i of v[j] and lane j of v[i] change places. */

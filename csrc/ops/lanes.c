@@ -13,4 +13,3 @@ static bool has_no_mask(const struct cdl_node *node) { return node->n_in == 1; }
 const struct cdl_lanes_op cdl_lanes_elementwise = {.view = CDL_BY_ELEMENTS, .fits = are_alike};
 const struct cdl_lanes_op cdl_lanes_columns = {
     .view = CDL_BY_ELEMENTS, .by_columns = true, .fits = has_no_mask};
-const struct cdl_lanes_op cdl_lanes_scoring = {.view = CDL_BY_MEMBERS};

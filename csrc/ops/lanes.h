@@ -20,10 +20,19 @@ struct cdl_lanes_op {
     bool draws;      /* the node's `code` has the keys of the lanes, by the seed that is number */
     int seed;        /* `seed` of the node */
     bool (*fits)(const struct cdl_node *node); /* NULL: always */
-    cdl_pass_fn *forward, *backward;           /* NULL: the op's own */
+    /* By members: is the node one that takes its values as elements, across (op.h)? */
+    bool (*across)(const struct cdl_node *node);
+    cdl_pass_fn *forward, *backward; /* NULL: the op's own */
     cdl_update_rows_fn *update;
 };
-extern const struct cdl_lanes_op cdl_lanes_dense, cdl_lanes_elementwise, cdl_lanes_scoring,
-    cdl_lanes_columns;
+extern const struct cdl_lanes_op cdl_lanes_dense, cdl_lanes_elementwise, cdl_lanes_columns;
+
+/* Does a node take its values across? And in which view are they? */
+static inline bool cdl_is_across(const struct cdl_node *node) {
+    return node->op->lanes->across && node->op->lanes->across(node);
+}
+static inline enum cdl_view cdl_view_of(const struct cdl_node *node) {
+    return cdl_is_across(node) ? CDL_BY_ELEMENTS : node->op->lanes->view;
+}
 
 #endif

@@ -38,6 +38,11 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
                      node->numbers[REDUCTION] == 1, state);
 }
 
+static bool goes_across(const struct cdl_node *node) {
+    return cdl_loss_goes_across(node, (int)node->numbers[KIND]);
+}
+static const struct cdl_lanes_op in_lanes = {.view = CDL_BY_MEMBERS, .across = goes_across};
+
 const struct cdl_op cdl_op_loss = {
     .role = CDL_LOSS,
     .table = {"losses", CDL_N_LOSSES},
@@ -46,5 +51,5 @@ const struct cdl_op cdl_op_loss = {
     .forward = forward,
     .report = report,
     .parts = CDL_BY_MICRO_BATCHES,
-    .lanes = &cdl_lanes_scoring,
+    .lanes = &in_lanes,
 };

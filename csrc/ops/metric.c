@@ -33,8 +33,17 @@ static void forward(CDL_PASS) {
     (is_loss(node) ? ctx->kernels->loss[kind] : ctx->kernels->metric[kind])(&scoring);
 }
 
+static bool goes_across(const struct cdl_node *node) {
+    const int kind = (int)node->numbers[KIND];
+    if (is_loss(node)) return cdl_loss_goes_across(node, kind);
+    const bool argmax =
+        kind == CDL_METRIC_categorical_accuracy || kind == CDL_METRIC_sparse_categorical_accuracy;
+    return argmax && node->in[0]->width > 1 && node->in[0]->width <= CDL_LINE;
+}
+static const struct cdl_lanes_op in_lanes = {.view = CDL_BY_MEMBERS, .across = goes_across};
+
 #define MEAN                                                                                       \
     .check = check, .scratch_floats = scratch_floats, .forward = forward,                          \
-    .report = cdl_report_mean, .parts = CDL_BY_MICRO_BATCHES, .lanes = &cdl_lanes_scoring
+    .report = cdl_report_mean, .parts = CDL_BY_MICRO_BATCHES, .lanes = &in_lanes
 const struct cdl_op cdl_op_metric = {MEAN, .table = {"metrics", CDL_N_METRICS}};
 const struct cdl_op cdl_op_measure = {MEAN, .table = {"losses", CDL_N_LOSSES}};

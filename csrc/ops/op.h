@@ -49,6 +49,7 @@ struct cdl_tensor {
     size_t dims[CDL_MAX_DIMS]; /* per sample, outermost first */
     size_t lines, width, ld;   /* ld: in elements, of two bytes for bfloat16, else of four */
     size_t row_floats;         /* stride of a sample, lines * ld; 0 if shared */
+    bool across; /* of models in lanes: element j of CDL_LINE samples is a line (cdl_scoring) */
     bool shared;
     bool rounded;         /* floats that have been rounded to bfloat16 */
     enum cdl_dtype dtype; /* int32: class numbers, one a line, contiguous; bfloat16: two bytes each,

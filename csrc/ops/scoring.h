@@ -67,7 +67,16 @@ static inline struct cdl_scoring cdl_scoring_of(const struct cdl_node *node, siz
         .lines = y->lines,
         .value = cdl_line_values(node) + first * y->lines,
         .p = node->row_param,
+        .across = y->across,
     };
+}
+
+/* Can the kernel of a loss take lines across (cdl_scoring)? */
+static inline bool cdl_loss_goes_across(const struct cdl_node *node, int kind) {
+    const bool goes = kind < CDL_LOSS_categorical_crossentropy || /* elementwise */
+                      kind == CDL_LOSS_softmax_categorical_crossentropy ||
+                      kind == CDL_LOSS_softmax_sparse_categorical_crossentropy;
+    return goes && node->in[0]->width > 1 && node->in[0]->width <= CDL_LINE;
 }
 
 /* Scratch of what calls the kernel of a loss: the values of the lines, and where no one keeps them

@@ -297,6 +297,40 @@ void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
     }
 }
 
+bool cdl_feed_lanes(const struct cdl_kernels *kernels, const struct cdl_array *const *arrays,
+                    const int64_t *const *orders, size_t n, const struct cdl_tensor *to) {
+    const enum cdl_dtype dtype = arrays[0]->dtype;
+    const size_t size = item_size(dtype);
+    struct cdl_lane_rows from;
+    struct element_run run = {0};
+    for (size_t l = 0; l < CDL_LINE; l++) {
+        const struct cdl_array *array = arrays[l];
+        if (l == 0 || array != arrays[0]) run = run_of(array);
+        const bool floats = dtype == CDL_DTYPE_float32 && run.step == sizeof(float);
+        if (array->sparse || array->swapped || array->dtype != dtype || run.axis > 1 ||
+            (run.n > 1 && (!floats || cdl_is_int(to))))
+            return false;
+        from.data[l] = array->data, from.stride[l] = array->strides[0], from.order[l] = orders[l];
+    }
+    if (run.n > 1) {
+        kernels->lanes_gather(n, run.n, &from, to->data);
+        return true;
+    }
+    _Alignas(16) char items[CDL_LINE * sizeof(long double)];
+    for (size_t r = 0; r < n; r++) {
+        for (size_t l = 0; l < CDL_LINE; l++) {
+            const char *item = from.data[l] + from.order[l][r] * from.stride[l];
+            if (size == sizeof(int64_t)) /* as in gather_items */
+                memcpy(items + l * size, item, sizeof(int64_t));
+            else
+                memcpy(items + l * size, item, size);
+        }
+        convert(kernels, arrays[0], cdl_is_int(to), CDL_LINE, items, (ptrdiff_t)size,
+                to->data + r * CDL_LINE);
+    }
+    return true;
+}
+
 bool cdl_may_be_inexact(const struct cdl_array *array) {
     return array->dtype > CDL_DTYPE_uint16; /* behind bool and integers of one and two bytes */
 }

@@ -115,6 +115,10 @@ static void place_value(struct cdl_member_lanes *lanes, struct room *room, int i
     value->by_columns = value->in[CDL_BY_ELEMENTS];
     value->by_columns.lines = 1;
     value->by_columns.width = value->by_columns.ld = value->by_columns.row_floats;
+    value->across = seen(of, CDL_BY_MEMBERS);
+    value->across.data = value->in[CDL_BY_ELEMENTS].data;
+    value->across.grad = value->in[CDL_BY_ELEMENTS].grad;
+    value->across.across = of->width > 1;
 }
 
 static void place(struct cdl_member_lanes *lanes, struct room *room) {
@@ -176,7 +180,8 @@ static void make_trained(struct cdl_member_lanes *lanes, int i) {
 static struct cdl_tensor *tensor_of(const struct cdl_member_lanes *lanes, const struct cdl_node *of,
                                     const struct cdl_tensor *tensor) {
     struct cdl_lanes_value *value = &lanes->values[index_of(lanes, tensor)];
-    return of->op->lanes->by_columns ? &value->by_columns : &value->in[of->op->lanes->view];
+    if (of->op->lanes->by_columns) return &value->by_columns;
+    return cdl_is_across(of) ? &value->across : &value->in[of->op->lanes->view];
 }
 
 static void make_node(struct cdl_member_lanes *lanes, int i) {
@@ -198,17 +203,20 @@ static void make_node(struct cdl_member_lanes *lanes, int i) {
 static void find_views(struct cdl_member_lanes *lanes) {
     const struct cdl_program *program = lanes->program;
     for (int i = 0; i < program->n_values; i++) lanes->values[i].home = CDL_BY_MEMBERS;
-    for (int i = 0; i < program->n_inputs; i++)
-        lanes->values[index_of(lanes, program->inputs[i])].is_in[CDL_BY_MEMBERS] = true;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        const enum cdl_view view = node->op->lanes->view;
+        const enum cdl_view view = cdl_view_of(node);
         for (int k = 0; k < node->n_in; k++)
             lanes->values[index_of(lanes, node->in[k])].is_in[view] = true;
         for (int k = 0; k < node->n_out; k++) {
             lanes->values[index_of(lanes, node->out[k])].home = view;
             lanes->values[index_of(lanes, node->out[k])].is_in[view] = true;
         }
+    }
+    for (int i = 0; i < program->n_inputs; i++) { /* which are fed as elements, or turned */
+        struct cdl_lanes_value *value = &lanes->values[index_of(lanes, program->inputs[i])];
+        if (!value->is_in[CDL_BY_MEMBERS]) value->home = CDL_BY_ELEMENTS;
+        value->is_in[CDL_BY_MEMBERS] = true;
     }
 }
 

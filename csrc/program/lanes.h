@@ -12,6 +12,7 @@
 struct cdl_lanes_value {
     struct cdl_tensor in[CDL_N_VIEWS];
     struct cdl_tensor by_columns; /* by elements, with one line a sample */
+    struct cdl_tensor across;     /* by elements, as a value of all members' samples (op.h) */
     bool is_in[CDL_N_VIEWS];
     enum cdl_view home; /* in which it is made, and its gradient read */
 };

@@ -122,6 +122,16 @@ static void feed(struct cdl_member_lanes *lanes, int i, struct cdl_picked rows, 
     const struct cdl_program *program = lanes->program;
     const struct cdl_lanes_value *value = &lanes->values[program->inputs[i] - program->values];
     const struct cdl_tensor *to = &value->in[CDL_BY_MEMBERS];
+    const struct cdl_array *arrays[CDL_LINE];
+    const int64_t *orders[CDL_LINE];
+    for (size_t l = 0; l < CDL_LINE; l++) {
+        const struct cdl_member *member = member_of(lanes, l);
+        arrays[l] = &member->epoch.arrays[i];
+        orders[l] = member->orders + member->done * member->epoch.rows + rows.start;
+    }
+    if ((to->ld == 1 || value->home == CDL_BY_ELEMENTS) &&
+        cdl_feed_lanes(program->kernels, arrays, orders, n, &value->in[value->home]))
+        return;
     const size_t all = CDL_LINE * to->ld;
     struct cdl_tensor own = *to;
     if (to->ld == 1)
@@ -167,7 +177,7 @@ static void turn_values(const struct cdl_member_lanes *lanes, int i, size_t rows
 }
 static void turn_gradients(const struct cdl_member_lanes *lanes, int i, size_t rows) {
     const struct cdl_node *node = &lanes->program->nodes[i];
-    const enum cdl_view view = node->op->lanes->view;
+    const enum cdl_view view = cdl_view_of(node);
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_lanes_value *value = &lanes->values[node->in[k] - lanes->program->values];
         if (node->needs[k] && value->home != view)

@@ -106,6 +106,25 @@ def test_losses_with_weights(monkeypatch, loss, units):
     both_ways(monkeypatch, build, rows(sizes), sample_weight=given)
 
 
+# Up to sixteen classes are scored as elements, more of them member by member.
+@pytest.mark.parametrize("units", [2, 16, 17])
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_classes(monkeypatch, units, dense, dtype):
+    given = {"loss": cdl.losses.CategoricalCrossentropy(label_smoothing=0.1)}
+    names = ["accuracy", "categorical_crossentropy" if dense else "sparse_categorical_crossentropy"]
+    given = given if dense else {"loss": "sparse_categorical_crossentropy"}
+    data = []
+    for x, y in rows((5, 8, units), 51, classes=True):
+        data.append((x.astype(dtype), np.eye(units, dtype=dtype)[y] if dense else y.astype(dtype)))
+
+    def build(i):
+        return built((5, 8, units), "relu", "softmax", metrics=names, **given)
+
+    both_ways(monkeypatch, build, data)
+    both_ways(monkeypatch, build, data, sample_weight=RNG.uniform(0.5, 2, 51).astype(np.float32))
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -328,7 +347,7 @@ def test_members_that_are_freed_are_in_lanes_no_longer():
 @pytest.mark.parametrize("isa", _core.available_isas())
 def test_each_instruction_set(isa):
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
-    chosen = "test_activations or test_optimizers or test_losses or (normalization and 16)"
+    chosen = "activations or classes or optimizers or losses or (normalization and 16)"
     done = subprocess.run(
         [*command, "-k", chosen],
         env={**os.environ, "CDL_ISA": isa},
