@@ -30,14 +30,19 @@ CDL_INLINE void next_run(const struct cdl_taps *taps, struct tap *tap) {
 
 CDL_INLINE vf larger(vf a, vf b) { return vf_select((a < b) | (b != b), b, a); }
 
-CDL_INLINE void max_of(const size_t nv, const struct cdl_taps *taps, const float *x, float *y) {
-    vf best[4];
-    CDL_UNROLL for (size_t j = 0; j < nv; j++) best[j] = vf_splat(-INFINITY);
+/* nv registers of a place: the largest of a window, or the sum times a factor. */
+CDL_INLINE void reduce_place(const bool sums, const size_t nv, const struct cdl_taps *taps,
+                             float factor, const float *x, float *y) {
+    vf all[4];
+    CDL_UNROLL for (size_t j = 0; j < nv; j++) all[j] = vf_splat(sums ? 0.0f : -INFINITY);
     EACH_TAP(t, taps) {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) best[j] =
-            larger(best[j], vf_load(x + t.at + j * CDL_VLEN));
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) {
+            const vf v = vf_load(x + t.at + j * CDL_VLEN);
+            all[j] = sums ? all[j] + v : larger(all[j], v);
+        }
     }
-    CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(y + j * CDL_VLEN, best[j]);
+    CDL_UNROLL for (size_t j = 0; j < nv; j++)
+        vf_store(y + j * CDL_VLEN, sums ? all[j] * vf_splat(factor) : all[j]);
 }
 
 /* Windows of 2 x 2: their taps' distances are known before the loop, as those of most pooling. */
@@ -52,24 +57,39 @@ CDL_INLINE void max_of_square(size_t width, ptrdiff_t v, ptrdiff_t w, const floa
     }
 }
 
-static void window_max(size_t m, size_t n, const struct cdl_taps *taps, const float *x, size_t ldx,
-                       float *y, size_t ldy) {
-    assert(m == 0 || (x && y && n > 0));
-    assert(are_padded(m, n, y, ldy));
+CDL_INLINE void reduce_places(const bool sums, size_t m, size_t n, const struct cdl_taps *taps,
+                              float factor, struct cdl_matrix from, struct cdl_output to) {
+    const float *x = from.at;
+    float *y = to.at;
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
-    for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
+    for (size_t i = 0; i < m; i++, x += from.ld, y += to.ld) {
         size_t j = 0;
-        if (is_square(taps)) {
+        if (!sums && is_square(taps)) {
             max_of_square(width, taps->a[1], taps->a[2], x, y);
             j = width;
         }
-        for (; j + 4 * CDL_VLEN <= width; j += 4 * CDL_VLEN) max_of(4, taps, x + j, y + j);
-        for (; j + 2 * CDL_VLEN <= width; j += 2 * CDL_VLEN) max_of(2, taps, x + j, y + j);
-        if (j < width) max_of(1, taps, x + j, y + j);
+        for (; j + 4 * CDL_VLEN <= width; j += 4 * CDL_VLEN)
+            reduce_place(sums, 4, taps, factor, x + j, y + j);
+        for (; j + 2 * CDL_VLEN <= width; j += 2 * CDL_VLEN)
+            reduce_place(sums, 2, taps, factor, x + j, y + j);
+        if (j < width) reduce_place(sums, 1, taps, factor, x + j, y + j);
         if (width) continue;
-        *y = -INFINITY;
-        EACH_TAP(t, taps) *y = *y < x[t.at] || x[t.at] != x[t.at] ? x[t.at] : *y;
+        const enum cdl_reduction kind = sums ? CDL_REDUCTION_sum : CDL_REDUCTION_max;
+        float all = nothing_of(kind);
+        EACH_TAP(t, taps) all = pair_f(kind, all, x[t.at]);
+        *y = all * factor;
     }
+}
+
+static void window_reduce(enum cdl_reduction kind, size_t m, size_t n, const struct cdl_taps *taps,
+                          struct cdl_matrix x, struct cdl_output y) {
+    const size_t places = taps->n[0] * taps->n[1] * taps->n[2];
+    assert(m == 0 || (x.at && n > 0 && are_padded(m, n, y.at, y.ld)));
+    const float factor = kind == CDL_REDUCTION_mean && places ? 1.0f / (float)places : 1.0f;
+    if (kind == CDL_REDUCTION_max)
+        reduce_places(false, m, n, taps, 1.0f, x, y);
+    else
+        reduce_places(true, m, n, taps, factor, x, y);
 }
 
 /* One register of columns of one place; `adds`: others give to dx too. */
@@ -162,33 +182,6 @@ static void bf16_window_max_backward(size_t m, size_t n, const struct cdl_taps *
                 left &= ~hit;
             }
         }
-    }
-}
-
-CDL_INLINE void sum_of(const size_t nv, const struct cdl_taps *taps, float factor, const float *x,
-                       float *y) {
-    vf sum[4];
-    CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[j] = vf_splat(0);
-    EACH_TAP(t, taps) {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[j] += vf_load(x + t.at + j * CDL_VLEN);
-    }
-    CDL_UNROLL for (size_t j = 0; j < nv; j++)
-        vf_store(y + j * CDL_VLEN, sum[j] * vf_splat(factor));
-}
-
-static void window_sum(size_t m, size_t n, const struct cdl_taps *taps, float factor,
-                       const float *x, size_t ldx, float *y, size_t ldy) {
-    assert((m == 0 || x) && are_padded(m, n, y, ldy));
-    const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
-    for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
-        size_t j = 0;
-        for (; j + 4 * CDL_VLEN <= width; j += 4 * CDL_VLEN) sum_of(4, taps, factor, x + j, y + j);
-        for (; j + 2 * CDL_VLEN <= width; j += 2 * CDL_VLEN) sum_of(2, taps, factor, x + j, y + j);
-        if (j < width) sum_of(1, taps, factor, x + j, y + j);
-        if (width) continue;
-        float sum = 0.0f;
-        EACH_TAP(t, taps) sum += x[t.at];
-        *y = sum * factor;
     }
 }
 

@@ -75,15 +75,6 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return cdl_winograd_weights_floats(&job);
 }
 
-static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    struct cdl_windowing *code = node->code;
-    cdl_derive_windowing(node, kernels);
-    code->keeps_winograd = scratch_floats(node, 1) > 0;
-    if (!code->keeps_winograd) return;
-    const struct cdl_convolution job = convolution_of(node, &code->window, NULL, NULL, 0);
-    cdl_winograd_weights(&job, kernels, node->scratch);
-}
-
 static bool follows(const struct cdl_node *node, bool training) {
     return scratch_floats(node, 1) > 0;
 }
@@ -113,7 +104,6 @@ static size_t bf16_floats(const struct cdl_node *node, const struct cdl_window *
                    cdl_max(cdl_bf16_convolve_floats(&image, w), cdl_bf16_pairs_floats(&map, w)));
 }
 
-/* Lines of samples [first, last), or of a band of one. */
 static void convolve_bf16(const struct cdl_node *node, const struct cdl_context *ctx, bool image,
                           size_t first, size_t last, const struct cdl_band *band) {
     const struct cdl_windowing *code = node->code;
@@ -143,9 +133,9 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     const struct cdl_window window = cdl_window_of(node);
     if (cdl_is_bf16(node->in[0])) return bf16_floats(node, &window, training);
     const struct cdl_convolution job = convolution_of(node, &window, NULL, NULL, 0);
-    const size_t map = cdl_map_floats(&job), image = cdl_image_floats(&job);
-    if (!training) return cdl_writes_image(node) ? image : map;
-    return cdl_max(cdl_max(map, image), cdl_pairs_floats(&job));
+    if (!training) return cdl_convolve_floats(&job, cdl_writes_image(node));
+    return cdl_max(cdl_max(cdl_convolve_floats(&job, false), cdl_convolve_floats(&job, true)),
+                   cdl_pairs_floats(&job));
 }
 
 /* ---- passes ---------------------------------------------------------------------------------- */
@@ -169,17 +159,8 @@ static void convolve(const struct cdl_window_pass *pass, size_t first, size_t la
     job.spans = image ? &code->to_image : &code->to_map;
     job.band = band;
     if (code->keeps_winograd) job.winograd_weights = node->scratch;
-    (image ? cdl_convolve_back : cdl_convolve)(&job, pass->ctx, last - first, b ? b->w : NULL,
-                                               &epilogue, pass->ctx->scratch);
-}
-
-static void forward(CDL_PASS) {
-    convolve(&(struct cdl_window_pass){node, ctx, false}, first, last, NULL);
-}
-
-static void backward(CDL_PASS) {
-    cdl_take_gradient(node, ctx, first, last);
-    if (node->needs[0]) convolve(&(struct cdl_window_pass){node, ctx, true}, first, last, NULL);
+    cdl_convolve(&job, image, pass->ctx, last - first, b ? b->w : NULL, &epilogue,
+                 pass->ctx->scratch);
 }
 
 /* Pieces of a pass over samples: bands of what is written of each. With many samples they are
@@ -193,14 +174,13 @@ static struct cdl_bands bands_of(const struct cdl_window_pass *pass, size_t rows
     return cdl_convolution_bands(&job, cdl_pass_writes_image(pass));
 }
 
-static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    const struct cdl_window_pass pass = {node, NULL, back};
-    return back && !node->needs[0] ? 0 : rows * bands_of(&pass, rows).n;
-}
-
-static void run_pieces(CDL_PASS, bool back) {
-    const struct cdl_window_pass pass = {node, ctx, back};
-    cdl_each_band(&pass, bands_of(&pass, ctx->rows), first, last, convolve);
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    struct cdl_windowing *code = node->code;
+    cdl_derive_windowing(node, convolve, bands_of);
+    code->keeps_winograd = scratch_floats(node, 1) > 0;
+    if (!code->keeps_winograd) return;
+    const struct cdl_convolution job = convolution_of(node, &code->window, NULL, NULL, 0);
+    cdl_winograd_weights(&job, kernels, node->scratch);
 }
 
 static void update(CDL_UPDATE) {
@@ -225,9 +205,10 @@ static void update(CDL_UPDATE) {
 #define CONVOLUTION                                                                                \
     .role = CDL_WINDOWS, .table = {"activations", CDL_N_ACTIVATIONS},                              \
     .code_bytes = cdl_windowing_bytes, .derive = derive, .flops = flops,                           \
-    .thread_floats = thread_floats, .forward = forward, .backward = backward, .update = update,    \
-    .pieces = pieces, .run_pieces = run_pieces, .take_gradient = cdl_take_gradient,                \
-    .any_samples = true, .absorbs_gradient = true, .polls = true, .applies_gradient = cdl_always
+    .thread_floats = thread_floats, .forward = cdl_window_forward,                                 \
+    .backward = cdl_window_backward, .update = update, .pieces = cdl_window_pieces,                \
+    .run_pieces = cdl_run_window_pieces, .take_gradient = cdl_take_gradient, .any_samples = true,  \
+    .absorbs_gradient = true, .polls = true, .applies_gradient = cdl_always
 
 const struct cdl_op cdl_op_conv = {
     CONVOLUTION,

@@ -102,23 +102,8 @@ static void convolve(const struct cdl_window_pass *pass, size_t first, size_t la
         cdl_walk(&walk, i, 1, multiply, &job);
 }
 
-static void forward(CDL_PASS) {
-    convolve(&(struct cdl_window_pass){node, ctx, false}, first, last, NULL);
-}
-
-static void backward(CDL_PASS) {
-    cdl_take_gradient(node, ctx, first, last);
-    if (node->needs[0]) convolve(&(struct cdl_window_pass){node, ctx, true}, first, last, NULL);
-}
-
-static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    const struct cdl_window_pass pass = {node, NULL, back};
-    return back && !node->needs[0] ? 0 : rows * cdl_window_bands(&pass, rows).n;
-}
-
-static void run_pieces(CDL_PASS, bool back) {
-    const struct cdl_window_pass pass = {node, ctx, back};
-    cdl_each_band(&pass, cdl_window_bands(&pass, ctx->rows), first, last, convolve);
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    cdl_derive_windowing(node, convolve, cdl_window_bands);
 }
 
 /* Sums of the weights of taps [first, last). */
@@ -204,15 +189,15 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .table = {"activations", CDL_N_ACTIVATIONS},
     .check = check,
     .code_bytes = cdl_windowing_bytes,
-    .derive = cdl_derive_windowing,
+    .derive = derive,
     .folds = CDL_FOLDS_COLUMNS,
     .flops = flops,
     .thread_floats = thread_floats,
-    .forward = forward,
-    .backward = backward,
+    .forward = cdl_window_forward,
+    .backward = cdl_window_backward,
     .update = update,
-    .pieces = pieces,
-    .run_pieces = run_pieces,
+    .pieces = cdl_window_pieces,
+    .run_pieces = cdl_run_window_pieces,
     .take_gradient = cdl_take_gradient,
     .any_samples = true,
     .absorbs_gradient = true,

@@ -72,12 +72,8 @@ struct pool_job {
     bool adds; /* windows overlap */
 };
 
-static size_t places_of(const struct cdl_taps *taps) {
-    return taps->n[0] * taps->n[1] * taps->n[2];
-}
-
 static float factor_of(const struct cdl_node *node, const struct cdl_taps *taps) {
-    const size_t n = places_of(taps);
+    const size_t n = taps->n[0] * taps->n[1] * taps->n[2];
     return (int)node->numbers[KIND] == CDL_REDUCTION_mean && n ? 1.0f / (float)n : 1.0f;
 }
 
@@ -88,12 +84,10 @@ static void reduce(void *who, const struct cdl_places *row) {
     if (cdl_is_bf16(x))
         job->kernels->bf16_window_max(row->n, cdl_bf16_padded(n) / 2, &row->taps, row->from,
                                       row->from_step, row->to, row->to_step);
-    else if ((int)job->node->numbers[KIND] == CDL_REDUCTION_max)
-        job->kernels->window_max(row->n, n, &row->taps, row->from, row->from_step, row->to,
-                                 row->to_step);
     else
-        job->kernels->window_sum(row->n, n, &row->taps, factor_of(job->node, &row->taps), row->from,
-                                 row->from_step, row->to, row->to_step);
+        job->kernels->window_reduce((enum cdl_reduction)job->node->numbers[KIND], row->n, n,
+                                    &row->taps, (struct cdl_matrix){row->from, row->from_step},
+                                    (struct cdl_output){row->to, row->to_step});
 }
 
 /* The other way: a row is as in forward, of the values; gradients lie as far from their beginning
@@ -117,7 +111,18 @@ static void give(void *who, const struct cdl_places *row) {
                                           (struct cdl_output){dx, row->from_step});
 }
 
-/* Samples [first, last), or a band of one. */
+/* Gradients of samples [first, last) before that of y is spread: those of a maximum's activation,
+ * which are fewer now, and zeros where no window writes. */
+static void begin_back(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_tensor *x = node->in[0];
+    if (node->dx_activation != CDL_ACTIVATION_linear)
+        cdl_apply_gradient(node->out[0], node->dx_activation, node->dx_row_param, ctx, first, last);
+    if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
+        memset(cdl_grad_rows(x, first), 0, (last - first) * cdl_sample_floats(x) * sizeof(float));
+}
+
 static void walk(const struct cdl_window_pass *pass, size_t first, size_t last,
                  const struct cdl_band *band) {
     const struct cdl_node *node = pass->node;
@@ -130,43 +135,25 @@ static void walk(const struct cdl_window_pass *pass, size_t first, size_t last,
     /* The order in which windows that overlap add their gradients is that of one sample. */
     const bool some = !job.adds && image.sample < AT_A_TIME;
     const size_t most = some ? AT_A_TIME / image.sample : 1;
+    if (pass->back) begin_back(node, pass->ctx, first, last);
     for (size_t i = 0, n; i < last - first && !cdl_stopped(pass->ctx); i += n) {
         n = cdl_min(last - first - i, most);
         cdl_walk(&walk, i, n, pass->back ? give : reduce, &job);
     }
 }
 
-static void forward(CDL_PASS) {
-    walk(&(struct cdl_window_pass){node, ctx, false}, first, last, NULL);
-}
-
 /* Backward windows may overlap: pieces are samples. */
-static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    return back ? rows : rows * cdl_window_bands(&(struct cdl_window_pass){node}, rows).n;
+static struct cdl_bands bands_of(const struct cdl_window_pass *pass, size_t rows) {
+    return pass->back ? (struct cdl_bands){1, 1} : cdl_window_bands(pass, rows);
 }
 
-/* The largest number of a window is y, so a gradient of it is one of y: before the gradient is
- * spread there are fewer to take. */
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    cdl_derive_windowing(node, walk, bands_of);
+}
+
+/* The largest number of a window is y, so a gradient of it is one of y. */
 static bool applies_gradient(const struct cdl_node *node) {
     return (int)node->numbers[KIND] == CDL_REDUCTION_max;
-}
-
-static void backward(CDL_PASS) {
-    const struct cdl_windowing *code = node->code;
-    const struct cdl_tensor *x = node->in[0];
-    if (node->dx_activation != CDL_ACTIVATION_linear)
-        cdl_apply_gradient(node->out[0], node->dx_activation, node->dx_row_param, ctx, first, last);
-    if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
-        memset(cdl_grad_rows(x, first), 0, (last - first) * cdl_sample_floats(x) * sizeof(float));
-    walk(&(struct cdl_window_pass){node, ctx, true}, first, last, NULL);
-}
-
-static void run_pieces(CDL_PASS, bool back) {
-    const struct cdl_window_pass pass = {node, ctx, false};
-    if (back)
-        backward(node, ctx, first, last);
-    else
-        cdl_each_band(&pass, cdl_window_bands(&pass, ctx->rows), first, last, walk);
 }
 
 const struct cdl_op cdl_op_pool = {
@@ -174,12 +161,12 @@ const struct cdl_op cdl_op_pool = {
     .table = {"reductions", CDL_N_REDUCTIONS},
     .check = check,
     .code_bytes = cdl_windowing_bytes,
-    .derive = cdl_derive_windowing,
+    .derive = derive,
     .flops = flops,
-    .forward = forward,
-    .backward = backward,
-    .pieces = pieces,
-    .run_pieces = run_pieces,
+    .forward = cdl_window_forward,
+    .backward = cdl_window_backward,
+    .pieces = cdl_window_pieces,
+    .run_pieces = cdl_run_window_pieces,
     .any_samples = true,
     .applies_gradient = applies_gradient,
     .bf16 = CDL_BF16_READ,

@@ -103,16 +103,29 @@ size_t cdl_windowing_bytes(const struct cdl_node *node) {
     return sizeof(struct cdl_windowing) + spans * sizeof(struct cdl_span);
 }
 
-void cdl_derive_windowing(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+void cdl_derive_windowing(const struct cdl_node *node, cdl_band_fn *pass, cdl_bands_fn *bands) {
     struct cdl_windowing *windowing = node->code;
     windowing->window = cdl_window_of(node);
+    windowing->pass = pass;
+    windowing->bands = bands;
     const struct cdl_window *window = &windowing->window;
     cdl_find_spans(window, false, windowing->spans, &windowing->to_map);
     cdl_find_spans(window, true, windowing->spans + cdl_count_spans(window, false),
                    &windowing->to_image);
 }
 
-/* ---- pieces ---------------------------------------------------------------------------------- */
+/* ---- passes, and their pieces ---------------------------------------------------------------- */
+
+void cdl_window_forward(CDL_PASS) {
+    const struct cdl_windowing *code = node->code;
+    code->pass(&(struct cdl_window_pass){node, ctx, false}, first, last, NULL);
+}
+
+void cdl_window_backward(CDL_PASS) {
+    const struct cdl_windowing *code = node->code;
+    if (node->op->take_gradient) node->op->take_gradient(node, ctx, first, last);
+    if (node->needs[0]) code->pass(&(struct cdl_window_pass){node, ctx, true}, first, last, NULL);
+}
 
 /* Samples from which on they are not cut. */
 enum { MANY = 64 };
@@ -123,10 +136,17 @@ struct cdl_bands cdl_window_bands(const struct cdl_window_pass *pass, size_t row
     return rows < MANY ? (struct cdl_bands){numbers, 1} : (struct cdl_bands){1, numbers};
 }
 
-void cdl_each_band(const struct cdl_window_pass *pass, struct cdl_bands bands, size_t first,
-                   size_t last, cdl_band_fn *visit) {
-    const struct cdl_windowing *code = pass->node->code;
-    const bool image = cdl_pass_writes_image(pass);
+size_t cdl_window_pieces(const struct cdl_node *node, size_t rows, bool back) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_window_pass pass = {node, NULL, back};
+    return back && !node->needs[0] ? 0 : rows * code->bands(&pass, rows).n;
+}
+
+void cdl_run_window_pieces(CDL_PASS, bool back) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_window_pass pass = {node, ctx, back};
+    const struct cdl_bands bands = code->bands(&pass, ctx->rows);
+    const bool image = cdl_pass_writes_image(&pass);
     const size_t all = cdl_band_numbers(&code->window, image);
     while (first < last) {
         const struct cdl_rectangle at = cdl_next_rectangle(&first, last, bands.n);
@@ -134,6 +154,6 @@ void cdl_each_band(const struct cdl_window_pass *pass, struct cdl_bands bands, s
         const struct cdl_band band = {cdl_band_axis(&code->window, image), at.inner * bands.numbers,
                                       cdl_min(end, all)};
         const bool whole = at.inner == 0 && at.inner_end == bands.n;
-        visit(pass, at.outer, at.outer_end, whole ? NULL : &band);
+        code->pass(&pass, at.outer, at.outer_end, whole ? NULL : &band);
     }
 }

@@ -3,8 +3,7 @@
  * The integers of such a node end with four for each axis, outermost first: size, stride, dilation,
  * and the distance by which the first window begins before the image.
  */
-#ifndef CDL_OPS_WINDOWS_H
-#define CDL_OPS_WINDOWS_H
+#pragma once
 
 #include "ops/op.h"
 #include "products/convolve.h"
@@ -35,10 +34,23 @@ const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window 
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node);
 struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size_t first);
 
-/* A node's code: the window and its spans in both directions. Of a convolution whose kernel does
- * not learn, the scratch may keep Winograd's weights. */
+struct cdl_window_pass {
+    const struct cdl_node *node;
+    const struct cdl_context *ctx;
+    bool back;
+};
+
+/* A node's pass over samples [first, last), or over a band of one; and the bands of a sample. */
+typedef void cdl_band_fn(const struct cdl_window_pass *pass, size_t first, size_t last,
+                         const struct cdl_band *band);
+typedef struct cdl_bands cdl_bands_fn(const struct cdl_window_pass *pass, size_t rows);
+
+/* A node's code: the window and its spans in both directions, and its pass. Of a convolution whose
+ * kernel does not learn, the scratch may keep Winograd's weights. */
 struct cdl_windowing {
     struct cdl_window window;
+    cdl_band_fn *pass;
+    cdl_bands_fn *bands;
     bool keeps_winograd;
     struct cdl_spans to_map, to_image;
     struct cdl_span spans[];
@@ -46,24 +58,16 @@ struct cdl_windowing {
 
 /* code_bytes() and derive() of an op. */
 size_t cdl_windowing_bytes(const struct cdl_node *node);
-void cdl_derive_windowing(const struct cdl_node *node, const struct cdl_kernels *kernels);
+void cdl_derive_windowing(const struct cdl_node *node, cdl_band_fn *pass, cdl_bands_fn *bands);
 
-struct cdl_window_pass {
-    const struct cdl_node *node;
-    const struct cdl_context *ctx;
-    bool back;
-};
+/* The passes of an op, and their pieces: bands. */
+void cdl_window_forward(CDL_PASS);
+void cdl_window_backward(CDL_PASS);
+size_t cdl_window_pieces(const struct cdl_node *node, size_t rows, bool back);
+cdl_pieces_fn cdl_run_window_pieces;
 static inline bool cdl_pass_writes_image(const struct cdl_window_pass *pass) {
     return pass->back != cdl_writes_image(pass->node);
 }
 
-/* Calls visit() for what pieces [first, last) cover: whole samples, or (band) a band of one. */
-typedef void cdl_band_fn(const struct cdl_window_pass *pass, size_t first, size_t last,
-                         const struct cdl_band *band);
-void cdl_each_band(const struct cdl_window_pass *pass, struct cdl_bands bands, size_t first,
-                   size_t last, cdl_band_fn *visit);
-
 /* Bands of ops that write each number of a window's map, or image, by itself. */
-struct cdl_bands cdl_window_bands(const struct cdl_window_pass *pass, size_t rows);
-
-#endif
+cdl_bands_fn cdl_window_bands;

@@ -171,45 +171,50 @@ static size_t wide_floats(const struct cdl_param *w) {
     return w->cols == 1 ? w->rows * CDL_LINE : 0;
 }
 
-size_t cdl_map_floats(const struct cdl_convolution *job) {
-    if (cdl_winograds(job, false)) return cdl_winograd_floats(job, false);
-    return BLOCK_FLOATS + wide_floats(job->w) + cdl_unrolled_floats(job);
-}
-
-/* Job of a product of images and weights. */
+/* Job of a product: of images and weights to maps, or (back) of maps and the weights' transpose. */
 struct mapping {
     const struct cdl_convolution *job;
+    bool back;
+    const struct cdl_field *from, *to;
     struct product p;
     const float *bias, *wide; /* wide: the only column of the weights, padded */
-    float *lines;             /* lines of unrolled windows */
+    float *room;              /* lines of unrolled windows, or transposed weights */
     size_t samples;
 };
 
-/* Prepares the slice that begins at column `at`. */
-static void set_slice(struct mapping *m, size_t at) {
+/* Prepares the slice that begins at column `at`, for `depth` columns of the input from `first` on,
+ * of those of a group. */
+static void set_slice(struct mapping *m, size_t at, size_t first, size_t depth) {
     const struct cdl_convolution *job = m->job;
     const struct cdl_param *w = job->w;
     struct product *p = &m->p;
-    p->slice = slice_at(&job->map, job->groups, at, true);
-    const size_t begin = at - p->slice.skip, panel = begin / CDL_PANEL * CDL_PANEL;
-    p->read = p->slice.group * (job->image.columns / job->groups);
-    p->ldb = m->wide ? CDL_LINE : cdl_panel_width(w->cols, panel);
-    p->b = m->wide ? m->wide : w->w + panel * w->rows + begin - panel;
+    p->slice = slice_at(m->to, job->groups, at, !m->back);
+    p->read = p->slice.group * (m->from->columns / job->groups) + first;
     set_init(p, m->bias);
+    if (m->back) {
+        p->ldb = p->slice.width;
+        p->b = m->room;
+        cdl_transpose_weights(job, p->ctx->kernels, at, p->slice.live, p->ldb, p->read, depth,
+                              m->room);
+        return;
+    }
+    const size_t begin = at - p->slice.skip, panel = begin / CDL_PANEL * CDL_PANEL;
+    p->ldb = m->wide ? CDL_LINE : cdl_panel_width(w->cols, panel);
+    p->b = (m->wide ? m->wide : w->w + panel * w->rows + begin - panel) + first * p->ldb;
 }
 
 static void multiply_box(void *who, const struct cdl_box *box) {
     struct mapping *m = who;
     const struct cdl_convolution *job = m->job;
-    cdl_unroll(job, m->p.ctx->kernels, m->samples, box, m->lines);
+    cdl_unroll(job, m->p.ctx->kernels, m->samples, box, m->room);
     const struct cdl_places row = {.taps = {.n = {1, 1, 1}, .k = job->w->rows},
                                    .n = cdl_box_places(box),
-                                   .from = m->lines,
+                                   .from = m->room,
                                    .to = job->map.lines + cdl_box_offset(&job->map, box),
                                    .from_step = 1,
                                    .to_step = job->map.ld};
     for (size_t at = 0; at < job->map.columns; at += m->p.slice.live) {
-        set_slice(m, at);
+        set_slice(m, at, 0, job->image.columns);
         multiply_places(&m->p, &row);
     }
 }
@@ -217,53 +222,64 @@ static void multiply_box(void *who, const struct cdl_box *box) {
 static void multiply_samples(struct mapping *m, bool direct, size_t first, size_t samples) {
     const struct cdl_convolution *job = m->job;
     struct product *p = &m->p;
-    const size_t depth = job->image.columns / job->groups, part = depth_of(job, depth, direct);
+    const size_t depth = m->from->columns / job->groups, part = depth_of(job, depth, direct);
     struct cdl_window_walk walk = {.window = job->window,
                                    .spans = job->spans,
-                                   .from = &job->image,
-                                   .to = &job->map,
+                                   .from = m->from,
+                                   .to = m->to,
                                    .band = job->band};
-    for (size_t at = 0; at < job->map.columns; at += p->slice.live) {
+    for (size_t at = 0; at < m->to->columns; at += p->slice.live) {
         for (size_t c = 0; c < depth; c += part) {
-            set_slice(m, at);
-            p->read += c;
-            p->b += c * p->ldb;
+            walk.depth = cdl_min(part, depth - c);
+            set_slice(m, at, c, walk.depth);
             p->begins = c == 0;
             p->ends = c + part >= depth;
-            walk.depth = cdl_min(part, depth - c);
             walk.ldb = p->ldb;
-            walk.each = depth * p->ldb;
+            walk.each = (m->back ? walk.depth : depth) * p->ldb;
             cdl_walk(&walk, first, samples, multiply_places, p);
             if (cdl_stopped(p->ctx)) return;
         }
     }
 }
 
-void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *ctx, size_t samples,
-                  const float *bias, const struct cdl_epilogue *epilogue, float *scratch) {
-    if (cdl_winograds(job, false)) {
-        cdl_winograd(job, false, ctx, samples, bias, epilogue, scratch);
+size_t cdl_convolve_floats(const struct cdl_convolution *job, bool back) {
+    if (cdl_winograds(job, back)) return cdl_winograd_floats(job, back);
+    if (!back) return BLOCK_FLOATS + wide_floats(job->w) + cdl_unrolled_floats(job);
+    const bool direct = all_direct(&job->image, job->groups, false);
+    const size_t depth = depth_of(job, job->map.columns / job->groups, direct);
+    return BLOCK_FLOATS + cdl_window_taps(job->window) * depth * CDL_PANEL;
+}
+
+void cdl_convolve(const struct cdl_convolution *job, bool back, const struct cdl_context *ctx,
+                  size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
+                  float *scratch) {
+    if (cdl_winograds(job, back)) {
+        cdl_winograd(job, back, ctx, samples, bias, epilogue, scratch);
         return;
     }
-    const struct cdl_param *w = job->w;
-    const bool direct = all_direct(&job->map, job->groups, true);
+    const struct cdl_field *to = back ? &job->image : &job->map;
+    const bool direct = all_direct(to, job->groups, !back), widens = !back && job->w->cols == 1;
     float *wide = scratch + BLOCK_FLOATS;
     struct mapping m = {.job = job,
-                        .p = product_of(ctx, &job->map, epilogue, direct, scratch),
+                        .back = back,
+                        .from = back ? &job->map : &job->image,
+                        .to = to,
+                        .p = product_of(ctx, to, epilogue, direct, scratch),
                         .bias = bias,
-                        .wide = w->cols == 1 ? wide : NULL,
-                        .lines = wide + wide_floats(w),
+                        .wide = widens ? wide : NULL,
+                        .room = wide + (back ? 0 : wide_floats(job->w)),
                         .samples = samples};
-    if (w->cols == 1) widen(w, wide);
-    if (cdl_unrolls(job)) {
+    if (widens) widen(job->w, wide);
+    if (!back && cdl_unrolls(job)) {
         m.p.unrolled = true;
         cdl_each_box(job->window, ctx, samples, job->band, multiply_box, &m);
     } else {
-        const size_t each = samples_at_a_time(job, ctx->kernels->blocking->sample_floats);
+        const size_t most = ctx->kernels->blocking->sample_floats;
+        const size_t each = back ? samples : samples_at_a_time(job, most);
         for (size_t first = 0; first < samples && !cdl_stopped(ctx); first += each)
             multiply_samples(&m, direct, first, cdl_min(samples - first, each));
     }
-    if (!direct) finish_lines(&m.p, &job->map, samples);
+    if (!direct) finish_lines(&m.p, to, samples);
 }
 
 void cdl_transpose_weights(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
@@ -288,46 +304,4 @@ void cdl_transpose_weights(const struct cdl_convolution *job, const struct cdl_k
             to += columns * width;
         }
     }
-}
-
-size_t cdl_image_floats(const struct cdl_convolution *job) {
-    if (cdl_winograds(job, true)) return cdl_winograd_floats(job, true);
-    const bool direct = all_direct(&job->image, job->groups, false);
-    const size_t depth = depth_of(job, job->map.columns / job->groups, direct);
-    return BLOCK_FLOATS + cdl_window_taps(job->window) * depth * CDL_PANEL;
-}
-
-void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_context *ctx,
-                       size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
-                       float *scratch) {
-    if (cdl_winograds(job, true)) {
-        cdl_winograd(job, true, ctx, samples, bias, epilogue, scratch);
-        return;
-    }
-    const bool direct = all_direct(&job->image, job->groups, false);
-    const size_t depth = job->map.columns / job->groups, part = depth_of(job, depth, direct);
-    struct product p = product_of(ctx, &job->image, epilogue, direct, scratch);
-    struct cdl_window_walk walk = {.window = job->window,
-                                   .spans = job->spans,
-                                   .from = &job->map,
-                                   .to = &job->image,
-                                   .band = job->band};
-    for (size_t at = 0; at < job->image.columns; at += p.slice.live) {
-        p.slice = slice_at(&job->image, job->groups, at, false);
-        p.ldb = walk.ldb = p.slice.width;
-        p.b = scratch + BLOCK_FLOATS;
-        set_init(&p, bias);
-        for (size_t f = 0; f < depth; f += part) {
-            p.read = p.slice.group * depth + f;
-            p.begins = f == 0;
-            p.ends = f + part >= depth;
-            walk.depth = cdl_min(part, depth - f);
-            walk.each = walk.depth * p.ldb;
-            cdl_transpose_weights(job, ctx->kernels, at, p.slice.live, p.ldb, p.read, walk.depth,
-                                  scratch + BLOCK_FLOATS);
-            cdl_walk(&walk, 0, samples, multiply_places, &p);
-            if (cdl_stopped(ctx)) return;
-        }
-    }
-    if (!direct) finish_lines(&p, &job->image, samples);
 }

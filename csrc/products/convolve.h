@@ -8,8 +8,7 @@
  *
  * All functions poll the run's watch, as those of matmul.h do.
  */
-#ifndef CDL_PRODUCTS_CONVOLVE_H
-#define CDL_PRODUCTS_CONVOLVE_H
+#pragma once
 
 #include "base/param.h"
 #include "learn/learn.h"
@@ -32,19 +31,14 @@ struct cdl_bands {
 };
 struct cdl_bands cdl_convolution_bands(const struct cdl_convolution *job, bool back);
 
-/* Forward: map = bias + the windows' products, of so many samples, then the epilogue (matmul.h),
- * where `y` is laid out as the output; bias, a row of the map's columns, may be NULL. scratch:
- * cdl_map_floats. */
-void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *ctx, size_t samples,
-                  const float *bias, const struct cdl_epilogue *epilogue, float *scratch);
-size_t cdl_map_floats(const struct cdl_convolution *job);
-
-/* Backward: image = bias + the contributions of all places of the map that see it. scratch:
- * cdl_image_floats. */
-void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_context *ctx,
-                       size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
-                       float *scratch);
-size_t cdl_image_floats(const struct cdl_convolution *job);
+/* map = bias + the windows' products, of so many samples; or (back) image = bias + the
+ * contributions of all places of the map that see it. Then the epilogue (matmul.h), where `y` is
+ * laid out as the output; bias, a row of the output's columns, may be NULL. scratch:
+ * cdl_convolve_floats. */
+void cdl_convolve(const struct cdl_convolution *job, bool back, const struct cdl_context *ctx,
+                  size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
+                  float *scratch);
+size_t cdl_convolve_floats(const struct cdl_convolution *job, bool back);
 
 /* Transposes the weights between `live` of the image's columns, from `column` on, and `depth` of
  * the map's, from `first` on, all of one group: tap by tap a row for each of the map's columns,
@@ -65,5 +59,3 @@ size_t cdl_pairs_floats(const struct cdl_convolution *job);
  * many samples. */
 void cdl_learn_columns(struct cdl_trained *row, const struct cdl_context *ctx, size_t samples,
                        const struct cdl_sink *to, const struct cdl_field *field);
-
-#endif

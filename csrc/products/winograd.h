@@ -3,8 +3,7 @@
  *
  * Sums are shorter than those of the direct way, so their error is no larger.
  */
-#ifndef CDL_PRODUCTS_WINOGRAD_H
-#define CDL_PRODUCTS_WINOGRAD_H
+#pragma once
 
 #include "products/convolve.h"
 
@@ -12,7 +11,7 @@
  * up for the transforms, and not more than fit into the L2 cache. */
 bool cdl_winograds(const struct cdl_convolution *job, bool back);
 
-/* Counterparts of cdl_convolve and cdl_convolve_back. scratch: cdl_winograd_floats. */
+/* Counterpart of cdl_convolve. scratch: cdl_winograd_floats. */
 void cdl_winograd(const struct cdl_convolution *job, bool back, const struct cdl_context *ctx,
                   size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
                   float *scratch);
@@ -23,5 +22,3 @@ size_t cdl_winograd_floats(const struct cdl_convolution *job, bool back);
 void cdl_winograd_weights(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
                           float *to);
 size_t cdl_winograd_weights_floats(const struct cdl_convolution *job);
-
-#endif
