@@ -3,8 +3,7 @@
  * A caller describes a program by value (struct cdl_program_def), creates it, which checks it and
  * allocates all that it will ever need, and runs it. Runs allocate nothing and return no error.
  */
-#ifndef CDL_H
-#define CDL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +14,6 @@
 #include "base/status.h"
 #include "base/threads.h"
 #include "base/watch.h"
-#include "kernels/elementwise.h"
 #include "program/definition.h"
 #include "program/feed.h"
 #include "program/gate.h"
@@ -49,5 +47,3 @@ const char *cdl_isa_row(int row, bool *runs);
 /* Once, at import. caches: NULL, or what to take for the caches of this machine. */
 void cdl_start(const struct cdl_caches *caches);
 const char *cdl_compiler(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* caches.h - sizes of the caches of a core of this machine. */
-#ifndef CDL_BASE_CACHES_H
-#define CDL_BASE_CACHES_H
+#pragma once
 
 #include <stddef.h>
 
@@ -15,5 +14,3 @@ void cdl_caches_init(const struct cdl_caches *given);
 
 const struct cdl_caches *cdl_caches(void);
 const char *cdl_caches_reason(void); /* who has told */
-
-#endif

@@ -1,6 +1,5 @@
 /* memory.h - aligned memory, and the strides that kernels and callers agree on. */
-#ifndef CDL_BASE_MEMORY_H
-#define CDL_BASE_MEMORY_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,5 +41,3 @@ static inline size_t cdl_bf16_stride(size_t n) {
     const size_t lines = cdl_bf16_padded(n) / CDL_BF16_LINE;
     return (lines > 4 && lines % 2 == 0 ? lines + 1 : lines) * CDL_BF16_LINE;
 }
-
-#endif

@@ -37,7 +37,6 @@ void cdl_param_destroy(struct cdl_param *param) {
     free(param);
 }
 
-/* Live columns of the panel that starts at column `first`. */
 static size_t live_columns(const struct cdl_param *param, size_t first) {
     const size_t width = cdl_panel_width(param->cols, first), left = param->cols - first;
     return cdl_min(left, width);

@@ -7,8 +7,7 @@
  *
  * The layout is the same for every ISA: an ISA whose tile is narrower reads a part of the panel.
  */
-#ifndef CDL_BASE_PARAM_H
-#define CDL_BASE_PARAM_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -70,5 +69,3 @@ static inline uint32_t *cdl_param_pairs(const struct cdl_param *param, size_t ro
 static inline size_t cdl_panel_width(size_t cols, size_t first) {
     return cdl_min(cdl_padded(cols) - first, CDL_PANEL);
 }
-
-#endif

@@ -4,8 +4,7 @@
  * neighbour unnoticed. Poisoned are a line between two buffers, and the part of a thread's scratch
  * that the running op has not asked for. In other builds nothing of this is compiled.
  */
-#ifndef CDL_BASE_RED_ZONES_H
-#define CDL_BASE_RED_ZONES_H
+#pragma once
 
 #include "base/memory.h"
 
@@ -32,6 +31,4 @@ static inline void cdl_unpoison(const float *from, size_t floats) {
 enum { CDL_RED_ZONE = 0 };
 static inline void cdl_poison(const float *from, size_t floats) {}
 static inline void cdl_unpoison(const float *from, size_t floats) {}
-#endif
-
 #endif

@@ -4,8 +4,7 @@
  * The mixer is the 32-bit xorshift-multiply "lowbias32" (Chris Wellons, "Prospecting for hash
  * functions", 2018), which vectorises on every ISA; the key enters before and between the rounds.
  */
-#ifndef CDL_BASE_RNG_H
-#define CDL_BASE_RNG_H
+#pragma once
 
 #include <stdint.h>
 
@@ -47,5 +46,3 @@ static inline struct cdl_key cdl_row_key(struct cdl_key key, uint32_t row) {
 static inline uint32_t cdl_random_bits(struct cdl_key key, uint32_t index) {
     return cdl_mix32(cdl_mix32(index ^ key.a) + key.b);
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* status.h - results of calls that can fail; functions of a run return none. */
-#ifndef CDL_BASE_STATUS_H
-#define CDL_BASE_STATUS_H
+#pragma once
 
 typedef enum cdl_status {
     CDL_OK,
@@ -13,5 +12,3 @@ typedef enum cdl_status {
         cdl_status cdl_try_status_ = (call);                                                       \
         if (cdl_try_status_ != CDL_OK) return cdl_try_status_;                                     \
     } while (0)
-
-#endif

@@ -1,6 +1,5 @@
 /* thread_pool.h - the threads of regions, a pool for each thread that calls. */
-#ifndef CDL_BASE_THREAD_POOL_H
-#define CDL_BASE_THREAD_POOL_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -12,5 +11,3 @@ bool cdl_thread_pool_run(int *size, void (*work)(void *arg, int thread), void *a
 
 /* In the child of a fork: the pool is gone. */
 void cdl_thread_pool_forget(void);
-
-#endif

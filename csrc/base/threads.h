@@ -1,6 +1,5 @@
 /* threads.h - threads: their number, regions of them, and their barrier. */
-#ifndef CDL_BASE_THREADS_H
-#define CDL_BASE_THREADS_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -65,5 +64,3 @@ void cdl_barrier_wait(struct cdl_team *team, int thread);
  * NULL, before each millisecond. */
 void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(void *arg),
                            void *arg);
-
-#endif

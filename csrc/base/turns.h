@@ -4,8 +4,7 @@
  * a step takes. So on a crowded machine a team lets a single thread run for a turn, and the faster
  * of the two continues, for longer the more often it has won.
  */
-#ifndef CDL_BASE_TURNS_H
-#define CDL_BASE_TURNS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,5 +25,3 @@ static inline bool cdl_turn_ends(const struct cdl_turns *turns) {
 }
 
 void cdl_next_turn(struct cdl_turns *turns, bool is_crowded);
-
-#endif

@@ -5,8 +5,7 @@
  * began. The other threads read its answer: all leave their work, still meet at the barriers, and
  * the run ends as if the batch had not begun.
  */
-#ifndef CDL_BASE_WATCH_H
-#define CDL_BASE_WATCH_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -57,5 +56,3 @@ static inline void cdl_watch_stop(struct cdl_watch *watch) {
 static inline bool cdl_watch_stopped(const struct cdl_watch *watch) {
     return atomic_load_explicit(&watch->stopped, memory_order_relaxed);
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* isa.h - the ISAs that were compiled in, and the choice among them. */
-#ifndef CDL_ISA_ISA_H
-#define CDL_ISA_ISA_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -29,5 +28,3 @@ void cdl_dotprod_make(void);
 
 /* Sets the blocks of all of them. Once, at import. */
 void cdl_isa_block(const struct cdl_caches *caches);
-
-#endif

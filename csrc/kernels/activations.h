@@ -4,8 +4,7 @@
  * matrix product may apply it in place) or X (the argument too). A kernel passes the parameters
  * in the order of the row; an op takes them by name. df(x, y, p) is the derivative at x, y = f(x).
  */
-#ifndef CDL_KERNELS_ACTIVATIONS_H
-#define CDL_KERNELS_ACTIVATIONS_H
+#ifndef CDL_TEMPLATE
 
 // clang-format off
 #define CDL_ACTIVATIONS(X)                                            \
@@ -40,16 +39,10 @@
     X(threshold,    X, "threshold,default_value")
 // clang-format on
 
-enum cdl_activation {
-#define X(NAME, READS, PARAMS) CDL_ACTIVATION_##NAME,
-    CDL_ACTIVATIONS(X)
-#undef X
-        CDL_N_ACTIVATIONS
-};
+#define CDL_ACTIVATION_NUMBER(NAME, ...) CDL_ACTIVATION_##NAME,
+enum cdl_activation { CDL_ACTIVATIONS(CDL_ACTIVATION_NUMBER) CDL_N_ACTIVATIONS };
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+#else /* inside isa/instantiate.h */
 
 CDL_INLINE float f_linear(float x, const float *p) { return x; }
 CDL_INLINE float d_linear(float x, float y, const float *p) { return 1.0f; }

@@ -88,7 +88,6 @@ static void bf16_pair_sums(size_t pairs, size_t n, const uint32_t *x, size_t ldx
     }
 }
 
-/* Whole lines of the cache. */
 CDL_INLINE void bf16_copy(size_t n, const uint16_t *x, size_t step, uint16_t *y) {
     for (size_t j = 0; j < n; j += CDL_BF16_LINE, x += step)
         memcpy(y + j, x, CDL_BF16_LINE * sizeof *y);
@@ -152,7 +151,6 @@ CDL_INLINE void bf16_tile(const size_t mr, const float *a, const float *b, const
     }
 }
 
-/* A tile's rows over `width` columns. */
 CDL_INLINE void bf16_tiles(const size_t mr, size_t width, const float *a, const float *b,
                            const float *from, size_t ldf, float *c, size_t ldc) {
     size_t j = 0;

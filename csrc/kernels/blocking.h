@@ -5,8 +5,7 @@
  * L1 and 2 MB of L2; sizes shrink in proportion for smaller caches, and do not grow for larger
  * ones.
  */
-#ifndef CDL_KERNELS_BLOCKING_H
-#define CDL_KERNELS_BLOCKING_H
+#pragma once
 
 #include <stddef.h>
 
@@ -28,5 +27,3 @@ enum {
     CDL_MOST_STRIP_FLOATS = 256 * 1024,
     CDL_MOST_PAIR_BLOCKS = 16
 };
-
-#endif

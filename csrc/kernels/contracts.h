@@ -1,7 +1,6 @@
 /* contracts.h - preconditions of kernels, for assert(): checked in builds without NDEBUG, such as
  * those with sanitizers (setup.py). kernels.def has them in words. */
-#ifndef CDL_KERNELS_CONTRACTS_H
-#define CDL_KERNELS_CONTRACTS_H
+#pragma once
 
 #include <assert.h>
 #include <stdbool.h>
@@ -33,5 +32,3 @@ static inline bool are_apart(const float *x, size_t n_x, const float *y, size_t 
 
 /* Whole lines. */
 static inline bool is_whole(size_t n) { return n > 0 && n % CDL_LINE == 0; }
-
-#endif

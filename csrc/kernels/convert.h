@@ -4,8 +4,7 @@
  * a uint16_t) or BRAIN (bfloat16 in one). A conversion reads n elements, `step` bytes apart and
  * aligned to nothing.
  */
-#ifndef CDL_KERNELS_CONVERT_H
-#define CDL_KERNELS_CONVERT_H
+#ifndef CDL_TEMPLATE
 
 #include <stddef.h>
 #include <stdint.h>
@@ -28,21 +27,15 @@
     X(longdouble, long double, PLAIN)
 // clang-format on
 
-enum cdl_dtype {
-#define X(NAME, TYPE, HOW) CDL_DTYPE_##NAME,
-    CDL_DTYPES(X)
-#undef X
-        CDL_N_DTYPES
-};
+#define CDL_DTYPE_NUMBER(NAME, ...) CDL_DTYPE_##NAME,
+enum cdl_dtype { CDL_DTYPES(CDL_DTYPE_NUMBER) CDL_N_DTYPES };
 
 /* True for a dtype whose numbers are kept as floats that have been rounded to it. */
 static inline bool cdl_rounds_to(enum cdl_dtype dtype) {
     return dtype == CDL_DTYPE_bfloat16 || dtype == CDL_DTYPE_float16;
 }
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+#else /* inside isa/instantiate.h */
 
 /* Shifted into a float's place the exponent is off by 112; inf and NaN need the top exponent,
  * subnormal halves are (0.5 + mantissa) - 0.5 in suitable units. */
@@ -119,7 +112,7 @@ static void round_numbers(enum cdl_dtype dtype, size_t n, const float *x, float 
 #define CDL_READ_TRUTH(V) ((V) != 0)
 #define CDL_READ_HALF(V) half_f(V)
 #define CDL_READ_BRAIN(V) brain_f(V)
-#define X(NAME, TYPE, HOW)                                                                         \
+#define READ_ELEMENT(NAME, TYPE, HOW)                                                              \
     typedef TYPE any_##NAME __attribute__((aligned(1), may_alias));                                \
     CDL_INLINE float float_of_##NAME(const char *p) {                                              \
         return (float)CDL_READ_##HOW(*(const any_##NAME *)p);                                      \
@@ -127,8 +120,7 @@ static void round_numbers(enum cdl_dtype dtype, size_t n, const float *x, float 
     CDL_INLINE int32_t int_of_##NAME(const char *p) {                                              \
         return (int32_t)CDL_READ_##HOW(*(const any_##NAME *)p);                                    \
     }
-CDL_DTYPES(X)
-#undef X
+CDL_DTYPES(READ_ELEMENT)
 
 typedef float float_of_fn(const char *p);
 typedef int32_t int_of_fn(const char *p);
@@ -151,14 +143,13 @@ CDL_INLINE void convert_ints(int_of_fn *int_of, size_t n, const char *from, ptrd
     for (size_t i = 0; i < n; i++, from += step) to[i] = int_of(from);
 }
 
-#define X(NAME, TYPE, HOW)                                                                         \
+#define CONVERT_LOOPS(NAME, TYPE, HOW)                                                             \
     static void convert_##NAME(size_t n, const char *from, ptrdiff_t step, float *restrict to) {   \
         convert_floats(float_of_##NAME, sizeof(TYPE), n, from, step, to);                          \
     }                                                                                              \
     static void convert_int_##NAME(size_t n, const char *from, ptrdiff_t step, int32_t *to) {      \
         convert_ints(int_of_##NAME, n, from, step, to);                                            \
     }
-CDL_DTYPES(X)
-#undef X
+CDL_DTYPES(CONVERT_LOOPS)
 
 #endif

@@ -11,21 +11,8 @@
  * and the loss is -log(e^phi[n] + e^emit[n - 1]) at the end. What cannot be costs 1e5 and not
  * infinitely much, as in Keras, so that labels that do not fit into the steps have a finite loss.
  * Of a sum log(e^a + e^b) the gradient by a is sigmoid(a - b): the backward pass walks the steps
- * back.
+ * back. Part of the ISA template.
  */
-#ifndef CDL_KERNELS_CTC_H
-#define CDL_KERNELS_CTC_H
-
-/* Floats of a row of states, and of the scratch of one sample. */
-static inline size_t cdl_ctc_row(size_t labels) { return cdl_round_up(labels + 1, CDL_LINE); }
-static inline size_t cdl_ctc_floats(size_t steps, size_t ldy, size_t labels) {
-    return cdl_round_up(steps * ldy, CDL_LINE) + (3 * steps + 8) * cdl_ctc_row(labels);
-}
-
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
-
 #define NEVER 1e5f
 
 struct ctc {
@@ -152,5 +139,3 @@ static void ctc(const struct cdl_ctc *job) {
         ctc_through_softmax(n, log_y + s * ldy, line);
     }
 }
-
-#endif

@@ -3,21 +3,14 @@
  * uniform is in [0, 1), of 24 random bits; normal has mean 0 and deviation 1; truncated_normal is
  * normal under the condition that it lies within two deviations.
  */
-#ifndef CDL_KERNELS_DRAW_H
-#define CDL_KERNELS_DRAW_H
+#ifndef CDL_TEMPLATE
 
 #define CDL_DRAWS(X) X(uniform) X(normal) X(truncated_normal)
 
-enum cdl_draw {
-#define X(NAME) CDL_DRAW_##NAME,
-    CDL_DRAWS(X)
-#undef X
-        CDL_N_DRAWS
-};
+#define CDL_DRAW_NUMBER(NAME) CDL_DRAW_##NAME,
+enum cdl_draw { CDL_DRAWS(CDL_DRAW_NUMBER) CDL_N_DRAWS };
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h, behind noise.h */
+#else /* inside isa/instantiate.h, behind noise.h */
 
 CDL_INLINE float draw_uniform(struct cdl_key row, uint32_t j) {
     return (float)(int32_t)(cdl_random_bits(row, j) >> 8) * 0x1p-24f;
@@ -35,21 +28,17 @@ CDL_INLINE float draw_truncated_normal(struct cdl_key row, uint32_t j) {
     return within_f(z, -2.0f, 2.0f);
 }
 
+#define DRAW_LINE(NAME)                                                                            \
+    if (kind == CDL_DRAW_##NAME)                                                                   \
+        for (uint32_t j = 0; j < padded; j++) y[j] = draw_##NAME(row, j);
+
 static void draw(enum cdl_draw kind, size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
                  float *y, size_t ldy) {
     assert(are_padded(rows, n, y, ldy) && (int)kind >= 0 && kind < CDL_N_DRAWS);
+    const uint32_t padded = (uint32_t)cdl_padded(n);
     for (size_t r = 0; r < rows; r++, y += ldy) {
         const struct cdl_key row = cdl_row_key(key, first_row + (uint32_t)r);
-        switch (kind) {
-#define X(NAME)                                                                                    \
-    case CDL_DRAW_##NAME:                                                                          \
-        for (uint32_t j = 0; j < (uint32_t)cdl_padded(n); j++) y[j] = draw_##NAME(row, j);         \
-        break;
-            CDL_DRAWS(X)
-#undef X
-        default:
-            return;
-        }
+        CDL_DRAWS(DRAW_LINE)
     }
 }
 

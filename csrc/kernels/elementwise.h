@@ -4,8 +4,7 @@
  * comparison gives 1 or 0; what is not 0 counts as true. Gradients stand in
  * cdl/_ir/elementwise_grad.py, as expressions in these primitives: C has no second formula.
  */
-#ifndef CDL_KERNELS_ELEMENTWISE_H
-#define CDL_KERNELS_ELEMENTWISE_H
+#ifndef CDL_TEMPLATE
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,19 +54,14 @@
     X(multiply_add, 4)                                                                             \
     X(multiply_add, 6)
 
-enum cdl_elementwise {
-#define X(NAME, ARITY) CDL_ELEMENTWISE_##NAME,
-    CDL_ELEMENTWISE(X)
-#undef X
-        CDL_N_ELEMENTWISE
-};
+#define CDL_ELEMENTWISE_NUMBER(NAME, ...) CDL_ELEMENTWISE_##NAME,
+enum cdl_elementwise { CDL_ELEMENTWISE(CDL_ELEMENTWISE_NUMBER) CDL_N_ELEMENTWISE };
 
+/* The numbers go on behind the elementwise ones. */
+#define CDL_LINEWISE_NUMBER(NAME, ...) CDL_LINEWISE_##NAME,
 enum cdl_linewise {
-    CDL_LINEWISE_none = CDL_N_ELEMENTWISE - 1, /* the numbers go on behind the elementwise ones */
-#define X(NAME, ARITY) CDL_LINEWISE_##NAME,
-    CDL_LINEWISE(X)
-#undef X
-        CDL_MAP_PRIMITIVES
+    CDL_LINEWISE_none = CDL_N_ELEMENTWISE - 1,
+    CDL_LINEWISE(CDL_LINEWISE_NUMBER) CDL_MAP_PRIMITIVES
 };
 
 /* Floats of a chunk, the piece of a value on which all steps of an expression run before the next
@@ -134,9 +128,7 @@ struct cdl_map {
     float *out[8];
 };
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+#else /* inside isa/instantiate.h */
 
 #define FORMULA(NAME, RESULT)                                                                      \
     CDL_INLINE float element_##NAME(float a, float b, float c) { return (RESULT); }

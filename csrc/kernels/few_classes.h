@@ -121,7 +121,6 @@ static size_t few_softmax(size_t rows, size_t n, const float *x, size_t ldx, flo
     return i;
 }
 
-/* The values of the first rows. */
 CDL_INLINE void few_store(size_t rows, vf values, float *to) {
     float value[CDL_VLEN];
     vf_store(rows == CDL_VLEN ? to : value, values);

@@ -37,7 +37,6 @@ CDL_INLINE void accumulate(const size_t mr, const size_t nv, const int form,
     }
 }
 
-/* Sums over k in runs, one for each tap of a window. */
 CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const int form,
                                 const struct cdl_product *p, tile_sums acc) {
     const struct cdl_taps *taps = p->taps;

@@ -293,7 +293,6 @@ CDL_INLINE void int_columns(const enum int_way way, const size_t mr, const size_
     }
 }
 
-/* Those lines by all columns of a panel that is `width` wide. */
 CDL_INLINE void int_panel(const enum int_way way, const size_t mr, const struct cdl_int_product *p,
                           const struct int_lines *lines, const float *b, size_t width,
                           size_t column) {

@@ -1,7 +1,6 @@
 /* kernels.h - the table of kernels that each ISA fills; its rows stand in kernels.def and in the
  * lists of activations, losses, metrics and optimizers. */
-#ifndef CDL_KERNELS_KERNELS_H
-#define CDL_KERNELS_KERNELS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -123,7 +122,7 @@ struct cdl_scoring {
 typedef void cdl_scoring_fn(const struct cdl_scoring *s);
 
 /* The CTC loss of one sample: `steps` lines of n raw scores, `labels` class numbers; dy, laid out
- * as y, gets `scale` times the gradients unless it is NULL. scratch: cdl_ctc_floats (ctc.h). */
+ * as y, gets `scale` times the gradients unless it is NULL. scratch: cdl_ctc_floats. */
 struct cdl_ctc {
     size_t steps, n;
     const float *y;
@@ -131,6 +130,11 @@ struct cdl_ctc {
     const int32_t *t;
     float scale, *scratch, *loss, *dy;
 };
+/* Floats of a row of states, and of the scratch of one sample. */
+static inline size_t cdl_ctc_row(size_t labels) { return cdl_round_up(labels + 1, CDL_LINE); }
+static inline size_t cdl_ctc_floats(size_t steps, size_t ldy, size_t labels) {
+    return cdl_round_up(steps * ldy, CDL_LINE) + (3 * steps + 8) * cdl_ctc_row(labels);
+}
 
 /* Dropout of an element: x scale + shift if its random bits are below `keep`, else `dropped`. */
 struct cdl_drop {
@@ -265,5 +269,3 @@ static inline size_t cdl_rows_together(const struct cdl_kernels *kernels, size_t
     const size_t rows = kernels->blocking->rows;
     return left < rows + kernels->tile_rows && left <= CDL_MOST_ROWS ? left : cdl_min(left, rows);
 }
-
-#endif

@@ -43,7 +43,7 @@ CDL_INLINE void activate_backward(element_gradient_fn *d, size_t rows, size_t n,
     }
 }
 
-#define X(NAME, READS, PARAMS)                                                                     \
+#define ACTIVATION_LOOPS(NAME, READS, PARAMS)                                                      \
     static void NAME##_loop(size_t rows, size_t n, const float *x, size_t ldx, float *y,           \
                             size_t ldy, const float *p) {                                          \
         activate(f_##NAME, rows, n, x, ldx, y, ldy, p);                                            \
@@ -53,8 +53,7 @@ CDL_INLINE void activate_backward(element_gradient_fn *d, size_t rows, size_t n,
                                      struct cdl_output dx, const float *p) {                       \
         activate_backward(d_##NAME, rows, n, x, y, dy, dx, p);                                     \
     }
-CDL_ACTIVATIONS(X)
-#undef X
+CDL_ACTIVATIONS(ACTIVATION_LOOPS)
 
 /* Elementwise losses. Single columns (n == 1) run as one vector over the batch. Short lines, pads
  * included, run several at a time; a long one in parts. The values of a line are added up after. */
@@ -173,11 +172,10 @@ CDL_INLINE void element_loss(const struct cdl_scoring *s, elements_fn *elements)
     }
 }
 
-#define X(NAME, PARAMS)                                                                            \
+#define ELEMENT_LOSS_LOOPS(NAME, PARAMS)                                                           \
     static void NAME##_elements(const struct elements *e) { each_loss(NAME, e); }                  \
     static void NAME##_loss(const struct cdl_scoring *s) { element_loss(s, NAME##_elements); }
-CDL_ELEMENT_LOSSES(X)
-#undef X
+CDL_ELEMENT_LOSSES(ELEMENT_LOSS_LOOPS)
 
 CDL_INLINE const void *target_of(const struct cdl_scoring *s, size_t i, const enum cdl_target is) {
     if (is == CDL_TARGET_IS_CLASSES) return (const int32_t *)s->t + i;
@@ -219,12 +217,11 @@ CDL_INLINE void line_losses(const struct cdl_scoring *s, const enum cdl_loss kin
     }
 }
 
-#define X(NAME, TARGET, PARAMS)                                                                    \
+#define LINE_LOSS_LOOP(NAME, TARGET, PARAMS)                                                       \
     static void NAME##_loss(const struct cdl_scoring *s) {                                         \
         line_losses(s, CDL_LOSS_##NAME, CDL_TARGET_IS_##TARGET, NAME);                             \
     }
-CDL_LINE_LOSSES(X)
-#undef X
+CDL_LINE_LOSSES(LINE_LOSS_LOOP)
 
 typedef float metric_fn(size_t n, const float *y, const void *target, const float *p);
 
@@ -236,12 +233,11 @@ CDL_INLINE void line_metrics(const struct cdl_scoring *s, const enum cdl_metric 
         s->value[i] = metric(s->n, s->y + i * s->ldy, target_of(s, i, target), p);
 }
 
-#define X(NAME, TARGET, PARAMS)                                                                    \
+#define METRIC_LOOP(NAME, TARGET, PARAMS)                                                          \
     static void NAME##_metric(const struct cdl_scoring *s) {                                       \
         line_metrics(s, CDL_METRIC_##NAME, CDL_TARGET_IS_##TARGET, metric_##NAME);                 \
     }
-CDL_METRICS(X)
-#undef X
+CDL_METRICS(METRIC_LOOP)
 
 /* Updates run over whole lines, pads included: a pad's gradient is 0, so it stays 0. */
 typedef float update_fn(float w, float g, float *slot, const float *s);
@@ -266,13 +262,12 @@ CDL_INLINE void update_all(const int n_slots, update_fn *update, size_t n, float
     }
 }
 
-#define X(NAME, N_SLOTS, HYPERS, SLOTS)                                                            \
+#define UPDATE_LOOP(NAME, N_SLOTS, HYPERS, SLOTS)                                                  \
     static void NAME##_loop_update(size_t n, float *w, const float *g, float *const *slots,        \
                                    const float *s) {                                               \
         update_all(N_SLOTS, NAME##_update, n, w, g, slots, s);                                     \
     }
-CDL_OPTIMIZERS(X)
-#undef X
+CDL_OPTIMIZERS(UPDATE_LOOP)
 
 /* A line of numbers makes all its steps in registers. */
 CDL_INLINE void rest_all(const int n_slots, update_fn *update, size_t n, float *w,
@@ -298,13 +293,12 @@ CDL_INLINE void rest_all(const int n_slots, update_fn *update, size_t n, float *
     }
 }
 
-#define X(NAME, N_SLOTS)                                                                           \
+#define REST_LOOP(NAME, N_SLOTS)                                                                   \
     static void NAME##_rest(size_t n, float *w, float *const *slots,                               \
                             const struct cdl_rests *rests) {                                       \
         rest_all(N_SLOTS, NAME##_update, n, w, slots, rests);                                      \
     }
-CDL_RESTING(X)
-#undef X
+CDL_RESTING(REST_LOOP)
 
 /* Weights of CDL_LINE models in lanes, of which each has numbers of its own: s[which][lane]. */
 CDL_INLINE void update_lanes(const int n_slots, update_fn *update, size_t n, float *restrict w,
@@ -327,10 +321,9 @@ CDL_INLINE void update_lanes(const int n_slots, update_fn *update, size_t n, flo
     }
 }
 
-#define X(NAME, N_SLOTS, HYPERS, SLOTS)                                                            \
+#define UPDATE_LANES_LOOP(NAME, N_SLOTS, HYPERS, SLOTS)                                            \
     static void NAME##_lanes_update(size_t n, float *w, const float *g, float *const *slots,       \
                                     const float *s) {                                              \
         update_lanes(N_SLOTS, NAME##_update, n, w, g, slots, s);                                   \
     }
-CDL_OPTIMIZERS(X)
-#undef X
+CDL_OPTIMIZERS(UPDATE_LANES_LOOP)

@@ -9,8 +9,7 @@
  * Probabilities are clipped to [1e-7, 1 - 1e-7] in float32 as Keras does (keras.losses, 3.15);
  * where clipped, the gradient is 0.
  */
-#ifndef CDL_KERNELS_LOSSES_H
-#define CDL_KERNELS_LOSSES_H
+#ifndef CDL_TEMPLATE
 
 // clang-format off
 #define CDL_ELEMENT_LOSSES(X)                               \
@@ -41,16 +40,10 @@
     X(cosine_similarity,                       VALUES,  "")
 // clang-format on
 
-enum cdl_loss {
-#define X(NAME, ...) CDL_LOSS_##NAME,
-    CDL_ELEMENT_LOSSES(X) CDL_LINE_LOSSES(X)
-#undef X
-        CDL_N_LOSSES
-};
+#define CDL_LOSS_NUMBER(NAME, ...) CDL_LOSS_##NAME,
+enum cdl_loss { CDL_ELEMENT_LOSSES(CDL_LOSS_NUMBER) CDL_LINE_LOSSES(CDL_LOSS_NUMBER) CDL_N_LOSSES };
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+#else /* inside isa/instantiate.h */
 
 #define PROBABILITY_MIN 1e-7f
 #define PROBABILITY_MAX (1.0f - 1e-7f)

@@ -11,20 +11,18 @@ CDL_INLINE void formula_loop(const int arity, element_of_three_fn *f, size_t n, 
     for (size_t i = 0; i < n; i++) y[i] = f(a[i], arity > 1 ? b[i] : 0.0f, arity > 2 ? c[i] : 0.0f);
 }
 
-#define X(NAME, ARITY)                                                                             \
+#define FORMULA_OF(NAME, ARITY)                                                                    \
     static void NAME##_formula(size_t lines, size_t n, float *y, const float *a, const float *b,   \
                                const float *c) {                                                   \
         formula_loop(ARITY, element_##NAME, lines * n, y, a, b, c);                                \
     }
-CDL_ELEMENTWISE(X)
-#undef X
+CDL_ELEMENTWISE(FORMULA_OF)
 
 /* Tests for arguments beyond a formula, and the results for them. */
-#define X(NAME, BEYOND, INSTEAD)                                                                   \
+#define BEYOND_OF(NAME, BEYOND, INSTEAD)                                                           \
     CDL_INLINE bool NAME##_is_beyond(float a, float b) { return BEYOND; }                          \
     CDL_INLINE float NAME##_beyond(float a, float b) { return INSTEAD; }
-CDL_ELEMENTWISE_BEYOND(X)
-#undef X
+CDL_ELEMENTWISE_BEYOND(BEYOND_OF)
 typedef bool is_beyond_fn(float a, float b);
 typedef float beyond_fn(float a, float b);
 
@@ -54,21 +52,16 @@ CDL_INLINE void checked_loop(cdl_elementwise_fn *formula, is_beyond_fn *is_beyon
         formula(1, n, y, a, b, c);
 }
 
-#define X(NAME, BEYOND, INSTEAD)                                                                   \
+#define CHECKED_OF(NAME, BEYOND, INSTEAD)                                                          \
     static void NAME##_checked(size_t lines, size_t n, float *y, const float *a, const float *b,   \
                                const float *c) {                                                   \
         checked_loop(NAME##_formula, NAME##_is_beyond, NAME##_beyond, lines * n, y, a, b, c);      \
     }
-CDL_ELEMENTWISE_BEYOND(X)
-#undef X
+CDL_ELEMENTWISE_BEYOND(CHECKED_OF)
 
-enum {
-#define X(NAME, ARITY) arity_of_##NAME = ARITY,
-    CDL_ELEMENTWISE(X)
-#undef X
-};
+#define ARITY_OF(NAME, ARITY) arity_of_##NAME = ARITY,
+enum { CDL_ELEMENTWISE(ARITY_OF) };
 
-/* Some operands are columns, as bits say. */
 CDL_INLINE void mixed_lines(const unsigned bits, element_of_three_fn *f, size_t lines, size_t n,
                             float *y, const float *a, const float *b, const float *c) {
     const size_t whole = n / CDL_LINE * CDL_LINE, all = lines * n;
@@ -81,42 +74,33 @@ CDL_INLINE void mixed_lines(const unsigned bits, element_of_three_fn *f, size_t 
 }
 
 /* A third operand that is missing counts as a column, which the formula does not read. */
-#define X(NAME, COLUMNS)                                                                           \
+#define MIXED_OF(NAME, COLUMNS)                                                                    \
     static void NAME##_mixed_##COLUMNS(size_t lines, size_t n, float *y, const float *a,           \
                                        const float *b, const float *c) {                           \
         const bool has_c = arity_of_##NAME > 2;                                                    \
         mixed_lines((COLUMNS) | (has_c ? 0 : 4), element_##NAME, lines, n, y, a, b,                \
                     has_c ? c : a);                                                                \
     }
-CDL_MIXED(X)
-#undef X
+CDL_MIXED(MIXED_OF)
 
-static cdl_elementwise_fn *mixed_loop(int primitive, unsigned bits) {
-#define X(NAME, COLUMNS)                                                                           \
+#define MIXED_LOOP(NAME, COLUMNS)                                                                  \
     if (primitive == CDL_ELEMENTWISE_##NAME && bits == (COLUMNS)) return NAME##_mixed_##COLUMNS;
-    CDL_MIXED(X)
-#undef X
+static cdl_elementwise_fn *mixed_loop(int primitive, unsigned bits) {
+    CDL_MIXED(MIXED_LOOP)
     return NULL;
 }
 
+#define FORMULA_LOOP(NAME, ARITY) [CDL_ELEMENTWISE_##NAME] = NAME##_formula,
+#define CHECKED_LOOP(NAME, BEYOND, INSTEAD)                                                        \
+    if (primitive == CDL_ELEMENTWISE_##NAME) *loop = NAME##_checked;
+
 /* Loop of a primitive with columns among its operands, or without; NULL: it is one of lines. */
 static void elementwise_loop(int primitive, unsigned bits, cdl_elementwise_fn **loop) {
-    static cdl_elementwise_fn *const loops[] = {
-#define X(NAME, ARITY) [CDL_ELEMENTWISE_##NAME] = NAME##_formula,
-        CDL_ELEMENTWISE(X)
-#undef X
-    };
+    static cdl_elementwise_fn *const loops[] = {CDL_ELEMENTWISE(FORMULA_LOOP)};
     *loop = primitive < CDL_N_ELEMENTWISE ? loops[primitive] : NULL;
     if (bits && *loop) *loop = mixed_loop(primitive, bits);
     if (bits) return;
-    switch (primitive) {
-#define X(NAME, BEYOND, INSTEAD)                                                                   \
-    case CDL_ELEMENTWISE_##NAME:                                                                   \
-        *loop = NAME##_checked;                                                                    \
-        break;
-        CDL_ELEMENTWISE_BEYOND(X)
-#undef X
-    }
+    CDL_ELEMENTWISE_BEYOND(CHECKED_LOOP)
 }
 
 /* n floats from float j on of each of `lines` lines from line l on. */

@@ -6,8 +6,7 @@
  * the normal distribution are our own fits. Errors in ulp and throughput on each ISA:
  * docs/numerics.md.
  */
-#ifndef CDL_KERNELS_MATH_H
-#define CDL_KERNELS_MATH_H
+#pragma once
 
 #include <math.h>
 #include <stdint.h>
@@ -288,5 +287,3 @@ CDL_INLINE float pow_f(float a, float b) {
     const float general = exp_f(b * log_f(a));
     return b == 0.0f ? 1.0f : (a == 0.0f ? 0.0f : general);
 }
-
-#endif

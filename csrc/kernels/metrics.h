@@ -4,8 +4,7 @@
  * NUMBERS: one float a line. The metric is the (weighted) mean of the lines' values. Metrics that
  * are no mean are in ops/tally.h.
  */
-#ifndef CDL_KERNELS_METRICS_H
-#define CDL_KERNELS_METRICS_H
+#ifndef CDL_TEMPLATE
 
 // clang-format off
 #define CDL_METRICS(X)                                                  \
@@ -23,16 +22,10 @@
     X(concordance_correlation,           VALUES,  "")
 // clang-format on
 
-enum cdl_metric {
-#define X(NAME, TARGET, PARAMS) CDL_METRIC_##NAME,
-    CDL_METRICS(X)
-#undef X
-        CDL_N_METRICS
-};
+#define CDL_METRIC_NUMBER(NAME, ...) CDL_METRIC_##NAME,
+enum cdl_metric { CDL_METRICS(CDL_METRIC_NUMBER) CDL_N_METRICS };
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+#else /* inside isa/instantiate.h */
 
 #define METRIC(NAME)                                                                               \
     CDL_INLINE float metric_##NAME(size_t n, const float *y, const void *target, const float *p)

@@ -10,8 +10,7 @@
  * The length of a step of the rows of learn/tensorwise.c depends on the whole parameter: their
  * update returns the direction, not the weight.
  */
-#ifndef CDL_KERNELS_OPTIMIZERS_H
-#define CDL_KERNELS_OPTIMIZERS_H
+#ifndef CDL_TEMPLATE
 
 #include <math.h>
 
@@ -62,12 +61,8 @@
     X(nadam, 2)
 // clang-format on
 
-enum cdl_optimizer {
-#define X(NAME, N_SLOTS, HYPERS, SLOTS) CDL_OPTIMIZER_##NAME,
-    CDL_OPTIMIZERS(X)
-#undef X
-        CDL_N_OPTIMIZERS
-};
+#define CDL_OPTIMIZER_NUMBER(NAME, ...) CDL_OPTIMIZER_##NAME,
+enum cdl_optimizer { CDL_OPTIMIZERS(CDL_OPTIMIZER_NUMBER) CDL_N_OPTIMIZERS };
 
 enum { CDL_MAX_SLOTS = 3, CDL_MAX_HYPERS = 12, CDL_MAX_DERIVED = 8 };
 
@@ -271,9 +266,7 @@ static inline void muon_adam_step(double rate, double t, const double *h, float 
 /* The largest mean of squares that is kept: sums of two such are floats. */
 #define CDL_MOST_SQUARE 1e38f
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+#else /* inside isa/instantiate.h */
 
 CDL_INLINE float sgd_update(float w, float g, float *slot, const float *s) {
     return fma_f(-s[SGD_RATE], g, w);

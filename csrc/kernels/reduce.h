@@ -4,21 +4,14 @@
  * goes to all that are equal to it, in equal shares; that of a product is the product of the
  * others, so it is right among zeros.
  */
-#ifndef CDL_KERNELS_REDUCE_H
-#define CDL_KERNELS_REDUCE_H
+#ifndef CDL_TEMPLATE
 
 #define CDL_REDUCTIONS(X) X(sum) X(mean) X(max) X(min) X(prod)
 
-enum cdl_reduction {
-#define X(NAME) CDL_REDUCTION_##NAME,
-    CDL_REDUCTIONS(X)
-#undef X
-        CDL_N_REDUCTIONS
-};
+#define CDL_REDUCTION_NUMBER(NAME) CDL_REDUCTION_##NAME,
+enum cdl_reduction { CDL_REDUCTIONS(CDL_REDUCTION_NUMBER) CDL_N_REDUCTIONS };
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+#else /* inside isa/instantiate.h */
 
 /* How two numbers become one; mean adds like sum. */
 CDL_INLINE float pair_f(enum cdl_reduction kind, float a, float b) {
@@ -91,10 +84,9 @@ static void fill_lines(size_t count, size_t lines, size_t n, const float *x, flo
 static void reduce_lines(enum cdl_reduction kind, size_t count, size_t lines, size_t n,
                          const float *x, size_t ldx, float *y) {
     assert(are_rows(count * lines, n, x, ldx) && (count == 0 || y));
-#define X(NAME)                                                                                    \
+#define LINES_TO(NAME)                                                                             \
     if (kind == CDL_REDUCTION_##NAME) lines_to(CDL_REDUCTION_##NAME, count, lines, n, x, ldx, y);
-    CDL_REDUCTIONS(X)
-#undef X
+    CDL_REDUCTIONS(LINES_TO)
     const float all = (float)(lines * n);
     for (size_t i = 0; i < count && kind == CDL_REDUCTION_mean; i++) y[i] /= all;
 }
@@ -102,10 +94,9 @@ static void reduce_lines(enum cdl_reduction kind, size_t count, size_t lines, si
 static void reduce_columns(enum cdl_reduction kind, size_t rows, size_t width, const float *x,
                            size_t ldx, float *y) {
     assert(are_rows(rows, width, x, ldx) && rows > 0 && y);
-#define X(NAME)                                                                                    \
+#define COLUMNS_TO(NAME)                                                                           \
     if (kind == CDL_REDUCTION_##NAME) columns_to(CDL_REDUCTION_##NAME, rows, width, x, ldx, y);
-    CDL_REDUCTIONS(X)
-#undef X
+    CDL_REDUCTIONS(COLUMNS_TO)
     for (size_t j = 0; j < width && kind == CDL_REDUCTION_mean; j++) y[j] /= (float)rows;
 }
 

@@ -9,21 +9,14 @@
  *
  * They are called as rows of the table of activations are, without parameters; padded.
  */
-#ifndef CDL_KERNELS_ROWWISE_H
-#define CDL_KERNELS_ROWWISE_H
+#ifndef CDL_TEMPLATE
 
 #define CDL_ROWWISE(X) X(softmax) X(log_softmax) X(sparsemax) X(glu)
 
-enum cdl_rowwise {
-#define X(NAME) CDL_ROWWISE_##NAME,
-    CDL_ROWWISE(X)
-#undef X
-        CDL_N_ROWWISE
-};
+#define CDL_ROWWISE_NUMBER(NAME) CDL_ROWWISE_##NAME,
+enum cdl_rowwise { CDL_ROWWISE(CDL_ROWWISE_NUMBER) CDL_N_ROWWISE };
 
-#endif
-
-#ifdef CDL_TEMPLATE /* inside isa/instantiate.h, behind few_classes.h */
+#else /* inside isa/instantiate.h, behind few_classes.h */
 
 #define ROWS(NAME)                                                                                 \
     static void NAME##_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y,           \

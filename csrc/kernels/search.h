@@ -1,6 +1,5 @@
 /* search.h - the largest of some numbers, and binary search among ascending ones. */
-#ifndef CDL_KERNELS_SEARCH_H
-#define CDL_KERNELS_SEARCH_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,5 +26,3 @@ static inline size_t cdl_count_below(size_t n, const float *ascending, float x, 
     }
     return low;
 }
-
-#endif

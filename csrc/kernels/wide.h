@@ -5,8 +5,7 @@
  * polynomials are fits of our own with relative errors below 6e-11, a thousandth of an ulp of
  * float.
  */
-#ifndef CDL_KERNELS_WIDE_H
-#define CDL_KERNELS_WIDE_H
+#pragma once
 
 #include "kernels/math.h"
 
@@ -275,5 +274,3 @@ CDL_INLINE float erf_f(float x) {
     const float outside = x != x ? x : copysign_f(far, x);
     return abs_f(x) < 1.0f ? (float)(t * p) : outside;
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* context.h - the context of a run for ops: the batch, the step, the rows of each thread. */
-#ifndef CDL_LEARN_CONTEXT_H
-#define CDL_LEARN_CONTEXT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -145,5 +144,3 @@ static inline bool cdl_joins_now(const struct cdl_context *ctx) {
 static inline bool cdl_stopped(const struct cdl_context *ctx) {
     return ctx->watch && cdl_watch_stops(ctx->watch, ctx->polls);
 }
-
-#endif

@@ -5,8 +5,7 @@
  * gradient of a parameter, the block learns at once, while it is in cache. Otherwise it is kept,
  * and when all blocks of all parameters are there (a barrier) the parameter learns as a whole.
  */
-#ifndef CDL_LEARN_LEARN_H
-#define CDL_LEARN_LEARN_H
+#pragma once
 
 #include "learn/context.h"
 
@@ -83,5 +82,3 @@ static inline size_t cdl_block_offset(const struct cdl_param *param, struct cdl_
 
 /* Number of blocks that begin before the float at `offset`; they lie in order. */
 size_t cdl_blocks_before(const struct cdl_param *param, size_t offset);
-
-#endif

@@ -1,6 +1,5 @@
 /* step.h - the update rule of one parameter, and the settings of an optimizer's step. */
-#ifndef CDL_LEARN_STEP_H
-#define CDL_LEARN_STEP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -86,5 +85,3 @@ struct cdl_step {
     bool apply;             /* this one completes them: the update is made */
     float unscale;          /* factor that undoes the loss scale in gradients */
 };
-
-#endif

@@ -3,8 +3,7 @@
  *
  * They are rows of the table of optimizers as the others are, each with a struct of functions.
  */
-#ifndef CDL_LEARN_TENSORWISE_H
-#define CDL_LEARN_TENSORWISE_H
+#pragma once
 
 #include <assert.h>
 
@@ -46,5 +45,3 @@ static inline struct cdl_piece cdl_piece_at(const struct cdl_trained *trained, s
     const size_t above = column * trained->param->rows + outer * trained->height * panel;
     return (struct cdl_piece){above, panel, cdl_min(width - column, panel)};
 }
-
-#endif

@@ -99,11 +99,6 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-/* Some 20 flops an element: sums, their deviations and the result, mostly waits for memory. */
-static double flops(const struct cdl_node *node) {
-    return 20.0 * (double)(node->in[0]->lines * node->in[0]->width);
-}
-
 /* The thread's part of the columns; the first takes all where the sums of other processes are to be
  * gathered. */
 static struct cdl_range columns_of(const struct cdl_node *node, const struct cdl_context *ctx) {
@@ -314,7 +309,6 @@ static void set_gradients(CDL_PASS) {
     }
 }
 
-/* dx of lines [first, last), run by run. */
 static void lines_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     for (struct line_run run = {.last = first}; run.last < last;) {
@@ -391,7 +385,7 @@ const struct cdl_op cdl_op_batch_norm = {
     .scratch_floats = scratch_floats,
     .derive = derive,
     .follows = follows,
-    .flops = flops,
+    .number_flops = 20.0, /* sums, their deviations and the result: mostly waits for memory */
     .forward = {{sums, .trains = true, .sums = true},
                 {means, CDL_THREADS, .trains = true},
                 {deviations, .trains = true, .sums = true},

@@ -76,7 +76,6 @@ static void forward(CDL_PASS) {
     }
 }
 
-/* The lines of one run of dy, added up. */
 static void add_run(const struct cdl_kernels *kernels, const struct cdl_tensor *x,
                     const struct cdl_tensor *y, const float *dy, size_t run, float *dx) {
     if (x->width == y->width) {

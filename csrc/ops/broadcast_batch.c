@@ -11,7 +11,6 @@ static const char *check(const struct cdl_node *node) {
     return cdl_check_alike(x, y);
 }
 
-/* Sums of blocks. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return cdl_row_blocks(rows) * node->out[0]->row_floats;
 }

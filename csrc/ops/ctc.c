@@ -6,8 +6,6 @@
  */
 #include "ops/scoring.h"
 
-#include "kernels/ctc.h"
-
 enum { REDUCTION }; /* numbers: 0 mean over samples, 1 sum, 2 apart */
 enum { SCALE };     /* attributes */
 

@@ -3,8 +3,7 @@
  * The op goes on without harm; the run ends before the weights of this batch have changed, and the
  * caller is told. Of several faults that of the first sample counts, whichever thread finds it.
  */
-#ifndef CDL_OPS_FAULT_H
-#define CDL_OPS_FAULT_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -53,5 +52,3 @@ static inline float cdl_fault_value(const struct cdl_fault *fault) {
     memcpy(&value, &bits, sizeof value);
     return value;
 }
-
-#endif

@@ -5,8 +5,7 @@
  * lane, as wide as the panel. Rows of the kernel stand above those of the recurrent kernel, so that
  * [x h] times this matrix gives the arguments of the gates. Units are padded to whole lines.
  */
-#ifndef CDL_OPS_GATES_H
-#define CDL_OPS_GATES_H
+#pragma once
 
 #include "learn/learn.h"
 #include "ops/op.h"
@@ -87,5 +86,3 @@ void cdl_unpack_block(const struct cdl_gates *gates, bool recurrent, const float
                       struct cdl_block block, float *g);
 void cdl_unpack_bias(const struct cdl_gates *gates, const float *packed, struct cdl_block block,
                      float *g);
-
-#endif

@@ -46,16 +46,10 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-/* The number that index i of the batch is. */
 static float number_at(const struct cdl_node *node, size_t i) {
     const struct cdl_tensor *index = node->in[INDEX];
     const size_t at = i / index->width * index->ld + i % index->width;
     return cdl_is_int(index) ? (float)((const int32_t *)(void *)index->data)[at] : index->data[at];
-}
-
-/* Some 8 flops a number: it waits for memory, and learns where it was read. */
-static double flops(const struct cdl_node *node) {
-    return 8.0 * (double)(node->out[0]->lines * node->out[0]->width);
 }
 
 /* Notes the faults among the indices [first, first + count): `rows` is negative for an index
@@ -241,7 +235,7 @@ const struct cdl_op cdl_op_gather = {
     .role = CDL_TABLE,
     .check = check,
     .scratch_floats = scratch_floats,
-    .flops = flops,
+    .number_flops = 8.0, /* it waits for memory, and learns where it was read */
     .forward = forward,
     .backward = {{wait}, {backward, CDL_THREADS}},
     .update = update,

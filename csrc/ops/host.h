@@ -1,8 +1,7 @@
 /* host.h - functions of the caller's within a program, in the caller's language; the run waits for
  * them.
  */
-#ifndef CDL_OPS_HOST_H
-#define CDL_OPS_HOST_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,5 +22,3 @@ struct cdl_host {
     void *who;
     bool failed; /* set by the op, cleared when a run begins */
 };
-
-#endif

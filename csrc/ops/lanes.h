@@ -7,8 +7,7 @@
  * order of a single model, and random draws, which use the key of each model, have code of their
  * own. So the bits are those of each model alone.
  */
-#ifndef CDL_OPS_LANES_H
-#define CDL_OPS_LANES_H
+#pragma once
 
 #include "ops/op.h"
 
@@ -34,5 +33,3 @@ static inline bool cdl_is_across(const struct cdl_node *node) {
 static inline enum cdl_view cdl_view_of(const struct cdl_node *node) {
     return cdl_is_across(node) ? CDL_BY_ELEMENTS : node->op->lanes->view;
 }
-
-#endif

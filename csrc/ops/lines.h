@@ -1,6 +1,5 @@
 /* lines.h - common parts of ops that copy values or work along an axis. */
-#ifndef CDL_OPS_LINES_H
-#define CDL_OPS_LINES_H
+#pragma once
 
 #include <string.h>
 
@@ -19,7 +18,6 @@ static inline struct cdl_axis cdl_axis_of(const struct cdl_node *node) {
     return (struct cdl_axis){(size_t)n[CDL_OUTER], (size_t)n[CDL_N], (size_t)n[CDL_INNER]};
 }
 
-/* Axis d of a value. */
 static inline struct cdl_axis cdl_axis_at(const struct cdl_tensor *value, int d) {
     struct cdl_axis axis = {1, value->dims[d], 1};
     for (int i = 0; i < value->n_dims; i++)
@@ -64,7 +62,6 @@ static inline bool cdl_next_place(const struct cdl_walk *walk, struct cdl_place 
     return false;
 }
 
-/* Pads of `n` lines become 0. */
 static inline void cdl_clear_pads(const struct cdl_tensor *value, float *lines, size_t n) {
     const size_t pads = cdl_padded(value->width) - value->width;
     for (size_t l = 0; l < n && pads; l++, lines += value->ld)
@@ -83,5 +80,3 @@ static inline void cdl_unpack(const struct cdl_tensor *value, const float *from,
         memcpy(to + l * value->ld, from + l * value->width, value->width * sizeof(float));
     cdl_clear_pads(value, to, lines);
 }
-
-#endif

@@ -256,46 +256,48 @@ static const char *check_element(const struct cdl_node *node) {
     return NULL;
 }
 
+/* Memory of element ctx->iteration in what all iterations read or give, for a node's sample 0. */
 static size_t place_of(const struct cdl_node *node, const struct cdl_context *ctx,
                        const struct cdl_tensor *one) {
     const bool reverse = cdl_is_reverse(node);
     return (reverse ? ctx->iterations - 1 - ctx->iteration : ctx->iteration) * one->row_floats;
 }
 
-static void get(const struct cdl_tensor *one, size_t step, size_t first, size_t last,
+static void get(CDL_PASS, const struct cdl_tensor *one, const struct cdl_tensor *all,
                 const float *from, float *to) {
+    const size_t each = one->row_floats, place = place_of(node, ctx, one);
     for (size_t i = first; i < last; i++)
-        memcpy(to + i * one->row_floats, from + i * step, one->row_floats * sizeof(float));
+        memcpy(to + i * each, from + i * all->row_floats + place, each * sizeof(float));
 }
 
 /* Numbers are elements side by side in a line, whose pads nobody else writes. */
-static void put(const struct cdl_tensor *one, const struct cdl_tensor *all, size_t first,
-                size_t last, const float *from, float *to, size_t place, bool begins) {
-    const size_t step = all->row_floats;
+static void put(CDL_PASS, const struct cdl_tensor *one, const struct cdl_tensor *all,
+                const float *from, float *to) {
+    const size_t each = one->row_floats, step = all->row_floats, place = place_of(node, ctx, one);
     for (size_t i = first; i < last; i++)
-        memcpy(to + i * step + place, from + i * one->row_floats, one->row_floats * sizeof(float));
-    if (begins && one->n_dims == 0 && !cdl_is_int(all))
+        memcpy(to + i * step + place, from + i * each, each * sizeof(float));
+    if (ctx->iteration == 0 && one->n_dims == 0 && !cdl_is_int(all))
         cdl_clear_pads(all, to + first * step, last - first);
 }
 
 static void element_forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    get(y, x->row_floats, first, last, x->data + place_of(node, ctx, y), y->data);
+    get(node, ctx, first, last, y, x, x->data, y->data);
 }
 
 static void element_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    put(y, x, first, last, y->grad, x->grad, place_of(node, ctx, y), ctx->iteration == 0);
+    put(node, ctx, first, last, y, x, y->grad, x->grad);
 }
 
 static void collect_forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    put(x, y, first, last, x->data, y->data, place_of(node, ctx, x), ctx->iteration == 0);
+    put(node, ctx, first, last, x, y, x->data, y->data);
 }
 
 static void collect_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    get(x, y->row_floats, first, last, y->grad + place_of(node, ctx, x), x->grad);
+    get(node, ctx, first, last, x, y, y->grad, x->grad);
 }
 
 static void captured_backward(CDL_PASS) {

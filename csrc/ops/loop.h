@@ -1,6 +1,5 @@
 /* loop.h - common parts of the nodes of a loop's body. */
-#ifndef CDL_OPS_LOOP_H
-#define CDL_OPS_LOOP_H
+#pragma once
 
 #include "ops/op.h"
 
@@ -59,5 +58,3 @@ static inline size_t cdl_iterations_at_once(const struct cdl_node *node, size_t 
     const size_t iteration = rows * (node->in[0]->row_floats + node->out[0]->row_floats);
     return cdl_min(cdl_max(CDL_LOOP_FLOATS / cdl_max(iteration, 1), 1), node->iterations);
 }
-
-#endif

@@ -9,10 +9,7 @@
  * the steps that serve only gradients that nobody wants. What the registers hold stays in the L1
  * cache; backward computes again what it needs of it.
  */
-#include "ops/op.h"
-
-#include <math.h>
-#include <string.h>
+#include "ops/lines.h"
 
 enum { N_FORWARD, STEPS }; /* of the code: how many steps are forward; all steps */
 
@@ -60,16 +57,12 @@ static bool can_write(const struct cdl_node *node, bool backward, int o, unsigne
     return k >= 0 && k < (backward ? node->n_in : 1) && mask == 1U << k;
 }
 
+#define ARITY_OF(NAME, ARITY) ARITY,
 static int arity_of(int primitive) {
-    static const uint8_t arity[] = {
-#define X(NAME, ARITY) ARITY,
-        CDL_ELEMENTWISE(X) CDL_LINEWISE(X)
-#undef X
-    };
+    static const uint8_t arity[] = {CDL_ELEMENTWISE(ARITY_OF) CDL_LINEWISE(ARITY_OF)};
     return arity[primitive];
 }
 
-/* Operands of a step that are columns, as bits. */
 static unsigned columns_of(const struct word *step) {
     unsigned columns = 0;
     for (int j = 0; j < arity_of(step->primitive); j++)
@@ -77,11 +70,10 @@ static unsigned columns_of(const struct word *step) {
     return columns;
 }
 
-static bool is_mixed(int primitive, unsigned columns) {
-#define X(NAME, COLUMNS)                                                                           \
+#define IS_MIXED(NAME, COLUMNS)                                                                    \
     if (primitive == CDL_ELEMENTWISE_##NAME && columns == (COLUMNS)) return true;
-    CDL_MIXED(X)
-#undef X
+static bool is_mixed(int primitive, unsigned columns) {
+    CDL_MIXED(IS_MIXED)
     return false;
 }
 
@@ -147,7 +139,6 @@ static void note(struct use *use, const struct word *step) {
     }
 }
 
-/* Use by the steps that serve gradients of a mask. */
 static struct use use_of(const struct cdl_node *node, bool backward, unsigned wanted) {
     struct use use = {0};
     for (size_t s = 0; s < n_steps_of(node, backward); s++) {
@@ -193,7 +184,6 @@ static double flops(const struct cdl_node *node) {
            (double)(node->out[0]->lines * node->out[0]->width);
 }
 
-/* The code of both directions, forward first. */
 struct code {
     struct {
         int n_steps;
@@ -310,11 +300,6 @@ static void forward(CDL_PASS) {
     ctx->kernels->map(&map);
 }
 
-static void clear_pads(const struct cdl_tensor *x, float *dx, size_t lines) {
-    for (size_t l = 0; l < lines && x->ld > x->width; l++)
-        memset(dx + l * x->ld + x->width, 0, (x->ld - x->width) * sizeof(float));
-}
-
 static void backward(CDL_PASS) {
     struct cdl_map map = map_of(node, first, last, true);
     map.in[CDL_MAP_DY - CDL_MAP_INPUT] = cdl_grad_rows(node->out[0], first);
@@ -330,7 +315,7 @@ static void backward(CDL_PASS) {
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
         if (map.out[k] && map.products >> k & 1)
-            clear_pads(x, map.out[k], (last - first) * x->lines);
+            cdl_clear_pads(x, map.out[k], (last - first) * x->lines);
     }
 }
 

@@ -99,7 +99,6 @@ static void add_blocks(CDL_PASS) {
     sums_of(node)[cdl_row_blocks(ctx->rows)] = all;
 }
 
-/* Factor of the weights. */
 static double factor_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct weight_sums all = sums_of(node)[cdl_row_blocks(ctx->rows)];
     const double lines = cdl_samples_joined(node, ctx) * (double)node->out[0]->lines;

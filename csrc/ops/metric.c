@@ -7,18 +7,12 @@ enum { KIND }; /* numbers */
 
 static bool is_loss(const struct cdl_node *node) { return node->op == &cdl_op_measure; }
 
-static enum cdl_target metric_target(int kind) {
-    static const enum cdl_target targets[CDL_N_METRICS] = {
-#define X(NAME, TARGET, PARAMS) [CDL_METRIC_##NAME] = CDL_TARGET_IS_##TARGET,
-        CDL_METRICS(X)
-#undef X
-    };
-    return targets[kind];
-}
+#define TARGET_OF(NAME, TARGET, PARAMS) [CDL_METRIC_##NAME] = CDL_TARGET_IS_##TARGET,
+static const enum cdl_target targets[CDL_N_METRICS] = {CDL_METRICS(TARGET_OF)};
 
 static const char *check(const struct cdl_node *node) {
     const int kind = (int)node->numbers[KIND];
-    return cdl_check_mean(node, is_loss(node) ? cdl_loss_target(kind) : metric_target(kind));
+    return cdl_check_mean(node, is_loss(node) ? cdl_loss_target(kind) : targets[kind]);
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {

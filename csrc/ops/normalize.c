@@ -62,11 +62,6 @@ static struct cdl_normalizing lines_at(const struct cdl_node *node, const struct
     };
 }
 
-/* Some 24 flops an element: two sums and the result, each of which waits for memory as well. */
-static double flops(const struct cdl_node *node) {
-    return 24.0 * (double)(node->in[0]->lines * node->in[0]->width);
-}
-
 static void forward(CDL_PASS) {
     const struct cdl_normalizing lines = lines_at(node, ctx, first);
     ctx->kernels->normalize_forward((last - first) * node->in[0]->lines, &lines);
@@ -93,7 +88,7 @@ const struct cdl_op cdl_op_normalize = {
     .check = check,
     .scratch_floats = scratch_floats,
     .derive = derive,
-    .flops = flops,
+    .number_flops = 24.0, /* two sums and the result, each of which waits for memory as well */
     .forward = forward,
     .backward = backward,
     .update = update,

@@ -27,7 +27,6 @@ static bool weighs_elements(const struct cdl_node *node) {
     return node->n_in > 1 && node->in[1]->width > 1;
 }
 
-/* Weight of a line. */
 static float weight_of(const struct cdl_node *node, size_t line) {
     if (node->n_in == 1) return 1.0f;
     const struct cdl_tensor *x = node->in[0], *w = node->in[1];

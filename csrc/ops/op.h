@@ -16,8 +16,7 @@
  *
  * docs/design.md has the words of csrc/, under Words.
  */
-#ifndef CDL_OPS_OP_H
-#define CDL_OPS_OP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -219,7 +218,10 @@ struct cdl_op {
     bool (*follows)(const struct cdl_node *node, bool training);
     /* Folding of a normalization behind a product into its weights (cdl_fold_params). */
     enum cdl_folds folds;
-    double (*flops)(const struct cdl_node *node); /* operations of the forward pass of one sample */
+    /* Operations of the forward pass of one sample; or for each number of the larger of in[0] and
+     * out[0]. */
+    double (*flops)(const struct cdl_node *node);
+    double number_flops;
     /* Scratch of a thread for its functions; in training update() has CDL_THREAD_SCRATCH anyway. */
     size_t (*thread_floats)(const struct cdl_node *node, size_t rows, bool training);
     /* Forward pass; empty: nothing to compute. */
@@ -287,6 +289,12 @@ struct cdl_op {
         if (cdl_reason_) return cdl_reason_;                                                       \
     } while (0)
 
+/* Values of a node: inputs, then outputs. */
+static inline int cdl_values_of(const struct cdl_node *node) { return node->n_in + node->n_out; }
+static inline struct cdl_tensor *cdl_value_of(const struct cdl_node *node, int v) {
+    return v < node->n_in ? node->in[v] : node->out[v - node->n_in];
+}
+
 static inline bool cdl_same_shape(const struct cdl_tensor *a, const struct cdl_tensor *b) {
     return a->lines == b->lines && a->width == b->width;
 }
@@ -299,7 +307,6 @@ static inline bool cdl_is_bf16(const struct cdl_tensor *value) {
     return value->dtype == CDL_DTYPE_bfloat16;
 }
 
-/* Memory of a sample, in floats. */
 static inline size_t cdl_sample_floats(const struct cdl_tensor *value) {
     return value->lines * value->ld / (cdl_is_bf16(value) ? 2 : 1);
 }
@@ -318,7 +325,6 @@ static inline bool cdl_holds(const struct cdl_param *w, const struct cdl_tensor 
 /* reshape.c: is the node a reshape whose numbers stay in place? */
 bool cdl_is_renaming(const struct cdl_node *node);
 
-/* Check of an op whose output has the shape of its input. */
 static inline const char *cdl_check_alike(const struct cdl_tensor *x, const struct cdl_tensor *y) {
     CDL_EXPECT(!cdl_is_int(x) && !cdl_is_int(y), "x, output: expected floats");
     CDL_EXPECT(cdl_same_shape(x, y), "output: expected the shape of x");
@@ -461,5 +467,3 @@ static inline void cdl_take_gradient(CDL_PASS) {
     if (cdl_takes_gradient(node))
         cdl_apply_gradient(node->out[0], (int)node->numbers[0], node->row_param, ctx, first, last);
 }
-
-#endif

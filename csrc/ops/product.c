@@ -101,7 +101,6 @@ static bool is_stacked(const struct cdl_node *node, const struct product_shape *
            !node->in[A]->shared;
 }
 
-/* Stride of the rows of a stacked product. */
 static size_t stacked_ld(const struct product_shape *s, const struct cdl_tensor *x) {
     return s->matrices > 1 ? x->lines * x->ld : x->ld;
 }

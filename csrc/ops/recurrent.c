@@ -113,7 +113,6 @@ static const struct cdl_tensor *given(const struct cdl_node *node, int64_t what)
     return place ? node->in[place] : NULL;
 }
 
-/* Floats of xh, c and z. */
 struct sizes {
     size_t xh, c, z;
 };
@@ -416,7 +415,6 @@ static void write_y(const struct cdl_time_step *b) {
                           cdl_rows(c, b->first), c->row_floats);
 }
 
-/* A group through all steps. */
 static void take(struct cdl_time_step g, float *cells) {
     CDL_BLOCKS_OF(b, &g) begin(&b);
     for (g.t = 0; g.t < g.s->steps; g.t++) {

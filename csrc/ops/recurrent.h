@@ -1,6 +1,5 @@
 /* recurrent.h - a recurrent node and its memory of the steps, for both passes. */
-#ifndef CDL_OPS_RECURRENT_H
-#define CDL_OPS_RECURRENT_H
+#pragma once
 
 #include "ops/gates.h"
 
@@ -106,7 +105,6 @@ void cdl_drop(const struct cdl_time_step *g, size_t gate, float *to);
 /* The factors of n's h, of a cell that resets first, times its r h, rows `ld` apart. */
 void cdl_drop_reset(const struct cdl_time_step *g, float *rh, size_t ld);
 
-/* Offset of step t in a sample of x. */
 static inline size_t cdl_step_offset(const struct cdl_steps *s, const struct cdl_tensor *value,
                                      size_t t) {
     return (s->reverse ? s->steps - 1 - t : t) * value->ld;
@@ -144,5 +142,3 @@ size_t cdl_slot_floats(const struct cdl_steps *s, size_t kept);
 void cdl_begin_slots(const struct cdl_time_step *g);
 void cdl_add_to_slots(const struct cdl_time_step *g);
 size_t cdl_slot_room(const struct cdl_steps *s);
-
-#endif

@@ -33,7 +33,6 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-/* The cut of x and y for a number of samples. */
 static struct cut cut_of(const struct cdl_node *node, size_t rows) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_axis axis = cdl_axis_of(node);
@@ -57,11 +56,6 @@ static enum cdl_reduction kind_of(const struct cdl_node *node) {
     return (enum cdl_reduction)node->numbers[KIND];
 }
 
-static double flops(const struct cdl_node *node) {
-    return (double)(node->in[0]->lines * node->in[0]->width);
-}
-
-/* One call of the kernel. */
 static void call(const struct cdl_node *node, const struct cdl_kernels *kernels,
                  const struct cut *cut, const float *from, float *to) {
     const struct cdl_tensor *x = node->in[0];
@@ -107,7 +101,7 @@ static void backward(CDL_PASS) {
 const struct cdl_op cdl_op_reduce = {
     .table = {"reductions", CDL_N_REDUCTIONS},
     .check = check,
-    .flops = flops,
+    .number_flops = 1.0,
     .forward = forward,
     .backward = backward,
     .parts = CDL_BY_MICRO_BATCHES,

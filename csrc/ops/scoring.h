@@ -1,17 +1,13 @@
 /* scoring.h - what losses and metrics share: which targets fit, the call of a kernel, its scratch,
  * and the totals of lines' values. */
-#ifndef CDL_OPS_SCORING_H
-#define CDL_OPS_SCORING_H
+#pragma once
 
 #include "ops/op.h"
 
-/* The targets of a row of losses.h. */
+/* The targets of a row of losses.h: those of the elementwise ones are VALUES, which is 0. */
+#define CDL_LOSS_TARGET(NAME, TARGET, PARAMS) [CDL_LOSS_##NAME] = CDL_TARGET_IS_##TARGET,
 static inline enum cdl_target cdl_loss_target(int kind) {
-    static const enum cdl_target targets[CDL_N_LOSSES] = {
-#define X(NAME, TARGET, PARAMS) [CDL_LOSS_##NAME] = CDL_TARGET_IS_##TARGET,
-        CDL_LINE_LOSSES(X) /* the elementwise ones are VALUES, which is 0 */
-#undef X
-    };
+    static const enum cdl_target targets[CDL_N_LOSSES] = {CDL_LINE_LOSSES(CDL_LOSS_TARGET)};
     return targets[kind];
 }
 
@@ -148,5 +144,3 @@ static inline void cdl_report_total(const struct cdl_node *node, const struct cd
     state[0] = total;
     state[1] += (double)ctx->rows;
 }
-
-#endif

@@ -20,7 +20,6 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-/* Offset of element e in a sample. */
 static size_t offset(const struct cdl_tensor *value, size_t e) {
     return value->width == 1 ? e : e / value->width * value->ld + e % value->width;
 }

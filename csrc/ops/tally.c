@@ -21,7 +21,6 @@ static int32_t *notes_of(const struct cdl_node *node, size_t line) {
     return (int32_t *)(void *)node->scratch + line * node->in[0]->width;
 }
 
-/* The weight of prediction j of a line. */
 static double weight_of(const struct cdl_node *node, size_t line, size_t j) {
     const struct cdl_tensor *y = node->in[0], *w = node->in[2];
     if (node->n_in < 3) return 1.0;
@@ -228,11 +227,8 @@ static const struct row {
     [CDL_TALLY_r2_score] = {NULL, r2_score_doubles, NULL, add_r2_score},
 };
 
-static const enum cdl_target targets[CDL_N_TALLIES] = {
-#define X(NAME, TARGET, PARAMS) [CDL_TALLY_##NAME] = CDL_TARGET_IS_##TARGET,
-    CDL_TALLIES(X)
-#undef X
-};
+#define TARGET_OF(NAME, TARGET, PARAMS) [CDL_TALLY_##NAME] = CDL_TARGET_IS_##TARGET,
+static const enum cdl_target targets[CDL_N_TALLIES] = {CDL_TALLIES(TARGET_OF)};
 
 static const struct row *row_of(const struct cdl_node *node) {
     return &rows[(int)node->numbers[KIND]];

@@ -3,8 +3,7 @@
  * X(name, target, parameters): `target` as in metrics.h. The functions of a row in tally.c describe
  * its state, from which Python computes the metric.
  */
-#ifndef CDL_OPS_TALLY_H
-#define CDL_OPS_TALLY_H
+#pragma once
 
 // clang-format off
 #define CDL_TALLIES(X)                                                      \
@@ -17,11 +16,5 @@
     X(r2_score,       VALUES,  "")
 // clang-format on
 
-enum cdl_tally {
-#define X(NAME, ...) CDL_TALLY_##NAME,
-    CDL_TALLIES(X)
-#undef X
-        CDL_N_TALLIES
-};
-
-#endif
+#define CDL_TALLY_NUMBER(NAME, ...) CDL_TALLY_##NAME,
+enum cdl_tally { CDL_TALLIES(CDL_TALLY_NUMBER) CDL_N_TALLIES };

@@ -1,5 +1,5 @@
 /* unpack.c - integers of eight or four bits, packed in words (kernels/integers.h), as floats. */
-#include "ops/op.h"
+#include "ops/lines.h"
 
 enum { BITS }; /* numbers */
 
@@ -20,8 +20,8 @@ static void forward(CDL_PASS) {
         float *to = y->data + line * y->ld;
         for (size_t k = 0; k < y->width; k++)
             to[k] = (float)cdl_int_of(words + k / each, bits, k % each);
-        for (size_t k = y->width; k < cdl_padded(y->width); k++) to[k] = 0.0f;
     }
+    cdl_clear_pads(y, cdl_rows(y, first), (last - first) * y->lines);
 }
 
 const struct cdl_op cdl_op_unpack = {

@@ -1,7 +1,6 @@
 /* bf16.h - products of matrices of bfloat16, whose sums are float32 (kernels/bf16.h).
  */
-#ifndef CDL_PRODUCTS_BF16_H
-#define CDL_PRODUCTS_BF16_H
+#pragma once
 
 #include "products/matmul.h"
 
@@ -24,5 +23,3 @@ struct cdl_bf16_product {
 void cdl_bf16_matmul(const struct cdl_context *ctx, const struct cdl_bf16_product *product,
                      float *scratch);
 size_t cdl_bf16_matmul_floats(const struct cdl_param *w, size_t m);
-
-#endif

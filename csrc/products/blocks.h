@@ -3,8 +3,7 @@
  * Each block of CDL_ROW_BLOCK samples, which no two threads share, has a sum of its own; behind a
  * barrier the blocks are added up in order, each thread its share of the elements.
  */
-#ifndef CDL_PRODUCTS_BLOCKS_H
-#define CDL_PRODUCTS_BLOCKS_H
+#pragma once
 
 #include "learn/learn.h"
 
@@ -29,5 +28,3 @@ static inline float *cdl_block_sums(float *sums, size_t width, size_t block) {
 /* Update of one thread's share of a parameter, unless it is NULL, from the blocks' sums. */
 void cdl_learn_row(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_rows rows,
                    const struct cdl_sink *to, const float *sums);
-
-#endif

@@ -4,8 +4,7 @@
  * Boxes depend on shapes alone. Each has sums of its own, added in the order of the boxes, so the
  * bits are the same for any number of threads.
  */
-#ifndef CDL_PRODUCTS_BOXES_H
-#define CDL_PRODUCTS_BOXES_H
+#pragma once
 
 #include "learn/context.h"
 #include "products/places.h"
@@ -32,7 +31,6 @@ void cdl_each_box(const struct cdl_window *window, const struct cdl_context *ctx
 /* Largest box of a walk over so many samples; numbers are dealt evenly over boxes. */
 struct cdl_box cdl_largest_box(const struct cdl_window *window, size_t samples);
 
-/* Offset in floats of a box in a field. */
 size_t cdl_box_offset(const struct cdl_field *map, const struct cdl_box *box);
 
 /* View of a tap from a box: runs of taps.k places that see something, a fixed step apart; `image`
@@ -46,5 +44,3 @@ struct cdl_pairs {
 bool cdl_pairs_of(const struct cdl_window *window, const struct cdl_box *box, size_t tap,
                   const struct cdl_field *image, const struct cdl_field *map,
                   struct cdl_pairs *pairs);
-
-#endif

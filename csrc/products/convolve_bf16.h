@@ -6,8 +6,7 @@
  * matrices, by tiles, with their order of sums. For the gradient of the image the weights are
  * transposed, in each call, and a tap that falls between places of the map reads zeros.
  */
-#ifndef CDL_PRODUCTS_CONVOLVE_BF16_H
-#define CDL_PRODUCTS_CONVOLVE_BF16_H
+#pragma once
 
 #include "learn/learn.h"
 #include "products/bf16.h"
@@ -37,5 +36,3 @@ void cdl_bf16_learn_pairs(const struct cdl_context *ctx, const struct cdl_sink *
                           const uint16_t *dz, size_t lddz, size_t lines,
                           struct cdl_trained *const *trained);
 size_t cdl_bf16_pairs_floats(const struct cdl_bf16_view *view, const struct cdl_param *w);
-
-#endif

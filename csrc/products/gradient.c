@@ -41,7 +41,6 @@ static size_t most_strip_floats(size_t samples) {
 /* Stride of x^T in bfloat16: rows of samples, an odd number of lines apart. */
 static size_t x_stride(size_t samples) { return cdl_bf16_padded(samples) + CDL_BF16_LINE; }
 
-/* Size in floats of a panel of dy, in pairs or as it is. */
 static size_t panel_floats(size_t samples, bool pairs) {
     return pairs ? cdl_bf16_padded(samples) / 2 * CDL_PANEL : samples * CDL_PANEL;
 }
@@ -98,7 +97,6 @@ static void copy(const struct cdl_gradient *gradient, struct cdl_matrix rows, si
         memcpy(to + s * ld_to, rows.at + s * rows.ld + column, columns * sizeof(float));
 }
 
-/* Copy of the block's columns of dy, side by side. */
 static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block block) {
     const size_t slot = block.column / CDL_PANEL % gradient->strip;
     if (gradient->dy_copied[slot] != block.column + 1) {

@@ -5,8 +5,7 @@
  * that each read costs an entry of the TLB and a line that no prefetcher foresees; many blocks read
  * the same columns, so these are copied side by side before the first of them.
  */
-#ifndef CDL_PRODUCTS_GRADIENT_H
-#define CDL_PRODUCTS_GRADIENT_H
+#pragma once
 
 #include "learn/learn.h"
 
@@ -45,5 +44,3 @@ void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, fl
 
 /* Gradient of a block, as block.rows rows of block.width floats. */
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g);
-
-#endif

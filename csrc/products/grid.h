@@ -1,7 +1,6 @@
 /* grid.h - numbering of pieces along two axes: all places of the inner axis for each of the outer
  * one, and the rectangles in a range of them. */
-#ifndef CDL_PRODUCTS_GRID_H
-#define CDL_PRODUCTS_GRID_H
+#pragma once
 
 #include <stddef.h>
 
@@ -20,5 +19,3 @@ static inline struct cdl_rectangle cdl_next_rectangle(size_t *first, size_t last
     *first += (part.outer_end - outer) * (part.inner_end - at);
     return part;
 }
-
-#endif

@@ -100,7 +100,6 @@ static struct cdl_output dx_at(const struct cdl_transposed *job, size_t column) 
     return (struct cdl_output){job->dx.at + (column - job->first), job->dx.ld};
 }
 
-/* Epilogue of a panel of dx. */
 static void finish(const struct cdl_kernels *kernels, const struct cdl_transposed *job,
                    size_t column) {
     const struct cdl_output dx = dx_at(job, column);
@@ -108,7 +107,6 @@ static void finish(const struct cdl_kernels *kernels, const struct cdl_transpose
                column - job->first, dx.at, dx.ld, job->epilogue->ldy);
 }
 
-/* Panel of dx from a transposed part of w. */
 static void transpose_w(const struct cdl_context *ctx, const struct cdl_transposed *job,
                         size_t column) {
     const struct cdl_param *w = job->w;

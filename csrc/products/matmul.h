@@ -2,8 +2,7 @@
  *
  * All functions poll the run's watch; if it stops them, their results are undefined.
  */
-#ifndef CDL_PRODUCTS_MATMUL_H
-#define CDL_PRODUCTS_MATMUL_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -63,5 +62,3 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, const struct cdl_trans
 
 /* Gradient c = a^T b of one block of a weight, k samples, behind which a and b are afterwards. */
 void cdl_matmul_gradient(const struct cdl_context *ctx, struct cdl_product *product);
-
-#endif

@@ -44,7 +44,6 @@ static void by_pieces(const struct cdl_kernels *kernels, struct cdl_product *p,
     }
 }
 
-/* Product of a panel of columns. */
 static void panel(const struct cdl_kernels *kernels, const struct cdl_values *v) {
     struct cdl_product p = {.m = v->m, .n = v->n, .a = {v->a.lines, v->a.ld}, .init = v->init};
     p.transposed = v->a.transposed, p.b = (struct cdl_matrix){v->b.lines, v->b.ld}, p.c = v->c;

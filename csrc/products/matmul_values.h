@@ -1,7 +1,6 @@
 /* matmul_values.h - products of matrices that are values: lines as they lie, either side
  * transposed. */
-#ifndef CDL_PRODUCTS_MATMUL_VALUES_H
-#define CDL_PRODUCTS_MATMUL_VALUES_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -27,5 +26,3 @@ void cdl_matmul_values(const struct cdl_kernels *kernels, const struct cdl_value
 
 /* low.c: the same by tiles, of n <= CDL_PANEL columns, from an init. */
 void cdl_low_panel(const struct cdl_kernels *kernels, const struct cdl_values *product);
-
-#endif

@@ -98,7 +98,6 @@ static void add_block(const struct pair_sums *sums, const struct cdl_box *box,
     }
 }
 
-/* Sums of the map's columns over a box of places. */
 static void add_sums(const struct pair_sums *sums, const struct cdl_box *box,
                      struct cdl_block block, float *sum) {
     const struct cdl_field *map = &sums->job->map;

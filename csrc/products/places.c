@@ -69,7 +69,6 @@ static size_t below_end(const struct cdl_span *span, size_t end) {
     return cdl_min(n, span->count);
 }
 
-/* Part of a span that lies in a band. */
 static struct cdl_span cut(const struct cdl_span *span, const struct cdl_band *band) {
     const size_t skipped = below_end(span, band->first);
     struct cdl_span part = *span;

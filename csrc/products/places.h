@@ -3,8 +3,7 @@
  * A row is a run of places that see the same taps at a fixed step; mostly it lies along the last
  * axis, but along another, or along the samples, where that is longer.
  */
-#ifndef CDL_PRODUCTS_PLACES_H
-#define CDL_PRODUCTS_PLACES_H
+#pragma once
 
 #include "kernels/kernels.h"
 #include "products/window.h"
@@ -51,5 +50,3 @@ typedef void cdl_places_fn(void *who, const struct cdl_places *row);
 /* Walks all rows of samples [first, first + samples). */
 void cdl_walk(const struct cdl_window_walk *walk, size_t first, size_t samples,
               cdl_places_fn *visit, void *who);
-
-#endif

@@ -5,8 +5,7 @@
  * Laid out they are one run, with zeros outside the image. The copy is of some hundred places at a
  * time, not of the batch.
  */
-#ifndef CDL_PRODUCTS_UNROLL_H
-#define CDL_PRODUCTS_UNROLL_H
+#pragma once
 
 #include "products/boxes.h"
 #include "products/convolve.h"
@@ -24,5 +23,3 @@ size_t cdl_unrolled_floats(const struct cdl_convolution *job);
  * caller may use; the image is of so many samples. */
 void cdl_unroll(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
                 size_t samples, const struct cdl_box *box, float *room);
-
-#endif

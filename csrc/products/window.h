@@ -10,8 +10,7 @@
  * Neighbouring outputs that see the same taps are a span. Axes are those of a sample, outermost
  * first; a sample of fewer has axes of one number before.
  */
-#ifndef CDL_PRODUCTS_WINDOW_H
-#define CDL_PRODUCTS_WINDOW_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,5 +50,3 @@ struct cdl_spans {
 size_t cdl_count_spans(const struct cdl_window *window, bool back);
 void cdl_find_spans(const struct cdl_window *window, bool back, struct cdl_span *room,
                     struct cdl_spans *spans);
-
-#endif

@@ -6,9 +6,8 @@
 #include "learn/learn.h"
 #include "learn/tensorwise.h"
 #include "program/gate.h"
-#include "program/lockstep.h"
+#include "program/steps.h"
 #include "program/program.h"
-#include "program/join.h"
 
 const struct cdl_op_row cdl_ops[] = {
 #define OP(NAME, SIGNATURE, MEANING) {#NAME, SIGNATURE, MEANING, &cdl_op_##NAME},
@@ -75,6 +74,19 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
     return CDL_OK;
 }
 
+// clang-format off
+#define LISTS(X)                                                                                   \
+    X(values, def->n_values)           X(nodes, nodes)          X(inputs, inputs)                  \
+    X(outputs, def->n_outputs)         X(trained, def->n_trained)                                  \
+    X(external_grads, def->n_external_grads)                    X(parts, nodes * CDL_MAX_PARAMS)   \
+    X(derived, nodes * (CDL_MAX_PARAMS + 3))                    X(hosts, nodes)                    \
+    X(faults, nodes + inputs)          X(reports, nodes)        X(states, nodes)                   \
+    X(state_sizes, nodes)
+// clang-format on
+/* One entry more than asked for: no list is NULL. */
+#define MADE(NAME, N) (program->NAME = calloc((size_t)(N) + 1, sizeof *program->NAME)) &&
+#define FREED(NAME, N) free(program->NAME);
+
 static cdl_status allocate(struct cdl_program *program, const struct cdl_program_def *def) {
     program->n_values = def->n_values;
     program->n_nodes = def->n_instructions;
@@ -83,15 +95,7 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->n_external_grads = def->n_external_grads;
     program->n_trained = def->n_trained;
     const size_t nodes = (size_t)def->n_instructions, inputs = (size_t)def->n_inputs;
-/* One more than asked for: no list is NULL. */
-#define LIST(NAME, N) (program->NAME = calloc((size_t)(N) + 1, sizeof *program->NAME))
-    const bool all = LIST(values, def->n_values) && LIST(nodes, nodes) && LIST(inputs, inputs) &&
-                     LIST(outputs, def->n_outputs) && LIST(external_grads, def->n_external_grads) &&
-                     LIST(trained, def->n_trained) && LIST(parts, nodes * CDL_MAX_PARAMS) &&
-                     LIST(derived, nodes * (CDL_MAX_PARAMS + 3)) && LIST(hosts, nodes) &&
-                     LIST(faults, nodes + inputs) && LIST(reports, nodes) && LIST(states, nodes) &&
-                     LIST(state_sizes, nodes);
-#undef LIST
+    const bool all = LISTS(MADE) true;
     return all ? CDL_OK : CDL_ERR_NO_MEMORY;
 }
 
@@ -260,8 +264,7 @@ static cdl_status give_memory(struct cdl_program *program) {
     cdl_link_derived(program);
     CDL_TRY(cdl_link_owed(program));
     CDL_TRY(cdl_plan(program));
-    for (int i = 0; i < program->n_nodes; i++) {
-        struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         if (!node->op->code_bytes) continue;
         node->code = calloc(1, node->op->code_bytes(node));
         if (!node->code) return CDL_ERR_NO_MEMORY;
@@ -307,20 +310,9 @@ void cdl_program_destroy(struct cdl_program *program) {
         free((void *)program->nodes[i].data);
         free(program->nodes[i].code);
     }
-    free(program->values);
-    free(program->nodes);
-    free(program->inputs);
-    free(program->outputs);
-    free(program->external_grads);
-    free(program->trained);
-    free(program->parts);
-    cdl_destroy_derived(program);
-    free(program->hosts);
-    free(program->faults);
-    free(program->reports);
+    for (int i = 0; i < program->n_derived; i++) cdl_param_destroy(program->derived[i].to);
     for (int i = 0; i < program->n_reports; i++) free(program->states[i]);
-    free(program->states);
-    free(program->state_sizes);
+    LISTS(FREED)
     free(program->owed);
     free(program->saved_params);
     free(program->saved);

@@ -1,6 +1,5 @@
 /* definition.h - the caller's description of a program, and what a built program says of itself. */
-#ifndef CDL_PROGRAM_DEFINITION_H
-#define CDL_PROGRAM_DEFINITION_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -88,5 +87,3 @@ int cdl_program_threads(const struct cdl_program *program);
 /* Bytes of the program's values, gradients and scratch; `least` is what no plan could save. */
 size_t cdl_program_bytes(const struct cdl_program *program, size_t *least);
 const char *cdl_program_isa(const struct cdl_program *program);
-
-#endif

@@ -168,8 +168,7 @@ static void learn_row(const struct cdl_program *program, struct cdl_derived *row
 
 void cdl_link_derived(struct cdl_program *program) {
     for (int i = 0; i < program->n_derived; i++) learn_row(program, &program->derived[i]);
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         if (!node->op->derive && !node->op->derive_part) continue;
         struct cdl_derived *row = &program->derived[program->n_derived++];
         *row = (struct cdl_derived){.make = derive_node, .node = node};
@@ -180,11 +179,6 @@ void cdl_link_derived(struct cdl_program *program) {
         for (int training = 0; training < 2; training++)
             program->derives[training] |= follows(row, training) && changes(program, row, training);
     }
-}
-
-void cdl_destroy_derived(struct cdl_program *program) {
-    for (int i = 0; i < program->n_derived; i++) cdl_param_destroy(program->derived[i].to);
-    free(program->derived);
 }
 
 /* ---- up to date ------------------------------------------------------------------------------ */

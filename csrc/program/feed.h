@@ -1,12 +1,10 @@
 /* feed.h - the caller's arrays, and the copy of their rows into the program's inputs. */
-#ifndef CDL_PROGRAM_FEED_H
-#define CDL_PROGRAM_FEED_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels/convert.h"
 #include "ops/op.h"
 
 enum { CDL_MAX_ARRAY_DIMS = CDL_MAX_DIMS + 1 };
@@ -57,5 +55,3 @@ size_t cdl_feed_floats(const struct cdl_tensor *to);
  * numbers of all. False, and nothing is copied, unless the rows are packed floats or one number. */
 bool cdl_feed_lanes(const struct cdl_kernels *kernels, const struct cdl_array *const *arrays,
                     const int64_t *const *orders, size_t n, const struct cdl_tensor *to);
-
-#endif

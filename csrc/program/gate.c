@@ -9,7 +9,6 @@
 #include <math.h>
 
 #include "learn/learn.h"
-#include "program/lockstep.h"
 #include "program/steps.h"
 
 /* Cost of a barrier for each thread of the team, in the unit of cdl_program_work (some 150 in a
@@ -22,11 +21,8 @@
 enum step_part { FORWARD, BACKWARD, UPDATE, N_PARTS };
 
 int cdl_worth_threads(struct cdl_program *program, const struct cdl_program_def *def) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
-        if (node->op->flops && !node->shared)
-            program->row_flops += (double)node->iterations * node->op->flops(node);
-    }
+    CDL_EACH_NODE(node, program)
+        if (!node->shared) program->row_flops += (double)node->iterations * cdl_node_flops(node);
     /* With two threads a step takes about half its time plus two barriers and 16 ns for each cache
      * line that changes cores: below some 5 MFLOP one thread wins (measured on Sapphire Rapids and
      * Zen 4 cores, see docs/design.md). */
@@ -73,7 +69,6 @@ static double share_of(const struct cdl_program *program, const struct cdl_node 
     return n ? *work * (double)((n + all - 1) / all) / (double)n : 0.0;
 }
 
-/* Largest shares of all parts of a step, and barriers. */
 static double cost(const struct cdl_program *program, int threads, bool lockstep) {
     const int barriers = lockstep ? N_PARTS * program->n_nodes : 2;
     double sum = BARRIER_WORK * threads * barriers, work;

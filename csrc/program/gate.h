@@ -1,6 +1,5 @@
 /* gate.h - number of threads that share a step, and how evenly. */
-#ifndef CDL_PROGRAM_GATE_H
-#define CDL_PROGRAM_GATE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -22,5 +21,3 @@ int cdl_worth_threads(struct cdl_program *program, const struct cdl_program_def 
 /* Fewer threads, or lockstep, where pieces are few: the fewest that take hardly longer than the
  * best number would. Two threads stay as they are. */
 void cdl_balance_threads(struct cdl_program *program, const struct cdl_program_def *def);
-
-#endif

@@ -8,7 +8,6 @@
  */
 #include <string.h>
 
-#include "program/join.h"
 #include "program/steps.h"
 
 /* Granularity, in rows, of a rank's share: whole blocks, if there is one for each rank. */

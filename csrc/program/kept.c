@@ -22,7 +22,6 @@ static size_t floats_of(const struct cdl_trained *trained) {
     return cdl_param_floats(trained->param);
 }
 
-/* Start of a thread's share among all floats. */
 static size_t share_begin(const struct param_walk *walk, int thread, int threads) {
     return walk->all / (size_t)threads * (size_t)thread;
 }
@@ -32,7 +31,6 @@ static size_t share_end(const struct param_walk *walk, int thread, int threads) 
 
 static size_t beyond(size_t a, size_t b) { return a > b ? a - b : 0; }
 
-/* The thread's blocks of the next parameter. */
 static struct cdl_range next_blocks(struct param_walk *walk, const struct cdl_trained *trained,
                                     const struct cdl_context *ctx) {
     const size_t first = beyond(share_begin(walk, ctx->thread, ctx->threads), walk->passed);
@@ -64,8 +62,7 @@ void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
     for (int i = 0; i < program->n_trained; i++)
         walk.all += has_parts(&program->trained[i]) ? floats_of(&program->trained[i]) : 0;
     cdl_barrier_wait(team, ctx->thread);
-    for (int i = 0; i < program->n_trained; i++) {
-        struct cdl_trained *trained = &program->trained[i];
+    CDL_EACH_TRAINED(trained, program) {
         if (!has_parts(trained)) continue;
         const struct cdl_range mine = next_blocks(&walk, trained, ctx);
         for (size_t b = mine.first; b < mine.last; b++)
@@ -123,8 +120,7 @@ static bool reaches(const struct cdl_trained *trained, const struct cdl_context 
 static void learn(struct cdl_program *program, const struct cdl_context *ctx,
                   struct param_walk walk, double all_squares, bool takes_long) {
     float *scratch = program->tensorwise_scratch + (size_t)ctx->thread * program->tensorwise_floats;
-    for (int i = 0; i < program->n_trained; i++) {
-        struct cdl_trained *trained = &program->trained[i];
+    CDL_EACH_TRAINED(trained, program) {
         const struct cdl_tensorwise *rule = rule_of(trained, ctx);
         const bool wanted = takes_long == (rule && rule->flops);
         if (rule && !rule->reach) {
@@ -154,8 +150,7 @@ size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_train
 static void copy_for_undo(struct cdl_program *program, const struct cdl_context *ctx,
                           struct param_walk walk, bool back) {
     float *kept = program->undo;
-    for (int i = 0; i < program->n_trained; i++) {
-        const struct cdl_trained *trained = &program->trained[i];
+    CDL_EACH_TRAINED(trained, program) {
         const size_t n = floats_of(trained), all = cdl_undo_floats(program, trained);
         float *const arrays[] = {trained->param->w, trained->average, trained->slots[0],
                                  trained->slots[1], trained->slots[2]};
@@ -189,8 +184,7 @@ static bool learn_long(struct cdl_program *program, struct cdl_context *ctx, str
 
 static void accumulate(struct cdl_program *program, const struct cdl_context *ctx,
                        struct param_walk walk) {
-    for (int i = 0; i < program->n_trained; i++) {
-        const struct cdl_trained *trained = &program->trained[i];
+    CDL_EACH_TRAINED(trained, program) {
         const struct cdl_range mine = next_blocks(&walk, trained, ctx);
         for (size_t b = mine.first; b < mine.last && trained->accumulated; b++)
             cdl_learn_sum(trained, ctx, b);
@@ -199,8 +193,7 @@ static void accumulate(struct cdl_program *program, const struct cdl_context *ct
 
 static void move(struct cdl_program *program, const struct cdl_context *ctx,
                  struct param_walk walk) {
-    for (int i = 0; i < program->n_trained; i++) {
-        struct cdl_trained *trained = &program->trained[i];
+    CDL_EACH_TRAINED(trained, program) {
         const struct cdl_range mine = next_blocks(&walk, trained, ctx);
         if (mine.first >= mine.last || !reaches(trained, ctx)) continue;
         const struct cdl_squares squares = squares_of(trained);
@@ -214,8 +207,7 @@ static void move(struct cdl_program *program, const struct cdl_context *ctx,
 /* Norm constraints: panels in turns, since a column's norm needs all its rows. */
 static void limit_norms(struct cdl_program *program, const struct cdl_context *ctx) {
     size_t panel = 0;
-    for (int i = 0; i < program->n_trained; i++) {
-        const struct cdl_trained *trained = &program->trained[i];
+    CDL_EACH_TRAINED(trained, program) {
         if (trained->constraint != CDL_NORM) continue;
         const size_t columns = trained->param->matrix ? trained->param->cols : 1;
         for (size_t column = 0; column < columns; column += CDL_PANEL) {

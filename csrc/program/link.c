@@ -36,8 +36,7 @@ static bool find_possible(struct cdl_program *program) {
 
 static bool find_needed(struct cdl_program *program) {
     bool changed = false;
-    for (int i = 0; i < program->n_nodes; i++) {
-        struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         for (int k = 0; k < node->n_in && node->has_dy; k++) {
             const struct cdl_node *before = node->in[k]->producer;
             const bool wanted = before && (cdl_node_gives(before) || cdl_node_trains(before));
@@ -100,8 +99,7 @@ static bool takes_over(const struct cdl_node *node) {
  * n gradients as large as the value, all alive until the forks add them. */
 static void link_sums(struct cdl_program *program) {
     find_writers(program);
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         if (takes_over(node)) node->out[0]->grad_owner = node->in[0]->grad_owner;
         if (!adds_up(node) || !node->needs[0]) continue;
         const int kept = kept_output(node);
@@ -141,8 +139,7 @@ static void link_gradientless(struct cdl_program *program) {
     if (!program->n_groups) return;
     for (int t = 0; t < program->n_trained; t++)
         program->trained[t].gradientless = !program->trained[t].parts;
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         for (int p = 0; p < CDL_MAX_PARAMS && node->learns; p++) {
             if (node->trained[p]) node->trained[p]->gradientless = false;
         }
@@ -154,8 +151,7 @@ static void link_gradientless(struct cdl_program *program) {
 /* Finds the nodes that one thread runs for all, those that are constant in a prediction, and
  * whether samples depend on each other. */
 static void link_shared(struct cdl_program *program) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         bool any_in = false, all = true, any_out = false, once = true;
         for (int k = 0; k < node->n_in; k++) {
             const struct cdl_node *before = node->in[k]->producer;
@@ -204,8 +200,7 @@ static void link_rows(struct cdl_program *program) {
 /* Is each gradient written by one node only? Exceptions: nodes that add to it, and the carried
  * values of a loop. */
 static inline bool writes_once(const struct cdl_program *program) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         for (int k = 0; k < node->n_in; k++) {
             const struct cdl_node *writer = node->in[k]->grad_writer;
             const bool carried = writer && writer->op->role == CDL_CARRIED;

@@ -5,7 +5,7 @@
  * single image keeps all cores busy; and since no thread is ahead of another, memory is reused,
  * nodes learn right after their backward pass, and the plan is made as for one thread (plan.c).
  */
-#include "program/lockstep.h"
+#include "program/steps.h"
 
 /* Work per node and thread that is worth a barrier, some 20 us. With 9 us (256-256-256-10, 64
  * samples) a step on two threads took 3 to 7 % longer in lockstep. */
@@ -16,8 +16,8 @@ enum { MANY_ROWS = 64 };
 
 static bool is_aligned(const struct cdl_node *node) {
     bool all = true;
-    for (int k = 0; k < node->n_in; k++) all &= node->in[k]->row_floats % CDL_LINE == 0;
-    for (int o = 0; o < node->n_out; o++) all &= node->out[o]->row_floats % CDL_LINE == 0;
+    for (int v = 0; v < cdl_values_of(node); v++)
+        all &= cdl_value_of(node, v)->row_floats % CDL_LINE == 0;
     return all;
 }
 

@@ -89,8 +89,7 @@ static void keep(const struct cdl_node *node) {
 /* Does a carried value get a gradient from behind the loop, such as from the next loop? */
 static bool has_outside_gradient(const struct cdl_program *program, const struct cdl_tensor *left) {
     bool any = left->external_grad;
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         for (int k = 0; k < node->n_in && !node->loop; k++)
             any |= node->needs[k] && node->in[k] == left;
         any |= node->loop && node->needs[0] && node->in[0] == left;
@@ -99,8 +98,8 @@ static bool has_outside_gradient(const struct cdl_program *program, const struct
 }
 
 void cdl_link_loops(struct cdl_program *program) {
-    for (int i = 0; i < program->n_nodes && program->loops; i++) {
-        struct cdl_node *node = &program->nodes[i], *loop = (struct cdl_node *)node->loop;
+    CDL_EACH_NODE(node, program) {
+        struct cdl_node *loop = (struct cdl_node *)node->loop;
         if (!loop) continue;
         const bool joins = node->op->role == CDL_CAPTURED && node->shared && node->goes_back;
         loop->waits_backward |= joins;

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "learn/learn.h"
-#include "program/lockstep.h"
 #include "program/steps.h"
 
 /* Floats of a micro-batch, 1 MB; and their least multiple of the weights, which each micro-batch
@@ -39,8 +38,7 @@ static bool may_split(const struct cdl_program *program) {
 
 static size_t micro_of(const struct cdl_program *program) {
     size_t values = 0, weights = 0;
-    for (int v = 0; v < program->n_values; v++) {
-        const struct cdl_tensor *value = &program->values[v];
+    CDL_EACH_VALUE(value, program) {
         if (value->owner == value) values += value->row_floats;
     }
     for (int i = 0; i < program->n_trained; i++)
@@ -80,8 +78,7 @@ cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *
 }
 
 void cdl_place_outputs(const struct cdl_program *program, size_t first) {
-    for (int v = 0; v < program->n_values; v++) {
-        struct cdl_tensor *value = &program->values[v];
+    CDL_EACH_VALUE(value, program) {
         if (value->whole) value->data = value->base + first * value->row_floats;
     }
 }

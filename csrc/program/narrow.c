@@ -7,19 +7,14 @@
 
 enum { MOST_VALUES = CDL_MAX_INPUTS + CDL_MAX_OUTPUTS };
 
-/* Value v of a node, inputs first. */
-static struct cdl_tensor *value_of(const struct cdl_node *node, int v) {
-    return v < node->n_in ? node->in[v] : node->out[v - node->n_in];
-}
-
 static size_t block_floats(const struct cdl_tensor *value) {
     return CDL_ROW_BLOCK * value->lines * cdl_stride(value->width);
 }
 
 size_t cdl_narrow_floats(const struct cdl_node *node) {
     size_t floats = 0;
-    for (int v = 0; v < node->n_in + node->n_out; v++)
-        if (cdl_is_bf16(value_of(node, v))) floats += 2 * block_floats(value_of(node, v));
+    for (int v = 0; v < cdl_values_of(node); v++)
+        if (cdl_is_bf16(cdl_value_of(node, v))) floats += 2 * block_floats(cdl_value_of(node, v));
     return floats;
 }
 
@@ -32,8 +27,8 @@ struct float_view {
 static void look_at(const struct cdl_node *node, float *scratch, size_t first,
                     struct float_view *view) {
     view->node = *node;
-    for (int v = 0; v < node->n_in + node->n_out; v++) {
-        const struct cdl_tensor *value = value_of(node, v);
+    for (int v = 0; v < cdl_values_of(node); v++) {
+        const struct cdl_tensor *value = cdl_value_of(node, v);
         struct cdl_tensor *floats = &view->values[v];
         if (!cdl_is_bf16(value)) continue;
         *floats = *value;
@@ -52,7 +47,7 @@ static void look_at(const struct cdl_node *node, float *scratch, size_t first,
 /* Does a pass read the numbers of value v, or (gradient) its gradient? Does it write them? */
 static bool reads(const struct cdl_node *node, bool back, int v, bool gradient) {
     const bool is_in = v < node->n_in;
-    if (gradient) return back && !is_in && value_of(node, v)->grad;
+    if (gradient) return back && !is_in && cdl_value_of(node, v)->grad;
     if (!back) return is_in;
     return !node->op->reads_back || node->op->reads_back(node, is_in ? v : CDL_OUTPUT);
 }
@@ -64,8 +59,8 @@ static bool writes(const struct cdl_node *node, bool back, int v, bool gradient)
 /* Converts what the op reads to floats (in), or its results to bfloat16. */
 static void convert(const struct cdl_node *node, const struct cdl_kernels *kernels,
                     const struct float_view *view, bool back, bool in, size_t first, size_t rows) {
-    for (int v = 0; v < node->n_in + node->n_out; v++) {
-        const struct cdl_tensor *value = value_of(node, v), *floats = &view->values[v];
+    for (int v = 0; v < cdl_values_of(node); v++) {
+        const struct cdl_tensor *value = cdl_value_of(node, v), *floats = &view->values[v];
         const size_t lines = rows * value->lines, n = value->width;
         for (int g = 0; g < 2 && cdl_is_bf16(value); g++) {
             if (!(in ? reads : writes)(node, back, v, g)) continue;

@@ -12,17 +12,15 @@ static bool names_a_row(const struct cdl_node *node) {
 
 /* Are some of the node's values shared and others not? Only ops that say `mixes` may have both. */
 static bool mixes(const struct cdl_node *node) {
-    const struct cdl_tensor *one = node->n_in ? node->in[0] : node->out[0];
     bool differ = false;
-    for (int k = 0; k < node->n_in; k++) differ |= node->in[k]->shared != one->shared;
-    for (int o = 0; o < node->n_out; o++) differ |= node->out[o]->shared != one->shared;
+    for (int v = 1; v < cdl_values_of(node); v++)
+        differ |= cdl_value_of(node, v)->shared != cdl_value_of(node, 0)->shared;
     return differ;
 }
 
 static bool any_bf16(const struct cdl_node *node) {
     bool any = false;
-    for (int k = 0; k < node->n_in; k++) any |= cdl_is_bf16(node->in[k]);
-    for (int o = 0; o < node->n_out; o++) any |= cdl_is_bf16(node->out[o]);
+    for (int v = 0; v < cdl_values_of(node); v++) any |= cdl_is_bf16(cdl_value_of(node, v));
     return any;
 }
 

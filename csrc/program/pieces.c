@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "learn/tensorwise.h"
-#include "program/lockstep.h"
 #include "program/steps.h"
 
 /* Least size of a long batch: smaller ones take a few milliseconds at most, and the watch is polled
@@ -34,20 +33,25 @@ static double floats_of(const struct cdl_tensor *value) {
     return (double)value->lines * (double)value->ld;
 }
 
+double cdl_node_flops(const struct cdl_node *node) {
+    const struct cdl_op *op = node->op;
+    if (op->flops) return op->flops(node);
+    if (op->number_flops == 0.0) return 0.0;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return op->number_flops * (double)cdl_max(x->lines * x->width, y->lines * y->width);
+}
+
 double cdl_node_work(const struct cdl_node *node) {
     double floats = 0.0;
-    for (int k = 0; k < node->n_in; k++) floats += floats_of(node->in[k]);
-    for (int o = 0; o < node->n_out; o++) floats += floats_of(node->out[o]);
-    const double flops = node->op->flops ? node->op->flops(node) : 0.0;
-    return (double)node->iterations * (WORK_OF_A_FLOAT * floats + flops);
+    for (int v = 0; v < cdl_values_of(node); v++) floats += floats_of(cdl_value_of(node, v));
+    return (double)node->iterations * (WORK_OF_A_FLOAT * floats + cdl_node_flops(node));
 }
 
 /* May the node be given its samples piece by piece? Not if a function of the caller's wants the
  * batch, if values are shared, or if a loop polls between iterations. */
 static bool may_be_cut(const struct cdl_node *node) {
     bool shares = node->shared || node->host || node->op->role == CDL_LOOP;
-    for (int k = 0; k < node->n_in; k++) shares |= node->in[k]->shared;
-    for (int o = 0; o < node->n_out; o++) shares |= node->out[o]->shared;
+    for (int v = 0; v < cdl_values_of(node); v++) shares |= cdl_value_of(node, v)->shared;
     return !shares;
 }
 
@@ -64,8 +68,7 @@ static size_t piece_of(const struct cdl_node *node) {
 
 static bool is_long(const struct cdl_program *program) {
     double floats = 0.0;
-    for (int v = 0; v < program->n_values; v++) {
-        const struct cdl_tensor *value = &program->values[v];
+    CDL_EACH_VALUE(value, program) {
         const double slices = (double)value->slices;
         floats += slices * floats_of(value) * (value->shared ? 1.0 : (double)program->rows);
     }
@@ -91,7 +94,6 @@ double cdl_program_work(const struct cdl_program *program) {
     return work;
 }
 
-/* Arithmetic of the updates that take long. */
 static double update_flops(const struct cdl_program *program) {
     double flops = 0.0;
     for (int i = 0; i < program->n_trained && program->n_groups; i++) {
@@ -107,8 +109,7 @@ static double update_flops(const struct cdl_program *program) {
  * there; the floats of all. */
 static size_t copy_changed(const struct cdl_program *program, bool back, float *kept) {
     size_t floats = 0;
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         for (int p = 0; p < CDL_MAX_PARAMS && cdl_follows_batches(node); p++) {
             if (!node->param[p] || node->trained[p]) continue;
             float *w = node->param[p]->w, *at = kept ? kept + floats : w;
@@ -123,8 +124,7 @@ static size_t copy_changed(const struct cdl_program *program, bool back, float *
 cdl_status cdl_cut(struct cdl_program *program) {
     const bool updates_long = update_flops(program) >= KEEPING_FLOPS;
     program->is_long = updates_long || is_long(program);
-    for (int i = 0; i < program->n_nodes; i++) {
-        struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         node->piece = program->is_long && may_be_cut(node) ? piece_of(node) : all_samples;
     }
     double most = 1.0;

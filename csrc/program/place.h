@@ -1,6 +1,5 @@
 /* place.h - offsets for buffers with known lifetimes, in an arena as small as possible. */
-#ifndef CDL_PROGRAM_PLACE_H
-#define CDL_PROGRAM_PLACE_H
+#pragma once
 
 #include <stddef.h>
 
@@ -18,5 +17,3 @@ struct cdl_buffer {
 /* Finds the offsets of n buffers, and reorders them. `top` is the size of the arena, `least` the
  * most that lives at one moment: no plan takes less. */
 cdl_status cdl_place(struct cdl_buffer *buffers, int n, size_t *top, size_t *least);
-
-#endif

@@ -119,8 +119,7 @@ static size_t thread_floats(struct cdl_program *program) {
     size_t most = training ? CDL_THREAD_SCRATCH : 0;
     for (int i = 0; i < program->n_inputs; i++)
         most = cdl_max(most, cdl_feed_floats(program->inputs[i]));
-    for (int i = 0; i < program->n_nodes; i++) {
-        struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         const size_t rows = node->shared ? 1 : program->rows;
         node->thread_floats = node->arithmetic == CDL_THROUGH_FLOATS ? cdl_narrow_floats(node) : 0;
         if (node->op->thread_floats) {
@@ -160,8 +159,7 @@ static void add_values(struct plan *plan, struct cdl_program *program, struct li
 /* Buffers that live always: scratch, and gradients of parameters that are kept whole. */
 static void add_kept(struct plan *plan, struct cdl_program *program) {
     const int end = 2 * program->n_nodes;
-    for (int i = 0; i < program->n_nodes; i++) {
-        struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         if (!node->op->scratch_floats) continue;
         size_t rows = node->shared ? 1 : program->rows;
         if (node->op->joins && program->ranks.all) /* room for the sums of all blocks of all */
@@ -172,8 +170,7 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         node->scratch_slice = kept ? floats : 0;
         add(plan, &node->scratch, kept ? node->iterations : 1, floats, 0, end);
     }
-    for (int i = 0; i < program->n_nodes && program->loops; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         if (!node->loop || !node->learns) continue;
         if (cdl_iterations_at_once(node, program->rows) == node->iterations) continue;
         for (int p = 0; p < CDL_MAX_PARAMS; p++) {
@@ -246,8 +243,7 @@ static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
         program->parts[i].gradient = part;
         part += cdl_param_floats(program->parts[i].param);
     }
-    for (int v = 0; v < program->n_values; v++) {
-        struct cdl_tensor *value = &program->values[v];
+    CDL_EACH_VALUE(value, program) {
         value->data = value->base = value->owner->data;
         value->grad = value->grad_owner->grad;
     }

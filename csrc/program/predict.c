@@ -9,7 +9,6 @@
 #include <assert.h>
 #include <math.h>
 
-#include "program/lockstep.h"
 #include "program/steps.h"
 
 struct prediction {

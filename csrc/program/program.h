@@ -1,6 +1,5 @@
 /* program.h - a built program: its nodes, their memory, its accumulators. */
-#ifndef CDL_PROGRAM_PROGRAM_H
-#define CDL_PROGRAM_PROGRAM_H
+#pragma once
 
 #include "base/threads.h"
 #include "base/turns.h"
@@ -88,6 +87,17 @@ struct cdl_program {
     size_t tensorwise_floats;
 };
 
+/* Loops over the nodes, values and trained parameters of a program. */
+#define CDL_EACH_NODE(NODE, PROGRAM)                                                               \
+    for (struct cdl_node *NODE = (PROGRAM)->nodes; NODE < (PROGRAM)->nodes + (PROGRAM)->n_nodes;   \
+         NODE++)
+#define CDL_EACH_VALUE(VALUE, PROGRAM)                                                             \
+    for (struct cdl_tensor *VALUE = (PROGRAM)->values;                                             \
+         VALUE < (PROGRAM)->values + (PROGRAM)->n_values; VALUE++)
+#define CDL_EACH_TRAINED(TRAINED, PROGRAM)                                                         \
+    for (struct cdl_trained *TRAINED = (PROGRAM)->trained;                                         \
+         TRAINED < (PROGRAM)->trained + (PROGRAM)->n_trained; TRAINED++)
+
 /* Least arithmetic worth waking threads for: about 60 us on one core. */
 #define CDL_REGION_FLOPS 1.5e7
 
@@ -109,7 +119,9 @@ void cdl_link(struct cdl_program *program);
 /* pieces.c: sets the work between two polls of the watch, and whether whole gradients are kept so
  * that a step can be dropped late. */
 cdl_status cdl_cut(struct cdl_program *program);
-/* Work of a node for a sample, forward, in the unit of cdl_program_work. */
+/* Operations of a node for a sample, forward; and its work, in the unit of
+ * cdl_program_work. */
+double cdl_node_flops(const struct cdl_node *node);
 double cdl_node_work(const struct cdl_node *node);
 
 /* micro.c: decides on micro-batches and their size; a single thread then has memory for one of
@@ -126,7 +138,6 @@ cdl_status cdl_round_param(struct cdl_program *program, struct cdl_trained *trai
 const char *cdl_check_folds(const struct cdl_node *node, bool training);
 cdl_status cdl_fold_params(struct cdl_program *program, struct cdl_node *node);
 void cdl_link_derived(struct cdl_program *program);
-void cdl_destroy_derived(struct cdl_program *program);
 
 /* narrow.c: a node that computes through floats (CDL_THROUGH_FLOATS): the floats that it takes a
  * thread; the pass over samples [first, last), block by block. */
@@ -167,5 +178,3 @@ extern const struct cdl_op_row {
     const struct cdl_op *op;
 } cdl_ops[];
 extern const int cdl_n_ops;
-
-#endif

@@ -11,7 +11,6 @@
 
 #include "learn/learn.h"
 #include "ops/lines.h"
-#include "program/join.h"
 #include "program/steps.h"
 
 struct loop {
@@ -254,7 +253,6 @@ struct half {
     bool learned; /* written by thread 0 */
 };
 
-/* Context of the half for one thread of the team. */
 static struct cdl_context seen(const struct half *half, const struct cdl_team *team, int thread) {
     struct cdl_context ctx =
         cdl_context_of(half->program, half->epoch, half->ctx.training, thread, team->size);

@@ -1,6 +1,5 @@
 /* run.h - training, evaluation and prediction with a program, and its reports. */
-#ifndef CDL_PROGRAM_RUN_H
-#define CDL_PROGRAM_RUN_H
+#pragma once
 
 #include "program/definition.h"
 #include "program/feed.h"
@@ -133,5 +132,3 @@ void cdl_read_output(const struct cdl_program *program, int i, size_t rows, floa
 /* Copies the gradient of output i, which op probe gives; nothing if no loss depends on it. */
 void cdl_read_gradient(const struct cdl_program *program, int i, size_t rows, float *to);
 void cdl_read_input(const struct cdl_program *program, int i, size_t rows, void *to);
-
-#endif

@@ -1,6 +1,5 @@
 /* shuffle.h - a random order of rows, bit for bit as NumPy's legacy generator draws it. */
-#ifndef CDL_PROGRAM_SHUFFLE_H
-#define CDL_PROGRAM_SHUFFLE_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -27,5 +26,3 @@ void cdl_twister_shuffle(size_t n, int64_t *order, struct cdl_twister *twister);
 /* order[0 .. n) becomes what np.random.permutation(n) returns; as many draws are taken. The caller
  * holds the generator's lock. */
 void cdl_shuffle(size_t n, int64_t *order, const struct cdl_bits *bits);
-
-#endif

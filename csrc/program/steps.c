@@ -11,17 +11,13 @@
 #include "learn/tensorwise.h"
 #include "base/caches.h"
 #include "ops/lines.h"
-#include "program/join.h"
-#include "program/lockstep.h"
 #include "program/steps.h"
+
+#define STEP_OF(NAME, N_SLOTS, HYPERS, SLOTS) NAME##_step,
+static void (*const steps[])(double, double, const double *, float *) = {CDL_OPTIMIZERS(STEP_OF)};
 
 void cdl_prepare_step(const struct cdl_program *program, const struct cdl_epoch *epoch, size_t done,
                       struct cdl_step *step) {
-    static void (*const steps[])(double, double, const double *, float *) = {
-#define X(NAME, N_SLOTS, HYPERS, SLOTS) NAME##_step,
-        CDL_OPTIMIZERS(X)
-#undef X
-    };
     const struct cdl_rules *rules = step->rules = &program->rules;
     if (program->n_groups == 0) return;
     const double rate = (double)epoch->rates[done < epoch->n_rates ? done : epoch->n_rates - 1];
@@ -54,11 +50,9 @@ void cdl_prepare(struct cdl_program *program, bool training) {
  * the weights, read anew for each block, are not much larger than the values. */
 size_t cdl_block_of_rows(const struct cdl_program *program, size_t most) {
     size_t values = 1, weights = 0;
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         size_t floats = 0;
-        for (int k = 0; k < node->n_in; k++) floats += node->in[k]->row_floats;
-        for (int k = 0; k < node->n_out; k++) floats += node->out[k]->row_floats;
+        for (int v = 0; v < cdl_values_of(node); v++) floats += cdl_value_of(node, v)->row_floats;
         if (floats > values) values = floats;
         for (int k = 0; k < CDL_MAX_PARAMS; k++)
             weights += node->param[k] ? cdl_param_floats(node->param[k]) : 0;
@@ -258,8 +252,7 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
     for (int i = 0; i < program->n_inputs; i++)
         cdl_feed_pieces(program, ctx, i, epoch, ctx->start, rows.first, rows.last);
     if (program->lockstep) cdl_barrier_wait(team, ctx->thread);
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         cdl_run(program, node, false, ctx, team, rows);
         if (node->waits_forward) cdl_barrier_wait(team, ctx->thread);
     }
@@ -335,8 +328,7 @@ bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl
 }
 
 static void settle_nodes(const struct cdl_program *program, const struct cdl_context *ctx) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         struct cdl_context one;
         if (!node->op->settle) continue;
         node->op->settle(node, seen_by(node, ctx, &one));
@@ -364,8 +356,7 @@ void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx
 /* Penalties: those of the last step, or those of the weights as they are now. */
 static double penalties_of(const struct cdl_program *program, const struct cdl_context *ctx) {
     double sum = 0.0;
-    for (int i = 0; i < program->n_trained; i++) {
-        const struct cdl_trained *trained = &program->trained[i];
+    CDL_EACH_TRAINED(trained, program) {
         if (!trained->penalty) continue;
         const size_t n = cdl_param_floats(trained->param);
         if (!ctx->training) {
@@ -388,8 +379,7 @@ void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *
 }
 
 static void count_activities(struct cdl_program *program, const struct cdl_context *ctx) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+    CDL_EACH_NODE(node, program) {
         if (!node->op->penalty) continue;
         struct cdl_context one;
         const double rows = (double)(node->shared ? ctx->batch : ctx->joined);

@@ -2,8 +2,7 @@
  *
  * All threads of a team call them together, each with its share of the rows.
  */
-#ifndef CDL_PROGRAM_STEPS_H
-#define CDL_PROGRAM_STEPS_H
+#pragma once
 
 #include "base/red_zones.h"
 #include "program/program.h"
@@ -153,4 +152,44 @@ bool cdl_train_epoch(struct cdl_program *program, struct cdl_epoch *epoch, const
  * row. */
 void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to);
 
-#endif
+/* ---- lockstep.c: all threads share each node, and wait for each other behind it -------------- */
+
+/* Does a program run in lockstep? By default if its nodes are worth a barrier each with the planned
+ * threads; the caller may decide otherwise. */
+bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted);
+
+/* May samples of a node be cut anywhere? Its op must take them one by one, and each must begin with
+ * whole registers: vectors and tails of loops must fall on the same numbers. */
+bool cdl_takes_any_samples(const struct cdl_node *node);
+
+/* Least samples whose nodes, on average, are worth lockstep for all threads. */
+size_t cdl_worth_samples(const struct cdl_program *program);
+
+/* A thread's samples of a node. */
+struct cdl_range cdl_samples_of(const struct cdl_node *node, const struct cdl_context *ctx);
+
+/* A barrier stands behind each node that has work. */
+void cdl_link_lockstep(struct cdl_program *program);
+
+/* ---- join.c: processes that train one model -------------------------------------------------- */
+
+/* Most rows of a rank, for a joined batch of at most `rows`. */
+size_t cdl_most_rows(const struct cdl_ranks *ranks, size_t rows);
+
+/* Narrows a context for all rows of a batch to the share of this rank. */
+void cdl_take_share(struct cdl_program *program, const struct cdl_epoch *epoch,
+                    struct cdl_context *ctx);
+
+/* Start of a joined step, by one thread: a rank without rows, and leaves without samples, get zeros
+ * as gradients, unless parts keep those of earlier batches. */
+void cdl_begin_joined(const struct cdl_program *program, const struct cdl_context *ctx);
+
+/* Leaves (CDL_LEAVES): can an op learn from each alone? And the sink of the leaf that begins with
+ * row `first`. */
+bool cdl_splits_leaves(const struct cdl_node *node);
+struct cdl_sink cdl_leaf_of(const struct cdl_context *ctx, size_t first);
+
+/* Sum of the batch's gradients over all ranks, between barriers; only the header if more batches
+ * come before the update. False: the batch is void, on all ranks. */
+bool cdl_join_step(struct cdl_program *program, const struct cdl_context *ctx,
+                   struct cdl_team *team);
