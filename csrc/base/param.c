@@ -37,36 +37,22 @@ void cdl_param_destroy(struct cdl_param *param) {
     free(param);
 }
 
-static size_t live_columns(const struct cdl_param *param, size_t first) {
-    const size_t width = cdl_panel_width(param->cols, first), left = param->cols - first;
-    return cdl_min(left, width);
-}
-
-static void read_matrix(const struct cdl_param *param, float *to, size_t ld) {
+/* Copies a matrix to an array of rows ld apart, or (back) from there, with pads of 0. */
+static void copy_matrix(const struct cdl_param *param, float *array, size_t ld, bool back) {
     for (size_t first = 0; first < param->cols; first += CDL_PANEL) {
         const size_t width = cdl_panel_width(param->cols, first);
-        const size_t live = live_columns(param, first);
-        const float *panel = param->w + first * param->rows;
-        for (size_t r = 0; r < param->rows; r++)
-            memcpy(to + r * ld + first, panel + r * width, live * sizeof(float));
-    }
-}
-
-static void write_matrix(struct cdl_param *param, const float *from, size_t ld) {
-    for (size_t first = 0; first < param->cols; first += CDL_PANEL) {
-        const size_t width = cdl_panel_width(param->cols, first);
-        const size_t live = live_columns(param, first);
-        float *panel = param->w + first * param->rows;
-        for (size_t r = 0; r < param->rows; r++, panel += width) {
-            memcpy(panel, from + r * ld + first, live * sizeof(float));
-            for (size_t c = live; c < width; c++) panel[c] = 0.0f;
+        const size_t live = cdl_min(param->cols - first, width);
+        float *w = param->w + first * param->rows, *row = array + first;
+        for (size_t r = 0; r < param->rows; r++, w += width, row += ld) {
+            memcpy(back ? w : row, back ? row : w, live * sizeof(float));
+            for (size_t c = live; back && c < width; c++) w[c] = 0.0f;
         }
     }
 }
 
 void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size_t ld) {
     if (param->matrix) {
-        read_matrix(param, to, ld);
+        copy_matrix(param, to, ld, false);
         return;
     }
     for (size_t at = 0; at < param->cols; at += width, to += ld)
@@ -75,7 +61,7 @@ void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size
 
 void cdl_param_write(struct cdl_param *param, size_t width, const float *from, size_t ld) {
     if (param->matrix) {
-        write_matrix(param, from, ld);
+        copy_matrix(param, (float *)(uintptr_t)from, ld, true);
     } else {
         for (size_t at = 0; at < param->cols; at += width, from += ld)
             memcpy(param->w + at, from, width * sizeof(float));

@@ -25,6 +25,16 @@ CDL_INLINE float fma_f(float a, float b, float c) { return a * b + c; }
 CDL_INLINE double fma_w(double a, double b, double c) { return a * b + c; }
 #endif
 
+/* Polynomials of x by Horner's rule, coefficients of the highest power first. */
+#define HORNER_2(FMA, X, A, B) FMA(A, X, B)
+#define HORNER_3(FMA, X, A, B, ...) HORNER_2(FMA, X, FMA(A, X, B), __VA_ARGS__)
+#define HORNER_4(FMA, X, A, B, ...) HORNER_3(FMA, X, FMA(A, X, B), __VA_ARGS__)
+#define HORNER_5(FMA, X, A, B, ...) HORNER_4(FMA, X, FMA(A, X, B), __VA_ARGS__)
+#define HORNER_6(FMA, X, A, B, ...) HORNER_5(FMA, X, FMA(A, X, B), __VA_ARGS__)
+#define HORNER_7(FMA, X, A, B, ...) HORNER_6(FMA, X, FMA(A, X, B), __VA_ARGS__)
+#define HORNER_8(FMA, X, A, B, ...) HORNER_7(FMA, X, FMA(A, X, B), __VA_ARGS__)
+#define HORNER_9(FMA, X, A, B, ...) HORNER_8(FMA, X, FMA(A, X, B), __VA_ARGS__)
+
 CDL_INLINE float float_of_bits(int32_t bits) {
     float x;
     memcpy(&x, &bits, sizeof x);
@@ -88,11 +98,8 @@ CDL_INLINE float exp_power_f(float shifted) { return power_in(bits_of_float(shif
 
 /* (e^r - 1 - r) / r^2, a fit of our own: e^r to 0.05 ulp. */
 CDL_INLINE float exp_curve_f(float r) {
-    float p = 1.3814540579915047e-3f;
-    p = fma_f(p, r, 8.36874544620514e-3f);
-    p = fma_f(p, r, 4.166838899254799e-2f);
-    p = fma_f(p, r, 1.666652113199234e-1f);
-    return fma_f(p, r, 4.999999403953552e-1f);
+    return HORNER_5(fma_f, r, 1.3814540579915047e-3f, 8.36874544620514e-3f, 4.166838899254799e-2f,
+                    1.666652113199234e-1f, 4.999999403953552e-1f);
 }
 
 /* (e^r - 1) / r */
@@ -149,15 +156,9 @@ CDL_INLINE float log_normal_f(float x) {
     const float e_f = (float)e;
     const float r2 = r * r;
 
-    float p = 7.0376836292e-2f;
-    p = fma_f(p, r, -1.1514610310e-1f);
-    p = fma_f(p, r, 1.1676998740e-1f);
-    p = fma_f(p, r, -1.2420140846e-1f);
-    p = fma_f(p, r, 1.4249322787e-1f);
-    p = fma_f(p, r, -1.6668057665e-1f);
-    p = fma_f(p, r, 2.0000714765e-1f);
-    p = fma_f(p, r, -2.4999993993e-1f);
-    p = fma_f(p, r, 3.3333331174e-1f);
+    const float p = HORNER_9(fma_f, r, 7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f,
+                             -1.2420140846e-1f, 1.4249322787e-1f, -1.6668057665e-1f,
+                             2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f);
     const float low = fma_f(e_f, -2.12194440e-4f, p * r * r2);
     return fma_f(e_f, 0.693359375f, fma_f(-0.5f, r2, low) + r);
 }
@@ -189,11 +190,8 @@ CDL_INLINE float sigmoid_f(float x) {
 /* tanh(x) - x for |x| < 0.625, by a polynomial. */
 CDL_INLINE float tanh_excess_f(float x) {
     const float x2 = x * x;
-    float p = -5.70498872745e-3f;
-    p = fma_f(p, x2, 2.06390887954e-2f);
-    p = fma_f(p, x2, -5.37397155531e-2f);
-    p = fma_f(p, x2, 1.33314422036e-1f);
-    p = fma_f(p, x2, -3.33332819422e-1f);
+    const float p = HORNER_5(fma_f, x2, -5.70498872745e-3f, 2.06390887954e-2f, -5.37397155531e-2f,
+                             1.33314422036e-1f, -3.33332819422e-1f);
     return p * x2 * x;
 }
 
@@ -218,11 +216,8 @@ CDL_INLINE float tanh_f(float x) {
 CDL_INLINE float log1p_unit_f(float x) {
     const float s = x / (2.0f + x);
     const float square = s * s;
-    float p = 2.430093736e-01f;
-    p = fma_f(p, square, 2.142765671e-01f);
-    p = fma_f(p, square, 2.861688435e-01f);
-    p = fma_f(p, square, 3.999887705e-01f);
-    p = fma_f(p, square, 6.666667461e-01f);
+    const float p = HORNER_5(fma_f, square, 2.430093736e-01f, 2.142765671e-01f, 2.861688435e-01f,
+                             3.999887705e-01f, 6.666667461e-01f);
     const float half = 0.5f * x * x;
     return x - fma_f(-s, fma_f(p, square, half), half);
 }
@@ -252,15 +247,10 @@ CDL_INLINE float half_square_rest_f(float a, float h) {
 CDL_INLINE float normal_distribution_f(float x, float *density) {
     const float a = abs_within_f(x, 13.1f);
     const float q = a / (a + 3.0f);
-    float p = -0.04311501979827881f;
-    p = fma_f(p, q, 0.186052143573761f);
-    p = fma_f(p, q, -0.23400716483592987f);
-    p = fma_f(p, q, 0.03317159041762352f);
-    p = fma_f(p, q, -0.019358448684215546f);
-    p = fma_f(p, q, 0.2379784882068634f);
-    p = fma_f(p, q, 0.09404733777046204f);
-    p = fma_f(p, q, -0.749610185623169f);
-    p = fma_f(p, q, 0.6312737464904785f);
+    const float p =
+        HORNER_9(fma_f, q, -0.04311501979827881f, 0.186052143573761f, -0.23400716483592987f,
+                 0.03317159041762352f, -0.019358448684215546f, 0.2379784882068634f,
+                 0.09404733777046204f, -0.749610185623169f, 0.6312737464904785f);
     const float far = fma_f(q * (0.7172420024871826f - q), p, 0.4375f);
     const float sum = a + 0.875f, lost = a - (sum - 0.875f);
     const float ratio = far / sum;

@@ -8,11 +8,8 @@
  * where float ends (the next term is 4e-9 at pi / 2). */
 CDL_INLINE float cos_turn_f(float t) {
     const float a = fma_f(-6.28318531f, abs_f(t), 1.57079633f), a2 = a * a;
-    float p = -2.50521084e-8f;
-    p = fma_f(p, a2, 2.75573192e-6f);
-    p = fma_f(p, a2, -1.98412698e-4f);
-    p = fma_f(p, a2, 8.33333333e-3f);
-    p = fma_f(p, a2, -1.66666667e-1f);
+    const float p = HORNER_5(fma_f, a2, -2.50521084e-8f, 2.75573192e-6f, -1.98412698e-4f,
+                             8.33333333e-3f, -1.66666667e-1f);
     return fma_f(p * a2, a, a);
 }
 

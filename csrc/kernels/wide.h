@@ -43,14 +43,9 @@ CDL_INLINE double exp_w(double x) {
     const double n = shifted - WIDE_SHIFT;
     const double r =
         fma_w(n, -1.90821492927058770002e-10, fma_w(n, -0.693147180369123816490, within));
-    double p = 2.4801543674646286e-05;
-    p = fma_w(p, r, 0.00019907537807979217);
-    p = fma_w(p, r, 0.0013888978615818177);
-    p = fma_w(p, r, 0.008333283621516325);
-    p = fma_w(p, r, 0.04166666594833452);
-    p = fma_w(p, r, 0.16666666785818537);
-    p = fma_w(p, r, 0.5000000000121227);
-    p = fma_w(p, r, 0.9999999999955479);
+    const double p = HORNER_8(fma_w, r, 2.4801543674646286e-05, 0.00019907537807979217,
+                              0.0013888978615818177, 0.008333283621516325, 0.04166666594833452,
+                              0.16666666785818537, 0.5000000000121227, 0.9999999999955479);
     return fma_w(p, r, 1.0) * double_of_bits((bits_of_double(shifted) << 52) + (1023ULL << 52));
 }
 
@@ -62,12 +57,8 @@ CDL_INLINE double log_w(double x) {
     const double m = m0 > 1.4142135623730951 ? 0.5 * m0 : m0;
     const double e = m0 > 1.4142135623730951 ? e0 + 1.0 : e0;
     const double s = (m - 1.0) / (m + 1.0), z = s * s;
-    double p = 0.09805026194362915;
-    p = fma_w(p, z, 0.11087056235688382);
-    p = fma_w(p, z, 0.14286084758677167);
-    p = fma_w(p, z, 0.19999997429087013);
-    p = fma_w(p, z, 0.3333333333984806);
-    p = fma_w(p, z, 1.0);
+    const double p = HORNER_6(fma_w, z, 0.09805026194362915, 0.11087056235688382,
+                              0.14286084758677167, 0.19999997429087013, 0.3333333333984806, 1.0);
     const double finite = fma_w(e, 0.6931471805599453, 2.0 * s * p);
     const double positive = x < (double)INFINITY ? finite : x;
     const double other = x == 0.0 ? -(double)INFINITY : (double)NAN;
@@ -154,16 +145,11 @@ CDL_INLINE uint64_t quarter_turns(float x, double *sine, double *cosine) {
     const double r =
         fma_w(n, -6.07710050650619224932e-11, fma_w(n, -1.57079632673412561417e+00, t));
     const double z = r * r;
-    double s = 2.717149669593296e-06;
-    s = fma_w(s, z, -0.0001983917801454343);
-    s = fma_w(s, z, 0.008333328689013639);
-    s = fma_w(s, z, -0.16666666630434293);
+    const double s = HORNER_4(fma_w, z, 2.717149669593296e-06, -0.0001983917801454343,
+                              0.008333328689013639, -0.16666666630434293);
     *sine = r * fma_w(z, s, 1.0);
-    double c = -2.716840819164457e-07;
-    c = fma_w(c, z, 2.479885089438554e-05);
-    c = fma_w(c, z, -0.0013888879969748485);
-    c = fma_w(c, z, 0.04166666653441556);
-    c = fma_w(c, z, -0.4999999999927563);
+    const double c = HORNER_5(fma_w, z, -2.716840819164457e-07, 2.479885089438554e-05,
+                              -0.0013888879969748485, 0.04166666653441556, -0.4999999999927563);
     *cosine = fma_w(c, z, 1.0);
     return bits_of_double(shifted);
 }
@@ -196,12 +182,9 @@ CDL_INLINE double angle_w(double y, double x) {
     const int steep = a > 2.414213562373095 * b, flat = a < 0.4142135623730950 * b;
     const double top = steep ? -b : (flat ? a : a - b), bottom = steep ? a : (flat ? b : a + b);
     const double q = top / bottom, z = q * q;
-    double p = 0.04714115123781328;
-    p = fma_w(p, z, -0.08459694877425837);
-    p = fma_w(p, z, 0.11041169249666882);
-    p = fma_w(p, z, -0.1428164968431959);
-    p = fma_w(p, z, 0.19999886325666888);
-    p = fma_w(p, z, -0.33333332134279514);
+    const double p =
+        HORNER_6(fma_w, z, 0.04714115123781328, -0.08459694877425837, 0.11041169249666882,
+                 -0.1428164968431959, 0.19999886325666888, -0.33333332134279514);
     const double from = steep ? 1.5707963267948966 : (flat ? 0.0 : 0.7853981633974483);
     const double angle = from + fma_w(q * z, p, q);
     const double left = bits_of_double(x) >> 63 ? 3.141592653589793 - angle : angle;
@@ -262,14 +245,9 @@ CDL_INLINE float floor_divide_f(float a, float b) {
 /* An odd polynomial up to 1; beyond, 1 - 2 Phi(-sqrt(2) |x|), whose error is small beside 1. */
 CDL_INLINE float erf_f(float x) {
     const double t = (double)x, z = t * t;
-    double p = -9.641516533424876e-06;
-    p = fma_w(p, z, 0.00011256948076286688);
-    p = fma_w(p, z, -0.0008482828869865822);
-    p = fma_w(p, z, 0.005220945434602265);
-    p = fma_w(p, z, -0.026865400042797055);
-    p = fma_w(p, z, 0.1128378197411644);
-    p = fma_w(p, z, -0.37612638434651824);
-    p = fma_w(p, z, 1.1283791670580225);
+    const double p = HORNER_8(fma_w, z, -9.641516533424876e-06, 0.00011256948076286688,
+                              -0.0008482828869865822, 0.005220945434602265, -0.026865400042797055,
+                              0.1128378197411644, -0.37612638434651824, 1.1283791670580225);
     const float far = 1.0f - 2.0f * normal_cdf_f(-1.41421356f * abs_f(x));
     const float outside = x != x ? x : copysign_f(far, x);
     return abs_f(x) < 1.0f ? (float)(t * p) : outside;

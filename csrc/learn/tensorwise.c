@@ -77,14 +77,10 @@ static void adafactor_factored(const struct cdl_trained *trained, const struct c
     kernels->add(n, trained->gradient, trained->param->w);
 }
 
-static const struct cdl_tensorwise lamb_row = {.reach = lamb};
-static const struct cdl_tensorwise adafactor_row = {.reach = adafactor};
-static const struct cdl_tensorwise adafactor_factored_row = {.learn = adafactor_factored,
-                                                             .scratch_floats = factors_floats};
-
 const struct cdl_tensorwise *const cdl_tensorwise_rules[CDL_N_OPTIMIZERS] = {
-    [CDL_OPTIMIZER_lamb] = &lamb_row,
-    [CDL_OPTIMIZER_adafactor] = &adafactor_row,
-    [CDL_OPTIMIZER_adafactor_factored] = &adafactor_factored_row,
+    [CDL_OPTIMIZER_lamb] = &(const struct cdl_tensorwise){.reach = lamb},
+    [CDL_OPTIMIZER_adafactor] = &(const struct cdl_tensorwise){.reach = adafactor},
+    [CDL_OPTIMIZER_adafactor_factored] = &(
+        const struct cdl_tensorwise){.learn = adafactor_factored, .scratch_floats = factors_floats},
     [CDL_OPTIMIZER_muon] = &cdl_tensorwise_muon,
 };

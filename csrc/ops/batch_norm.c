@@ -16,7 +16,6 @@
 #include "products/blocks.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { FROZEN };                                            /* numbers */
 enum { MOMENTUM, EPSILON };                                 /* attributes */

@@ -5,8 +5,6 @@
 #include "ops/op.h"
 #include "products/blocks.h"
 
-#include <string.h>
-
 enum { KIND }; /* numbers: a row of kernels/reduce.h, but for prod */
 
 static int kind_of(const struct cdl_node *node) { return (int)node->numbers[KIND]; }

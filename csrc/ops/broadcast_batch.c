@@ -3,8 +3,6 @@
 #include "ops/op.h"
 #include "products/blocks.h"
 
-#include <string.h>
-
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_EXPECT(x->shared && !y->shared, "expected a shared input, and an output of each sample");

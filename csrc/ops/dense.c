@@ -4,8 +4,6 @@
  * dz = dy * df, dx = dz W^T, dW = x^T dz. dW is never stored: each block of 64 x 64 goes straight
  * from the product into the optimizer while it is in the L1 cache.
  */
-#include <string.h>
-
 #include "products/bf16.h"
 #include "products/gradient.h"
 #include "learn/learn.h"

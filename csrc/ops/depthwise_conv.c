@@ -6,8 +6,6 @@
  * numbers are the window's (windows.h). Weights are copied to whole lines, a tap each, before they
  * are used; their gradients are sums over boxes of places, as those of conv.c.
  */
-#include <string.h>
-
 #include "ops/windows.h"
 #include "products/boxes.h"
 

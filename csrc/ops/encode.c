@@ -6,8 +6,6 @@
  */
 #include "ops/op.h"
 
-#include <string.h>
-
 enum { ONE_HOT, COUNTS }; /* numbers */
 
 static const char *check(const struct cdl_node *node) {

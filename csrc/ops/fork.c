@@ -8,8 +8,6 @@
  */
 #include "ops/op.h"
 
-#include <string.h>
-
 static const char *check_fork(const struct cdl_node *node) {
     for (int i = 0; i < 2; i++) {
         CDL_CHECK(cdl_check_alike(node->in[0], node->out[i]));

@@ -3,8 +3,6 @@
  */
 #include "ops/gates.h"
 
-#include <string.h>
-
 struct cdl_gates cdl_gates_of(const struct cdl_cell *cell, size_t inputs, size_t units) {
     const size_t lines = cdl_round_up(units, CDL_LINE), columns = cell->lanes * lines;
     return (struct cdl_gates){.cell = cell,

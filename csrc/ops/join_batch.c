@@ -2,8 +2,6 @@
  * split_batch. The numbers lie as they did, sample behind sample. Both are for batches of as many
  * samples as that axis has; no other batch may run.
  */
-#include <string.h>
-
 #include "ops/op.h"
 
 /* The value of each sample among the two of a node, and the shared one. */

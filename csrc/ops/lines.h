@@ -1,8 +1,6 @@
 /* lines.h - common parts of ops that copy values or work along an axis. */
 #pragma once
 
-#include <string.h>
-
 #include "ops/op.h"
 
 /* One axis of a value, or neighbouring axes as one: in row-major order its elements are

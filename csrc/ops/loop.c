@@ -13,8 +13,6 @@
  * last iteration is what the program goes on with. Backward its gradient comes from there, then
  * from `carried`.
  */
-#include <string.h>
-
 #include "learn/learn.h"
 #include "ops/lines.h"
 #include "ops/loop.h"

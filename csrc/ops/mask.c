@@ -2,8 +2,6 @@
  * second output is 1 for each line that counts and 0 for each that is masked. */
 #include "ops/op.h"
 
-#include <string.h>
-
 enum { VALUE };    /* attributes */
 enum { KEPT, OF }; /* outputs */
 

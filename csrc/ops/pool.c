@@ -5,8 +5,6 @@
  * goes to the first number that is equal to it. A maximum may be of bfloat16 where windows do not
  * overlap: fields then count floats' worth of memory, two numbers.
  */
-#include <string.h>
-
 #include "ops/windows.h"
 
 enum { KIND, WINDOW }; /* numbers: a row of kernels/reduce.h, but for min and prod */

@@ -9,8 +9,6 @@
  */
 #include "ops/recurrent.h"
 
-#include <string.h>
-
 enum { ACTIVATION, GATE, CELL, REVERSE, GIVEN }; /* numbers */
 enum { KERNEL, RECURRENT_KERNEL, BIAS };         /* params */
 

@@ -1,6 +1,4 @@
 /* recurrent_backward.c - a recurrent node's way back through time. */
-#include <string.h>
-
 #include "ops/recurrent.h"
 
 /* Gradients on the way back of a group. d: lines of that of h, and behind it that of x if it is
@@ -47,35 +45,22 @@ static struct cdl_cell_step step_of(const struct cdl_time_step *g,
     return step;
 }
 
-/* Masked samples: their gates got nothing, and what came goes on. Before the step's product, and
- * behind it. */
-static void save_held(const struct cdl_time_step *g, const struct back *b) {
-    const struct cdl_steps *s = g->s;
-    const size_t lines = s->gates.lines;
-    for (size_t i = 0; i < g->m && s->mask; i++) {
-        if (!cdl_is_masked(s, g->t, g->first + i)) continue;
-        memcpy(b->held + 2 * i * lines, b->d + i * b->ld, lines * sizeof(float));
-        memcpy(b->held + (2 * i + 1) * lines, b->dc + i * lines, lines * sizeof(float));
-    }
-}
+/* Masked samples: their gates got nothing, and what came goes on. It is saved before the step,
+ * whose gates and gradient of c are cleared before its product, and that of h behind it. */
+enum held { SAVE, CLEAR, RESTORE };
 
-static void clear_held(const struct cdl_time_step *g, const struct back *b) {
+static void hold(const struct cdl_time_step *g, const struct back *b, enum held part) {
     const struct cdl_steps *s = g->s;
-    const size_t lines = s->gates.lines;
+    const size_t lines = s->gates.lines, bytes = lines * sizeof(float);
     for (size_t i = 0; i < g->m && s->mask; i++) {
         if (!cdl_is_masked(s, g->t, g->first + i)) continue;
-        for (size_t p = 0; p < s->gates.panels; p++)
+        float *d = b->d + i * b->ld, *dc = b->dc + i * lines, *held = b->held + 2 * i * lines;
+        for (size_t p = 0; p < s->gates.panels && part == CLEAR; p++)
             memset(cdl_z_at(s, g->t, p, g->row + i), 0,
                    cdl_gate_width(&s->gates, p) * sizeof(float));
-        memcpy(b->dc + i * lines, b->held + (2 * i + 1) * lines, lines * sizeof(float));
-    }
-}
-
-static void restore_held(const struct cdl_time_step *g, const struct back *b) {
-    const size_t lines = g->s->gates.lines;
-    for (size_t i = 0; i < g->m && g->s->mask; i++) {
-        if (cdl_is_masked(g->s, g->t, g->first + i))
-            memcpy(b->d + i * b->ld, b->held + 2 * i * lines, lines * sizeof(float));
+        if (part != CLEAR) memcpy(part == SAVE ? held : d, part == SAVE ? d : held, bytes);
+        if (part == SAVE) memcpy(held + lines, dc, bytes);
+        if (part == CLEAR) memcpy(dc, held + lines, bytes);
     }
 }
 
@@ -224,7 +209,7 @@ static void take_step_back(const struct cdl_time_step *g, const struct back *b) 
     if (y->grad && (y->lines > 1 || g->t + 1 == g->s->steps))
         add_lines(g, y, cdl_grad_rows(y, g->first) + (y->lines > 1 ? g->t * y->ld : 0), b->d,
                   b->ld);
-    save_held(g, b);
+    hold(g, b, SAVE);
     for (size_t p = 0; p < g->s->gates.panels; p++) {
         CDL_BLOCKS_OF(block, g) {
             const struct cdl_cell_step step = step_of(g, &block, b, p);
@@ -232,9 +217,9 @@ static void take_step_back(const struct cdl_time_step *g, const struct back *b) 
         }
     }
     if (g->s->gates.cell->reset) reset_back(g, b);
-    clear_held(g, b);
+    hold(g, b, CLEAR);
     multiply_back(g, b);
-    restore_held(g, b);
+    hold(g, b, RESTORE);
     if (node->needs[0])
         g->ctx->kernels->copy_columns(g->m, cdl_padded(x->width), b->d + g->s->gates.lines, b->ld,
                                       cdl_grad_rows(x, g->first) + cdl_step_offset(g->s, x, g->t),

@@ -1,8 +1,6 @@
 /* recurrent_update.c - the gradient of a recurrent node's weights: [x h]^T dz, summed over all
  * steps of all samples.
  */
-#include <string.h>
-
 #include "ops/recurrent.h"
 
 enum { KERNEL, RECURRENT_KERNEL, BIAS }; /* params */

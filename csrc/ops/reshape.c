@@ -2,8 +2,6 @@
  * the output is the memory of the input (program/build.c, link.c), and nothing is to be done. */
 #include "ops/op.h"
 
-#include <string.h>
-
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_EXPECT(x->lines * x->width == y->lines * y->width,
