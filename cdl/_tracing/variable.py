@@ -81,6 +81,8 @@ class Variable(Operators, Listed):
         "trainable",
     )
 
+    is_state = True  # whether its value counts between runs of programs
+
     def __init__(
         self,
         shape: Sequence[int],

@@ -89,10 +89,14 @@ class State(Operators):
             raise ValueError(
                 f"{self.path}: value must have shape {self._array.shape}, got {array.shape}"
             )
+        self._check(array)
         for scope in scopes.open:
             scope.note(self)
         self._array[...] = array
         return self._array.copy()
+
+    def _check(self, value: NDArray[Any]) -> None:
+        """Check a new value; an error leaves the value as it is."""
 
     @shown
     def assign_add(self, value: Any) -> NDArray[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from cdl import tree
 
 COMPUTING = (
-    "numpy", "_operator", "cdl._variables.stepping", "cdl._variables.array_like",
+    "numpy", "_operator", "cdl._variables.step_arrays", "cdl._variables.array_like",
     "cdl._tracing.shape_inference", "cdl.losses.core_loss", "cdl.losses.loss",
 )  # fmt: skip
 _OF_COMPILE = "cdl.trainers.custom.compile_metrics"  # metrics of `compile` as one
@@ -22,6 +22,21 @@ ORDINARY = "_default_step"  # the step of cdl.Model, whose logs are numbers of P
 OF_TAPES, _OF_LOSSES = "cdl.taping.recorded", "cdl.trainers.derivatives"
 _OF_SHAPES = frozenset(("iscomplexobj", "isrealobj", "ndim", "result_type", "shape", "size"))
 BRANCH = "what comes next depends on a number: ops.where takes one value or the other"
+
+
+class Whole(int):
+    """Integer of Python among the arguments of a recorded step, known by its identity."""
+
+    __slots__ = ()
+
+
+class Real(float):
+    """Float of Python among the arguments of a recorded step, known by its identity."""
+
+    __slots__ = ()
+
+
+NUMBERS = (Whole, Real)
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -38,11 +53,14 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
     is_gradient = is_taped and hasattr(given[0][0], "take")  # which gives what it has taken
     arrays = [e for e in tree.flatten(given) if isinstance(e, np.ndarray)] if computes else []
     before = [each.tobytes() for each in arrays]
-    result = function(*given[0], **given[1])
+    # Recorded arrays of tapes take numbers as they are, and make them Python's own.
+    keeps = is_taped or any(hasattr(leaf, "origin") for leaf in tree.flatten(given))
+    args, kwargs = given if keeps else tree.map_structure(of_python, given)
+    result = function(*args, **kwargs)
     if any(a.tobytes() != b for a, b in zip(arrays, before, strict=True)):
         return result, "an array is written to"
     is_loss = type(getattr(function, "__self__", None)).__module__ == _OF_LOSSES
-    if gives_numbers(function):
+    if gives_numbers(function) or is_of_numbers(function, result):
         return result, ""
     if not (is_loss or _name(function, given, is_taped) in _OF_SHAPES or _is_of_arrays(result)):
         return result, BRANCH
@@ -55,6 +73,26 @@ def gives_numbers(function: Callable[..., Any]) -> bool:
     """Whether a function gives numbers of Python that depend on arrays: logs."""
     is_of_compile = getattr(function, "__module__", "") == _OF_COMPILE
     return getattr(function, "__name__", "") == ORDINARY or is_of_compile
+
+
+def is_of_numbers(function: Callable[..., Any], result: Any) -> bool:
+    """Whether a result is a number that an operator of Python gave."""
+    return type(result) in (int, float) and function.__module__ == "_operator"
+
+
+def number_of(number: float) -> Whole | Real:
+    """Number of Python, with an identity of its own."""
+    return Whole(number) if isinstance(number, int) else Real(number)
+
+
+def of_python(leaf: Any) -> Any:
+    """Number as one of Python's own classes, which NumPy's arithmetic takes as weaker than arrays.
+
+    Any other value is returned as it is.
+    """
+    if type(leaf) is Whole:
+        return int(leaf)
+    return float(leaf) if type(leaf) is Real else leaf
 
 
 def _name(function: Any, given: Arguments, is_taped: bool) -> Any:
@@ -75,6 +113,8 @@ def _differs(function: Callable[..., Any], given: Arguments, result: Any, first:
     """Whether zeros (first=0), or ones and zeros in turn (first=1), give other shapes."""
 
     def other(leaf: Any) -> Any:
+        if type(leaf) in NUMBERS:
+            return of_python(leaf) + 1
         if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "biuf":
             return leaf
         if getattr(leaf, "is_of_shapes", False):

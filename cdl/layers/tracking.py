@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ class Tracking:
     """Mixin of layers: layers, metrics and variables in attributes, in the order of assignment."""
 
     _made: int = 0  # the order of creation among all layers
+    training_by_default: bool | None
     _weights: list[Variable]
     _frozen: set[Variable]
     built: bool
@@ -38,6 +41,11 @@ class Tracking:
         super().__init_subclass__(**kwargs)
         if is_users(cls) and cls.__setattr__ is set_and_count:
             cls.__setattr__ = _set_and_noted  # type: ignore[method-assign, assignment]
+        call = vars(cls).get("call")
+        if is_users(cls) and isinstance(call, types.FunctionType):
+            parameter = inspect.signature(call).parameters.get("training")
+            if parameter is not None and isinstance(parameter.default, bool):
+                cls.training_by_default = parameter.default
 
     def _sublayers(self) -> list[Any]:
         """Layers in attributes, also in lists and dicts there, each once.

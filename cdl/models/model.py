@@ -395,7 +395,7 @@ class Model(Trainer):
         return without(self, x, call)
 
     def _mode(self) -> bool | None:
-        """Training mode of a call without `training`: that of its first layer.
+        """Training mode of a call without `training`: the default of `call` or of a layer.
 
         What is around the call comes first.
         """
@@ -405,7 +405,7 @@ class Model(Trainer):
         return self._training_by_default() if made is None else made.training_by_default
 
     def _training_by_default(self) -> bool | None:
-        defaults = (each.training_by_default for each in self._flatten_layers(include_self=False))
+        defaults = (each.training_by_default for each in self._flatten_layers())
         return next((each for each in defaults if each is not None), None)
 
     @hinted

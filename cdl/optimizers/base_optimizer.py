@@ -28,10 +28,10 @@ from cdl._configs.identifiers import Registry
 from cdl._tracing.variable import Variable
 from cdl._variables.assigning import assign_all
 from cdl._variables.state import State
-from cdl._variables.stepping import recorded
+from cdl._variables.stepping import recorded, touched
 from cdl.optimizers import rate_factors, schedules
 from cdl.optimizers.apply import ForeignWeights, Steps, apply, stateless_apply
-from cdl.optimizers.learning_rate import LearningRate
+from cdl.optimizers.learning_rate import LearningRate, next_rate
 from cdl.optimizers.python_optimizer import OwnOptimizer, PythonSteps
 from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import UNLISTED, Settings
@@ -179,7 +179,8 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     @property
     def learning_rate(self) -> Any:
         """Learning rate of the next step: a variable, or the value of the schedule or function."""
-        return self._rate.at(int(self._iterations))
+        constant = self._rate.variables
+        return constant[0] if constant else recorded(next_rate, self)
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -208,6 +209,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         """
         each = self.gradient_accumulation_steps
         if each:
+            touched("iterations of an optimizer that accumulates gradients are read")
             return State(self.step // each, dtype="int64", name="iteration", owner=self.name)
         return self._iterations
 

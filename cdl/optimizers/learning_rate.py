@@ -19,17 +19,17 @@ from cdl.optimizers.schedules.schedule import Formula
 _ASKED = 256
 
 
+def next_rate(optimizer: Any) -> Any:
+    """Rate of an optimizer's next step, by its schedule or function."""
+    return optimizer._rate.at(optimizer.step)
+
+
 class Rate(State):
     """Learning rate as a variable; an assigned value is never negative."""
 
-    def assign(self, value: Any) -> NDArray[Any]:
-        """Set the rate; ValueError for a negative one or NaN."""
-        before = self.value
-        super().assign(value)
-        if not self._array >= 0:
-            self._array[...] = before
+    def _check(self, value: NDArray[Any]) -> None:
+        if not value >= 0:
             refuse_negative(self.path.removesuffix("/learning_rate"), float(value))
-        return self.value
 
 
 class LearningRate:

@@ -18,13 +18,14 @@ from cdl._variables import stepping
 from cdl.data import brief
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.taping import recorded as taping
-from cdl.trainers.chains.given import Given, form_of_call
+from cdl.trainers.chains.given import Given, form_of_call, is_number
 from cdl.trainers.chains.step_chains import StepChains, is_plain
 from cdl.trainers.derivatives import kept_in
 
 _ARRAYS = (np.ndarray, np.generic)
 _LEARNING = frozenset(("apply", "apply_gradients", "assign", "assign_add", "gradient"))
 _making = new_rlock()
+_FEW = 3  # values of numbers that have records of their own
 _NO_OWNERS = (*_ARRAYS, list, tuple, dict, KerasTensor, Variable)
 
 
@@ -97,6 +98,19 @@ class _Records:
 
     def __init__(self, owner: Any = None) -> None:
         self.owner, self.chains, self.lock = owner, StepChains(), new_rlock()
+        self._values: dict[Any, set[Any]] = {}  # of numbers, by the form of the other arguments
+
+    def changes(self, form: Any, values: Any) -> bool:
+        """Whether numbers among the arguments change, so that a record is for any of them.
+
+        Args:
+            form: of the call, without them.
+            values: form with them.
+        """
+        seen = self._values.setdefault(form, set())
+        if len(seen) < _FEW:
+            seen.add(values)
+        return values not in seen
 
 
 class _OfFunctions:
@@ -153,10 +167,16 @@ class _Calls:
         arrays = [each for each in leaves if type(each) is Tensor]
         if not all(map(is_plain, arrays)) or any([isinstance(e, KerasTensor) for e in leaves]):
             return func(*args, **kwargs)
-        form = form_of_call(args, kwargs, leaves)
+        form, with_numbers = form_of_call(args, kwargs, leaves), False
+        if any(map(is_number, leaves)):
+            of_any = form_of_call(args, kwargs, leaves, with_numbers=True)
+            with_numbers = records.changes(of_any, form)
+        if with_numbers:
+            form = of_any
+            arrays = [each for each in leaves if type(each) is Tensor or is_number(each)]
         with records.lock:
             if not records.chains.has_refused(form):
-                call = func, (args, kwargs)
+                call = func, (args, kwargs), with_numbers
                 return _results(self._step(records, form, call, arrays))
         return _results(func(*args, **kwargs))
 

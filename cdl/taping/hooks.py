@@ -19,6 +19,7 @@ from cdl._tracing.variable import Variable
 from cdl._variables import stepping
 from cdl.activations import ActivationFunction
 from cdl.layers import Layer
+from cdl.layers.call_arguments import parameters_of
 from cdl.layers.preprocessing.host_layer import HostLayer
 from cdl.losses import Loss
 from cdl.losses.core_loss import CompiledLoss
@@ -27,6 +28,8 @@ from cdl.ops.core import custom_gradient
 from cdl.regularizers import Regularizer
 from cdl.taping.recorded import Taped, is_recording, recorded, recorded_item, state
 from cdl.trainers.trainer import Trainer
+
+_OF_MODELS = ["inputs", "training", "mask"]  # arguments of the call of a model of layers
 
 
 @functools.cache
@@ -70,6 +73,8 @@ def _wrap(cls: Any, name: str, kind: str) -> None:
             return method(self, *args, **kwargs)
         if isinstance(self, Loss):
             args = tuple(map(_as_array, args))
+        if kind == "call" and isinstance(self, Layer):
+            kwargs = _with_mode(self, args, kwargs)
         key: tuple[Any, ...] = (kind, type(self))
         owner = self
         if isinstance(self, (CompiledLoss, Regularizer)) and not is_users(type(self)):
@@ -78,6 +83,17 @@ def _wrap(cls: Any, name: str, kind: str) -> None:
         return recorded(functools.partial(method, self), key, owner, args, kwargs)
 
     setattr(cls, name, call)
+
+
+def _with_mode(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by name with `training`, if the call has another default than None for it."""
+    if "training" in kwargs or not (isinstance(layer, Model) or is_users(type(layer))):
+        return kwargs
+    names = list(parameters_of(type(layer).call)) if is_users(type(layer)) else _OF_MODELS
+    mode = layer._mode() if isinstance(layer, Model) else layer.training_by_default
+    if mode is None or "training" in names[: len(args)] or "training" not in names:
+        return kwargs
+    return {**kwargs, "training": mode}
 
 
 def _as_array(given: Any) -> Any:

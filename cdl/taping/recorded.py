@@ -17,6 +17,7 @@ from cdl import tree
 from cdl._tracing.graph import current_scope
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
+from cdl._variables.step_forms import NUMBERS, of_python
 from cdl.layers import Layer
 
 _METHODS = (
@@ -159,8 +160,11 @@ CLASS: list[type[Taped]] = [Taped]  # its last: the class of the arrays that cal
 
 
 def plain(leaf: Any) -> Any:
-    """View an array as one without a record; return any other value unchanged."""
-    return leaf.view(np.ndarray) if isinstance(leaf, Taped) else leaf
+    """View an array as one without a record, and a number of a step as one of Python's own.
+
+    Any other value is returned unchanged.
+    """
+    return leaf.view(np.ndarray) if isinstance(leaf, Taped) else of_python(leaf)
 
 
 def is_recording() -> bool:
@@ -189,7 +193,7 @@ def recorded(
         return step.call(recorded, (function, key, owner, args, kwargs), {})
     leaves, given = tree.flatten((args, kwargs)), (args, kwargs)
     is_taped = any([isinstance(leaf, Taped) for leaf in leaves])
-    if is_taped:
+    if is_taped or any([type(leaf) in NUMBERS for leaf in leaves]):
         given = tree.map_structure(plain, given)
     state.busy = True
     try:

@@ -4,163 +4,29 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-from cdl import ops, tree
+from cdl import tree
 from cdl._common.locks import new_rlock
 from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
 from cdl.models import Model
-from cdl.taping.recorded import Node, Taped, origin_of, plain, recorded, state
+from cdl.taping.plan import Plan, Record, calls_before, keep
+from cdl.taping.recorded import Node, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
 from cdl.trainers.derivatives import derivative_of
 
-_KEPT = 16  # size of each cache: of programs, and of parts of models
-_PLAIN = (bool, int, float, str, type(None))
 _ONE = np.zeros(1, np.float32)  # input of programs that need none
 
 
-class _Input(NamedTuple):
-    number: int
-
-
-class _Result(NamedTuple):
-    step: int
-    place: int
-
-
-class Record(NamedTuple):
-    """Recorded calls, and what gradients are asked of.
-
-    Attributes:
-        nodes: the recorded calls, by serial number.
-        targets: the results.
-        sources: the arrays to differentiate by, by id.
-    """
-
-    nodes: dict[int, Node]
-    targets: list[Any]
-    sources: dict[int, Any]
-
-
-class Plan:
-    """The calls that lead to the targets, as one function of arrays.
-
-    Args:
-        record: the calls and the results.
-        calls: those that lead to the targets, in the order of execution.
-        rows: batch size; arrays of as many rows are inputs of the function, others constants. 0:
-            all arrays of floats are inputs, and the function does not know of samples.
-        is_inner: whether another tape is open; what it may have recorded are inputs, too.
-    """
-
-    def __init__(
-        self, record: Record, calls: list[Node], rows: int, is_inner: bool = False
-    ) -> None:
-        self._is_inner = is_inner
-        self._nodes, self._sources, self.rows = record.nodes, record.sources, rows
-        self.inputs: list[Any] = []
-        self._numbers: dict[int, int] = {}
-        self.calls, self.templates = calls, []
-        self._places = {node.serial: i for i, node in enumerate(calls)}
-        key: list[Any] = [rows]
-        for node in calls:
-            leaves = [self._template(leaf) for leaf in node.leaves]
-            self.templates.append(leaves)
-            key.append((node.key, id(node.owner), node.form, *map(_token, leaves)))
-        self.ends = [self._template(each) for each in record.targets]
-        self.numbers = [self._numbers.get(each) for each in record.sources]
-        shapes = () if rows else (each.shape for each in self.inputs)
-        self.key = (*key, *map(_token, self.ends), *self.numbers, *shapes)
-
-    def _template(self, leaf: Any) -> Any:
-        if not isinstance(leaf, np.ndarray):
-            return stepping.constant(leaf)
-        if id(leaf) in self._sources or id(leaf) in self._numbers:
-            return self._input(leaf)
-        origin = origin_of(leaf, self._nodes)
-        if origin is not None and origin[0].serial in self._places:
-            return _Result(self._places[origin[0].serial], origin[1])
-        is_input = leaf.ndim and len(leaf) == self.rows if self.rows else leaf.dtype.kind == "f"
-        is_recorded = self._is_inner and isinstance(leaf, Taped)
-        return self._input(leaf) if is_input or is_recorded else stepping.constant(plain(leaf))
-
-    def _input(self, leaf: Any) -> _Input:
-        number = self._numbers.setdefault(id(leaf), len(self.inputs))
-        if number == len(self.inputs):
-            self.inputs.append(leaf)
-        return _Input(number)
-
-    def draws(self) -> bool:
-        """Whether results may differ between calls, or include regularization losses."""
-        keys = {node.key[0] for node in self.calls}
-        trains = any(node.args[1].get("training") for node in self.calls)
-        inner = any(getattr(node.call, "draws", False) for node in self.calls)
-        return trains or inner or "penalties" in keys or "compute_loss" in keys
-
-    def function(self, shared: list[Any] | None) -> Callable[..., Any]:
-        """A function that replays the calls on its arguments, and holds no array of the batch.
-
-        Args:
-            shared: variables in place of the inputs; the only argument then has no meaning.
-        """
-        shown = [tree.map_structure(lambda leaf: 0, node.args) for node in self.calls]
-        steps = list(zip([node.call for node in self.calls], shown, self.templates, strict=True))
-        ends, depends = self.ends, bool(self.inputs) and shared is None
-
-        def run(*arguments: Any) -> Any:
-            inputs = arguments if shared is None else shared
-            results: list[list[Any]] = []
-
-            def given(leaf: Any) -> Any:
-                if isinstance(leaf, _Input):
-                    return inputs[leaf.number]
-                return results[leaf.step][leaf.place] if isinstance(leaf, _Result) else leaf
-
-            before, state.replays = state.replays, True
-            try:
-                for call, form, leaves in steps:
-                    args, kwargs = tree.pack_sequence_as(form, list(map(given, leaves)))
-                    results.append(tree.flatten(call(*args, **kwargs)))
-            finally:
-                state.replays = before
-            found = [given(end) for end in ends]
-            total = found[0] if len(found) == 1 else sum(map(ops.sum, found))
-            return total if depends else total + 0.0 * ops.sum(arguments[0])
-
-        return run
-
-
-def calls_before(record: Record) -> list[Node]:
-    """All calls between sources and targets, in the order of execution."""
-    found: dict[int, Node] = {}
-    open_ends: list[Any] = list(record.targets)
-    while open_ends:
-        leaf = open_ends.pop()
-        if not isinstance(leaf, Taped) or id(leaf) in record.sources:
-            continue
-        origin = origin_of(leaf, record.nodes)
-        if origin is not None and origin[0].serial not in found:
-            found[origin[0].serial] = origin[0]
-            open_ends += origin[0].leaves
-    return [found[serial] for serial in sorted(found)]
-
-
-_parts: dict[Any, Any] = {}  # models from one output of a model to its others, oldest use first
-_programs: dict[Any, Any] = {}  # compiled gradients, likewise
-_whole: dict[Any, Any] = {}  # keys of plans that need whole arrays, likewise
-
-
-def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
-    """Put a value at the end of a cache, and evict the least recently used ones."""
-    kept.pop(key, None)
-    kept[key] = value
-    while len(kept) > _KEPT:
-        del kept[next(iter(kept))]
+# Caches, oldest use first.
+_parts: dict[Any, Any] = {}  # models from one output of a model to its others
+_programs: dict[Any, Any] = {}  # compiled gradients
+_whole: dict[Any, Any] = {}  # keys of plans that need whole arrays
 
 
 def _rest(part: Model, place: int, source: Any) -> list[Any]:
@@ -182,23 +48,11 @@ def _cut(record: Record) -> Record:
         del others[place]
         key = (id(node.owner), place)
         kept = _parts.get(key) or (Model(outputs[place], others), node.owner)
-        _keep(_parts, key, kept)
+        keep(_parts, key, kept)
         call = functools.partial(_rest, kept[0], place)
         args: Any = ((source,), {})
         found[node.serial] = Node(call, ("part", place), kept[0], args, [source], node.serial)
     return record._replace(nodes={**record.nodes, **found}) if found else record
-
-
-def _token(leaf: Any) -> Any:
-    """A hashable key of an argument."""
-    kind = type(leaf)
-    if kind in (_Input, _Result):
-        return leaf
-    if kind in _PLAIN:
-        return kind, leaf
-    if isinstance(leaf, np.ndarray):
-        return leaf.dtype.str, leaf.shape, leaf.tobytes()
-    return id(leaf) if isinstance(leaf, Variable) or callable(leaf) else repr(leaf)
 
 
 def _rows_of(calls: list[Node]) -> int:
@@ -208,6 +62,12 @@ def _rows_of(calls: list[Node]) -> int:
             if isinstance(leaf, np.ndarray) and leaf.ndim:
                 return len(leaf)
     return 0
+
+
+class _Place(Variable):
+    """Variable from which a program takes an array; its value has no meaning between runs."""
+
+    is_state = False
 
 
 class _Program:
@@ -227,8 +87,9 @@ class _Program:
     def __init__(self, plan: Plan, variables: list[Any], before: _Program | None = None) -> None:
         self._shared: list[Any] | None = None
         if not plan.rows:
-            self._shared = [Variable(np.shape(each)) for each in plan.inputs]
-        run = plan.function(self._shared)
+            self._shared = [_Place(np.shape(each)) for each in plan.inputs]
+        self._changing = [_Place(np.shape(plan.constants[i])) for i in plan.held]
+        run = plan.function(self._shared, self._changing)
         read = {id(each) for each in variables_of(plan.calls)}
         self.variables = [each for each in variables if id(each) in read]
         owners = {id(node.owner): node.owner for node in _with_inner(plan.calls)}.values()
@@ -273,23 +134,28 @@ class _Program:
         """The variables that stand for arrays to differentiate by."""
         return [] if self._shared is None else [self._shared[n] for n in self._numbers]
 
-    def of(self, inputs: list[Any]) -> tuple[float | None, dict[int, Any], dict[int, Any]]:
+    def of(self, plan: Plan) -> tuple[float | None, dict[int, Any], dict[int, Any]]:
         """The value, the gradients by variables, by id, and those by inputs, by position."""
+        inputs, changing = plan.inputs, [plan.constants[i] for i in plan.held]
         if not self._moved and self._shared is None:
             with self._lock:
+                if changing:
+                    stepping.recorded(_assign, self._changing, changing)
                 return self._of([np.atleast_1d(plain(each)) for each in inputs] or [_ONE])
-        value, by_variables, by_inputs = stepping.recorded(self._of_moved, inputs)
+        value, by_variables, by_inputs = stepping.recorded(self._of_moved, inputs, changing)
         total = None if value is None else float(stepping.plain(value))
         return total, by_variables, by_inputs
 
-    def _of_moved(self, inputs: list[Any]) -> tuple[Any, dict[int, Any], dict[int, Any]]:
+    def _of_moved(
+        self, inputs: list[Any], changing: list[Any]
+    ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
         """Results of `of`, with the value as an array; variables that it moves are put back."""
         with self._lock:
             kept = [(each, each.numpy()) for each in self._moved]
+            _assign(self._changing, changing)
             arrays = [np.atleast_1d(plain(each)) for each in inputs]
             if self._shared is not None:
-                for each, array in zip(self._shared, inputs, strict=True):
-                    each.assign(plain(array))
+                _assign(self._shared, inputs)
                 arrays = []
             try:
                 total, by_variables, by_inputs = self._of(arrays or [_ONE])
@@ -315,6 +181,12 @@ class _Program:
         return total, by_variables, dict(zip(self._numbers, (*weights[n:], *others), strict=True))
 
 
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    """Assign the inputs or changing constants of a program."""
+    for each, value in zip(variables, values, strict=True):
+        each.assign(plain(value))
+
+
 def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any], dict[int, Any]]:
     """Gradients by the program of a plan, kept if its value agrees with the recorded one.
 
@@ -325,9 +197,9 @@ def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any]
     before = _programs.get(key)
     kept = before if before is not None and before.holds() else None
     for program in (kept, None):
-        made = program or _Program(plan, variables, before)
+        made = program or _Program(plan, variables, before or plan.known.program)
         try:
-            total, weights, others = made.of(plan.inputs)
+            total, weights, others = made.of(plan)
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 "GradientTape: what was computed cannot be differentiated as a program: "
@@ -339,12 +211,13 @@ def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any]
             made.agrees = agrees
         if agrees or program is None or not made.agrees:
             break
-    if not made.agrees and not made.draws and made.of(plan.inputs)[0] == total:
+    if not made.agrees and not made.draws and made.of(plan)[0] == total:
         raise ValueError(
             "GradientTape: what was computed cannot be done again on a batch: that gives "
             f"{total}, where it gave {value}"
         )
-    _keep(_programs, key, made)
+    keep(_programs, key, made)
+    plan.known.program = made
     return weights, others
 
 
@@ -392,7 +265,7 @@ class _GradientCall:
 
     def __init__(self, plan: Plan) -> None:
         self._found: list[Any] = []
-        self._run, self._numbers = plan.function(None), plan.numbers
+        self._run, self._numbers = plan.function(None, None), plan.numbers
         self.calls = [
             node._replace(args=((), {}), leaves=[e for e in node.leaves if isinstance(e, Variable)])
             for node in plan.calls
@@ -430,7 +303,8 @@ def gradients_recorded(
         call = _GradientCall(plan)
         stepping.recorded(call.take, *[found[id(each)] for each in group])
         key = ("gradient", plan.key)
-        results = recorded(call, key, None, tuple(plan.inputs), {})
+        given = *plan.inputs, *(plan.constants[i] for i in plan.held)
+        results = recorded(call, key, None, given, {})
         recorded_ones.update(zip(map(id, group), results, strict=True))
     return recorded_ones
 
@@ -457,12 +331,15 @@ def _differentiated(
             return by_rows, *_run(by_rows, variables, value)
         except ValueError as failed:
             error = failed
+        if by_rows.held:  # such as a slope, which no variable can be
+            by_rows.known.holds = False
+            return _differentiated(record, calls, variables, value)
     plan = Plan(record, calls, 0)
     try:
         found = _run(plan, variables, value)
     except ValueError as failed:
         raise error or failed from failed.__cause__
-    _keep(_whole, key, None)
+    keep(_whole, key, None)
     return plan, *found
 
 

@@ -96,6 +96,7 @@ class _Link:
         optimizer: as given.
         inputs: numbers of the arrays that the loss reads.
         gives: numbers of its results.
+        is_fed: whether the core can fill in its constants for any number of rows.
         executor: runs the program.
     """
 
@@ -109,6 +110,7 @@ class _Link:
         self._args = call.args
         self._first = call.first
         self.gives = range(call.first, call.first + call.size)
+        self.is_fed = all(isinstance(e, Ref) or _is_uniform(e) for e in call.args)
         self.changes = False  # beyond weights and slots
         self._after = followers.executor() if followers.n else None
         self._changes = -1
@@ -150,6 +152,10 @@ class _Link:
         """Store the results of the last batch's loss among the values."""
         leaves = tree.flatten(self._compiled.shown(self.executor, self._rows))
         values[self._first : self._first + len(leaves)] = leaves
+
+
+def _is_uniform(array: Any) -> bool:
+    return bool(array.size and (array == array.flat[0]).all())
 
 
 class Chain:
@@ -205,7 +211,10 @@ class Chain:
         self.changes_more |= any(each.n for each in following.values())
         self.state: Any = None
         self.is_fed = (
-            bool(self._links) and max(read) < inputs and not any(each.changes for each in parts)
+            bool(self._links)
+            and max(read) < inputs
+            and all(each.is_fed for each in self._links)
+            and not any(each.changes for each in parts)
         )
         self.has_calls = len(self._links) < len(parts)
 

@@ -18,17 +18,21 @@ class Given:
     Args:
         function: the function to call.
         args: its positional and keyword arguments, in nested structures.
+        with_numbers: whether its ints and floats are arguments too, after which it is called.
 
     Attributes:
         function: as given.
         constants: the bound arguments.
     """
 
-    def __init__(self, function: Callable[..., Any], args: Any) -> None:
+    def __init__(self, function: Callable[..., Any], args: Any, with_numbers: bool = False) -> None:
         self.function = function
         self.__self__ = getattr(function, "__self__", None)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self._leaves = [_ARRAY if isinstance(e, np.ndarray) else e for e in tree.flatten(args)]
+        self._leaves = [
+            _ARRAY if isinstance(e, np.ndarray) or (with_numbers and is_number(e)) else e
+            for e in tree.flatten(args)
+        ]
         self._structure = tree.map_structure(lambda leaf: 0, args)
         self.constants = [each for each in self._leaves if each is not _ARRAY]
 
@@ -58,17 +62,30 @@ _VALUES = (bool, int, float, complex, str, bytes, type(None))
 _shape_of = np.ndarray.shape.__get__
 
 
-def form_of_call(args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any]) -> Any:
+def is_number(leaf: Any) -> bool:
+    """Whether a value is an int or a float of Python."""
+    return type(leaf) in (int, float)
+
+
+def form_of_call(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    leaves: Sequence[Any],
+    with_numbers: bool = False,
+) -> Any:
     """Key of a call: its structure, shapes and dtypes of its arrays, and its other arguments.
 
     Args:
         args: positional arguments.
         kwargs: keyword arguments.
         leaves: both as a flat list.
+        with_numbers: whether ints and floats count by their types alone.
     """
     key: list[Any] = [
         (_shape_of(e), e.dtype)
         if isinstance(e, np.ndarray)
+        else type(e)
+        if with_numbers and is_number(e)
         else (type(e), repr(e) if type(e) is float else e)
         if type(e) in _VALUES
         else _ById(e)

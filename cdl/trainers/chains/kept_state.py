@@ -103,7 +103,7 @@ def _differ(now: dict[str, Any], before: dict[str, Any]) -> bool:
 
 def _variables_of(thing: Any) -> Sequence[Any]:
     if isinstance(thing, Operators):
-        return (thing,)
+        return (thing,) if getattr(thing, "is_state", True) else ()
     if isinstance(thing, SeedGenerator):
         return (thing.state,)
     weights = thing.slots if isinstance(thing, Optimizer) else ()  # that it changes

@@ -48,7 +48,7 @@ class StepChains:
         self._unused: dict[Any, int] = {}  # chains made since one was used
         self._tried: dict[Any, Chain] = {}  # to be verified on another batch
         self.differentiated: dict[Any, Any] = {}
-        self._refusals, self._in_python = 0, 0
+        self._refusals, self._in_python, self._once = 0, 0, 0
         self._is_ordinary = False  # whether steps call cdl.Model's, which is compiled anyway
         self.reasons: dict[str, str] = {}
         self._lock = new_lock()
@@ -100,7 +100,7 @@ class StepChains:
         if state != _NEW:
             if state is None and self._refusals < _REFUSALS:
                 while len(self._states) >= _KEPT:
-                    del self._states[next(iter(self._states))]
+                    self._evict(step)
                 self._states[key] = _NEW
             return step(*args)
         self._unused[key] = self._unused.get(key, 0) + 1
@@ -127,6 +127,16 @@ class StepChains:
         if isinstance(found, Chain) and found.changes_more:
             self._states[key], self._tried[key] = _TRIED, found
         return logs
+
+    def _evict(self, step: Any) -> None:
+        """Forget the oldest form, and note why, if most forms come once."""
+        self._once += self._states.pop(next(iter(self._states))) == _NEW
+        if self._once > _KEPT:
+            self.reasons.setdefault(
+                getattr(step, "__name__", "step"),
+                f"more than {_KEPT} kinds of calls by shapes and Python arguments, of which most "
+                "came once: give arrays the same shapes, as by padding",
+            )
 
     def _compared(self, key: Any, step: Any, args: Any) -> Any:
         """Run a step on one more batch, and verify its chain on it."""
@@ -210,6 +220,7 @@ def _recorded(
     except Exception as error:  # of weights that the core cannot train at once
         return logs, f"its calls cannot be joined: {type(error).__name__}: {error}"
     chain.state = before
+    chain.changes_more |= recording.has_constants
     found = Trial(before, recording.noted).differs(chain, arrays, logs)
     return logs, found or chain
 
@@ -221,5 +232,5 @@ def form_of(batch: Any) -> tuple[Any, ...]:
 
 
 def is_plain(leaf: Any) -> bool:
-    """Whether a leaf of a batch is an array of bools, integers or floats."""
-    return type(leaf) in ARRAYS and leaf.dtype.kind in "biuf"
+    """Whether a leaf of a batch is an array of bools, integers or floats, or a number of Python."""
+    return type(leaf) in (int, float) or (type(leaf) in ARRAYS and leaf.dtype.kind in "biuf")

@@ -26,6 +26,11 @@ _CALLS = frozenset((
     "as_list", "get_shape", "losses", "metrics", "num_elements", "numpy", "optimizer", "rank",
     "result", "set_shape", "stop_recording", "update_state", "watch",
 ))  # fmt: skip
+# Attributes of optimizers, metrics, variables and generators, whose reads and calls are recorded.
+_RECORDED = frozenset((
+    "iterations", "learning_rate", "lr", "minimize", "normal", "read_value", "reset_state",
+    "reset_states", "truncated_normal", "uniform",
+))  # fmt: skip
 _STEPS = frozenset(("predict_step", "test_step", "train_step"))
 _OF_TAPES = ("cdl.taping.gradient_tape", "cdl.scripts.tape")
 # Functions, dtypes and shapes that scripts for TensorFlow name.
@@ -108,6 +113,7 @@ class StepReads(Reads):
             if not isinstance(each, types.FunctionType):
                 raise UnknownError
             self._look_at_function(each, self._model)  # which super() may reach
+        known |= _RECORDED
         super()._check_attributes([name for name in names if name not in known])
 
     def leave_out(self, variables: Sequence[Any]) -> None:

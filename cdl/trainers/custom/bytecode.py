@@ -4,7 +4,10 @@ import dis
 import types
 from typing import Any
 
-EFFECTS = ("STORE_GLOBAL", "DELETE_", "IMPORT_", "LOAD_BUILD_CLASS", "LOAD_NAME", "LOAD_LOCALS")
+EFFECTS = (
+    "STORE_GLOBAL", "DELETE_A", "DELETE_D", "DELETE_G", "DELETE_N", "DELETE_S", "IMPORT_",
+    "LOAD_BUILD_CLASS", "LOAD_NAME", "LOAD_LOCALS",
+)  # fmt: skip  # `del` of a local variable has none
 # f-strings show values of any object; super() finds methods that are not analysed.
 TEXTS_AND_SUPER = ("FORMAT_", "CONVERT_VALUE", "LOAD_SUPER_ATTR")
 READS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
