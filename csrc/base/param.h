@@ -43,7 +43,6 @@ static inline void cdl_param_changes(struct cdl_param *param) {
     __atomic_add_fetch(&param->version, 1, __ATOMIC_RELEASE);
 }
 
-/* True if no element is NaN or infinite. */
 bool cdl_param_finite(const struct cdl_param *param);
 
 /* Between the panels and a row-major array of rows * cols floats. */
@@ -59,8 +58,7 @@ static inline size_t cdl_param_floats(const struct cdl_param *param) {
     return param->rows * cdl_padded(param->cols);
 }
 
-/* Address of `row` in the panel of pairs that begins with `column`; `row` is the first of a pair.
- */
+/* Address of `row`, the first of a pair, in the panel of pairs that begins with `column`. */
 static inline uint32_t *cdl_param_pairs(const struct cdl_param *param, size_t row, size_t column) {
     return param->pairs + column * (cdl_bf16_padded(param->rows) / 2) + row / 2 * CDL_BF16_LINE;
 }

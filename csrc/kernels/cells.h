@@ -115,8 +115,7 @@ static void lstm_output_backward(size_t rows, const float *restrict z, const flo
         EACH_UNIT dt[j] = dh[j] * z[2 * GATE + j];
 }
 
-/* Gradients by the gates, laid out as z; dc is the gradient by c from later steps, dt that from h.
- */
+/* Gradients by the gates, laid out as z; dc is that by c from later steps, dt that from h. */
 static void lstm_state_backward(size_t rows, const float *restrict z, const float *restrict t,
                                 const float *restrict dt, struct cdl_matrix c_before,
                                 struct cdl_matrix of_h, float *restrict dc, float *restrict dz) {

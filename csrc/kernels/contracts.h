@@ -14,7 +14,6 @@ static inline bool are_rows(size_t rows, size_t n, const float *x, size_t ld) {
     return rows == 0 || (x && n > 0 && (rows == 1 || ld >= n));
 }
 
-/* Rows with their pads. */
 static inline bool are_padded(size_t rows, size_t n, const float *x, size_t ld) {
     return are_rows(rows, cdl_padded(n), x, ld);
 }
@@ -30,5 +29,4 @@ static inline bool are_apart(const float *x, size_t n_x, const float *y, size_t 
     return a + n_x * sizeof *x <= b || b + n_y * sizeof *y <= a;
 }
 
-/* Whole lines. */
 static inline bool is_whole(size_t n) { return n > 0 && n % CDL_LINE == 0; }

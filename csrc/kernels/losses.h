@@ -48,8 +48,7 @@ enum cdl_loss { CDL_ELEMENT_LOSSES(CDL_LOSS_NUMBER) CDL_LINE_LOSSES(CDL_LOSS_NUM
 #define PROBABILITY_MIN 1e-7f
 #define PROBABILITY_MAX (1.0f - 1e-7f)
 
-/* An element: the loss at y for target t; its gradient by y; q, the prediction that metrics read.
- */
+/* An element: the loss at y for target t, its gradient by y, and q, which metrics read. */
 #define ELEMENT_LOSS(NAME)                                                                         \
     CDL_INLINE float NAME(float y, float t, const float *p, float *gradient, float *q)
 

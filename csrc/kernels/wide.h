@@ -85,8 +85,7 @@ CDL_INLINE float power_any_f(float a, float b) {
 CDL_INLINE float log2_f(float x) { return (float)(log_w((double)x) * 1.4426950408889634); }
 CDL_INLINE float log10_f(float x) { return (float)(log_w((double)x) * 0.4342944819032518); }
 
-/* log(1 + x). For small x, which 1 + x would round, three terms of the series are exact to 2e-13.
- */
+/* log(1 + x). For small x, which 1 + x would round, three terms of the series: exact to 2e-13. */
 CDL_INLINE float log1p_any_f(float x) {
     const double t = (double)x, near = t - t * t * (0.5 - t * (1.0 / 3.0));
     return (float)(abs_w(t) < 1e-4 ? near : log_w(1.0 + t));

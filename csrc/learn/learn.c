@@ -4,7 +4,6 @@
 #include "learn/tensorwise.h"
 
 #include <math.h>
-#include <string.h>
 
 static size_t chunks_of(const struct cdl_param *param) {
     return (param->rows + CDL_CHUNK - 1) / CDL_CHUNK;

@@ -6,7 +6,6 @@
  * first needs X^T beside X.
  */
 #include <math.h>
-#include <string.h>
 
 #include "learn/tensorwise.h"
 

@@ -2,7 +2,6 @@
 #include "learn/tensorwise.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Lamb (You et al., 2019): a step as long as the weights, times the rate. */
 static float lamb(const struct cdl_trained *trained, const float *s,

@@ -61,8 +61,6 @@ static void derive(const struct cdl_node *node, const struct cdl_kernels *kernel
     }
 }
 
-static bool follows(const struct cdl_node *node, bool training) { return true; }
-
 static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     ctx->kernels->standardize((last - first) * x->lines, x->width, cdl_lines(x, first),
@@ -110,7 +108,7 @@ const struct cdl_op cdl_op_feature_norm = {
     .check = check,
     .scratch_floats = scratch_floats,
     .derive = derive,
-    .follows = follows,
+    .follows = cdl_follows_all,
     .forward = forward,
     .backward = backward,
     .parts = CDL_BY_MICRO_BATCHES,

@@ -98,8 +98,7 @@ static void gru(const struct cdl_cell_step *s) {
     gru_end(s);
 }
 
-/* Gradients by n's argument and by z, in `room`; dh becomes the gradient by h of the step before.
- */
+/* Gradients by n's argument and by z, in `room`; dh becomes that by h of the step before. */
 static void gru_begin_back(const struct cdl_cell_step *s) {
     s->kernels->gru_output_backward(s->m, s->z, s->h_before, s->ldh, s->dh, s->ldd, s->room);
     gradient(s, s->activation, LANE, s->z, CDL_PANEL, s->room, CDL_PANEL, s->room);

@@ -35,8 +35,7 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)x->lines * (double)x->width * (double)y->width;
 }
 
-/* backward(): a part of W transposed, or its one column with pads. update(): a block, and copies.
- */
+/* backward(): a part of W transposed, or its column with pads. update(): a block, and copies. */
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const bool bf16 = cdl_is_bf16(x);

@@ -36,11 +36,10 @@ static void add_gradients(CDL_PASS) {
     for (int o = 0; o < node->n_out; o++) {
         const struct cdl_tensor *y = node->out[o];
         if (!y->grad || y->grad_owner == x->grad_owner) continue;
-        if (cdl_is_bf16(x)) {
+        if (cdl_is_bf16(x))
             add_bf16(ctx->kernels, floats, cdl_grad_rows(y, first), cdl_grad_rows(x, first));
-            continue;
-        }
-        ctx->kernels->add(floats, cdl_grad_rows(y, first), cdl_grad_rows(x, first));
+        else
+            ctx->kernels->add(floats, cdl_grad_rows(y, first), cdl_grad_rows(x, first));
     }
 }
 

@@ -371,6 +371,7 @@ static inline const char *cdl_check_row(const struct cdl_param *param, size_t wi
 }
 
 static inline bool cdl_always(const struct cdl_node *node) { return true; }
+static inline bool cdl_follows_all(const struct cdl_node *node, bool training) { return true; }
 static inline bool cdl_follows_batches(const struct cdl_node *node) {
     return node->op->changes_params && node->op->changes_params(node);
 }

@@ -69,29 +69,24 @@ static void copy_sample(const struct cdl_kernels *kernels, const struct cdl_walk
     } while (cdl_next_place(&others, &at));
 }
 
-static void forward(CDL_PASS) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+/* Moves samples [first, last) of values to the order of y, or (back) of gradients to that of x. */
+static void move(CDL_PASS, bool back) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0], *value = back ? x : y;
     int inner = 0;
-    const struct cdl_walk walk = walk_of(node, &inner);
+    const struct cdl_walk there = walk_of(node, &inner);
+    struct cdl_walk walk = there;
+    if (back) memcpy(walk.from, there.to, sizeof walk.from);
+    if (back) memcpy(walk.to, there.from, sizeof walk.to);
     for (size_t i = first; i < last; i++) {
-        copy_sample(ctx->kernels, &walk, inner, walk.n - 1, cdl_rows(x, i), cdl_rows(y, i));
-        cdl_clear_pads(y, cdl_rows(y, i), y->lines);
+        float *to = back ? cdl_grad_rows(x, i) : cdl_rows(y, i);
+        copy_sample(ctx->kernels, &walk, back ? walk.n - 1 : inner, back ? inner : walk.n - 1,
+                    back ? cdl_grad_rows(y, i) : cdl_rows(x, i), to);
+        cdl_clear_pads(value, to, value->lines);
     }
 }
 
-static void backward(CDL_PASS) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    int inner = 0;
-    const struct cdl_walk there = walk_of(node, &inner);
-    struct cdl_walk back = there;
-    memcpy(back.from, there.to, sizeof back.from);
-    memcpy(back.to, there.from, sizeof back.to);
-    for (size_t i = first; i < last; i++) {
-        copy_sample(ctx->kernels, &back, back.n - 1, inner, cdl_grad_rows(y, i),
-                    cdl_grad_rows(x, i));
-        cdl_clear_pads(x, cdl_grad_rows(x, i), x->lines);
-    }
-}
+static void forward(CDL_PASS) { move(node, ctx, first, last, false); }
+static void backward(CDL_PASS) { move(node, ctx, first, last, true); }
 
 const struct cdl_op cdl_op_permute = {
     .check = check,

@@ -451,15 +451,13 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     return cdl_max(ahead, cdl_max(back, update));
 }
 
-static bool follows(const struct cdl_node *node, bool training) { return true; }
-
 const struct cdl_op cdl_op_recurrent = {
     .table = {"activations", CDL_N_ACTIVATIONS},
     .check = check,
     .scratch_floats = scratch_floats,
     .derived_parts = derived_parts,
     .derive_part = derive_part,
-    .follows = follows,
+    .follows = cdl_follows_all,
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,

@@ -110,7 +110,6 @@ static inline size_t cdl_step_offset(const struct cdl_steps *s, const struct cdl
     return (s->reverse ? s->steps - 1 - t : t) * value->ld;
 }
 
-/* True if the mask leaves step t of a sample out. */
 bool cdl_is_masked(const struct cdl_steps *s, size_t t, size_t sample);
 
 /* Product p.c = p.init + rows times columns [column, column + p.n) of a matrix in panels of

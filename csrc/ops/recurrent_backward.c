@@ -187,8 +187,7 @@ static void multiply_back(const struct cdl_time_step *g, const struct back *b) {
         (s->low ? multiply_low : multiply_all)(g, b, adds);
 }
 
-/* Gradients of r, and of h through r h, from that of n, for a cell that resets before its product.
- */
+/* Gradients of r, and of h through r h, from that of n, for a cell that resets first. */
 static void reset_back(const struct cdl_time_step *g, const struct back *b) {
     const struct cdl_steps *s = g->s;
     const size_t last = s->gates.cell->lanes - 1;

@@ -2,8 +2,6 @@
  * parameters from them. */
 #include "products/blocks.h"
 
-#include <string.h>
-
 static void add_sample(const struct cdl_kernels *kernels, size_t n, const float *x, float *sum) {
     if (n >= CDL_LINE) {
         kernels->add(n, x, sum);

@@ -1,8 +1,6 @@
 /* convolve.c - tiling of convolutions: the map of an image, and the image of a map. */
 #include "products/convolve.h"
 
-#include <string.h>
-
 #include "kernels/kernels.h"
 #include "products/unroll.h"
 #include "products/winograd.h"

@@ -2,8 +2,6 @@
  * weights' blocks. */
 #include "products/convolve_bf16.h"
 
-#include <string.h>
-
 enum { LINE = CDL_BF16_LINE, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
 /* Most places at a time, and most numbers in their windows: those of a tile or more, within L2. */

@@ -2,8 +2,6 @@
  * lie far apart. */
 #include "products/gradient.h"
 
-#include <string.h>
-
 #include "products/matmul.h"
 
 /* Least bytes from a block's first row to its last for which copies pay: of dy, whose lines are

@@ -5,8 +5,6 @@
  */
 #include "products/matmul_values.h"
 
-#include <string.h>
-
 #include "base/param.h"
 
 enum { LINE = CDL_BF16_LINE, DEPTH = 256, ROWS = 32, LD = DEPTH + LINE };

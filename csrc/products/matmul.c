@@ -1,8 +1,6 @@
 /* matmul.c - cache blocking around the kernels: which block is computed when. */
 #include "products/matmul.h"
 
-#include <string.h>
-
 #include "base/param.h"
 
 /* Blocks of samples between two polls of the watch: they take at most 1 ms. */

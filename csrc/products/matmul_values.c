@@ -8,7 +8,6 @@
 #include "products/matmul_values.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "base/param.h"
 

@@ -5,8 +5,6 @@
  * are read from memory once. The sum over a box begins at 0 and is added to the block's: the error
  * does not grow with the number of samples.
  */
-#include <string.h>
-
 #include "kernels/kernels.h"
 #include "products/boxes.h"
 #include "products/convolve.h"

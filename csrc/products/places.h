@@ -47,6 +47,5 @@ struct cdl_places {
 };
 typedef void cdl_places_fn(void *who, const struct cdl_places *row);
 
-/* Walks all rows of samples [first, first + samples). */
 void cdl_walk(const struct cdl_window_walk *walk, size_t first, size_t samples,
               cdl_places_fn *visit, void *who);

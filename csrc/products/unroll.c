@@ -2,8 +2,6 @@
  * with zeros around; then the lines. */
 #include "products/unroll.h"
 
-#include <string.h>
-
 /* Limits: with more columns the runs of a window are long enough, and with more taps the copy is
  * too large for a cache. */
 enum { MOST_COLUMNS = 4, MOST_LINES = 160 };

@@ -1,8 +1,6 @@
 /* winograd.c - blocks of 2 x 2 places, some of them at a time, through the 16 products. */
 #include "products/winograd.h"
 
-#include <string.h>
-
 #include "kernels/kernels.h"
 
 enum { ELEMENTS = 16, SIDE = 4 };

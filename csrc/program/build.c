@@ -1,6 +1,5 @@
 /* build.c - the build of a program from its description, which finds every error. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "isa/isa.h"
 #include "learn/learn.h"

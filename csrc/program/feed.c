@@ -4,7 +4,6 @@
  * converted and cut into the lines of the input. Only the rows of the batch are copied.
  */
 #include <math.h>
-#include <string.h>
 
 #include "isa/isa.h"
 #include "program/program.h"

@@ -6,8 +6,6 @@
  * same. Where gradients are accumulated, parts hold those of several batches, and are joined before
  * an update and at the end of the epoch; for other batches only the header is sent.
  */
-#include <string.h>
-
 #include "program/steps.h"
 
 /* Granularity, in rows, of a rank's share: whole blocks, if there is one for each rank. */

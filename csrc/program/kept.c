@@ -7,7 +7,6 @@
  * by block in order: the same bits for any number of threads.
  */
 #include <math.h>
-#include <string.h>
 
 #include "learn/learn.h"
 #include "learn/tensorwise.h"
@@ -75,7 +74,6 @@ void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
 static struct cdl_squares squares_of(const struct cdl_trained *trained) {
     struct cdl_squares sum = {0};
     for (size_t b = 0; trained->squares && b < cdl_blocks(trained->param); b++) {
-        sum.g += trained->squares[b].g;
         sum.w += trained->squares[b].w;
         sum.d += trained->squares[b].d;
     }

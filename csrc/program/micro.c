@@ -10,7 +10,6 @@
  * micro-batches, so that bits are the same for any number of threads.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "learn/learn.h"
 #include "program/steps.h"

@@ -2,7 +2,6 @@
  * bring along. */
 #include <ctype.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "program/program.h"
 

@@ -3,7 +3,6 @@
  * changes. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "learn/tensorwise.h"
 #include "program/steps.h"

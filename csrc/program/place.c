@@ -6,12 +6,9 @@
  * the largest first, better still for some nets, but each buffer is compared with all that live
  * beside it: it is not tried with more than MOST_BY_SIZE buffers.
  */
-#include "program/place.h"
+#include "program/program.h"
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { MOST_BY_SIZE = 8192 };
 

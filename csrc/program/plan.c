@@ -11,7 +11,6 @@
 
 #include "base/red_zones.h"
 #include "ops/loop.h"
-#include "program/place.h"
 #include "program/program.h"
 #include "program/steps.h"
 

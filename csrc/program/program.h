@@ -153,6 +153,20 @@ size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_train
 cdl_status cdl_link_owed(struct cdl_program *program);
 void cdl_make_owed(const struct cdl_program *program, const struct cdl_context *ctx);
 
+/* place.c: offsets for buffers with known lifetimes, in an arena as small as possible. */
+struct cdl_buffer {
+    float **place; /* receives the address */
+    size_t floats;
+    int birth, death; /* inclusive; two may share memory if their lives do not meet */
+    int number;       /* tie-breaker in sorting */
+    size_t offset;    /* the best offset so far */
+    size_t tried;     /* offset in the current try */
+};
+
+/* Finds the offsets of n buffers, and reorders them. `top` is the size of the arena, `least` the
+ * most that lives at one moment: no plan takes less. */
+cdl_status cdl_place(struct cdl_buffer *buffers, int n, size_t *top, size_t *least);
+
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);
 

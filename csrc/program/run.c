@@ -7,7 +7,6 @@
  * are still in cache.
  */
 #include <math.h>
-#include <string.h>
 
 #include "learn/learn.h"
 #include "ops/lines.h"

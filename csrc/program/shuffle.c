@@ -19,8 +19,7 @@ static void swap(int64_t *order, size_t i, size_t j) {
     order[j] = kept;
 }
 
-/* ---- the Mersenne Twister (Matsumoto and Nishimura, 1998) --------------------------------------
- */
+/* ---- the Mersenne Twister (Matsumoto and Nishimura, 1998) ------------------------------------ */
 
 enum { FAR = 397 }; /* from a word to one that it is mixed with */
 

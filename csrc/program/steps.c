@@ -5,7 +5,6 @@
  * such nodes and the first other thread that reads them.
  */
 #include <assert.h>
-#include <string.h>
 
 #include "learn/learn.h"
 #include "learn/tensorwise.h"
