@@ -276,7 +276,7 @@ cdef class Executor(_Reports):
             if trains:
                 self.where.rates = &by
                 self.where.n_rates = 1
-                self.where.iteration = iteration
+                self._steps_from(iteration)
                 self.where.seed = seed
             with nogil:
                 cdl_run_batches(self.program, &self.where, 1, 0.0, trains)
@@ -320,7 +320,7 @@ cdef class Executor(_Reports):
                 self.where.shares = _floats(shares, shares.size, False, &of_shares)
             self.where.rates = _floats(rates, rates.size, False, &view)
             self.where.n_rates = rates.size
-            self.where.iteration = iteration
+            self._steps_from(iteration)
             self.where.seed = seed
             try:
                 with nogil:
@@ -359,7 +359,7 @@ cdef class Executor(_Reports):
         try:
             self.where.rates = &rate
             self.where.n_rates = 1
-            self.where.iteration = iteration
+            self._steps_from(iteration)
             self.where.seed = seed
             with nogil:
                 done = cdl_train_epochs(self.program, &self.where, &seen[0, 0], passes,
@@ -398,7 +398,7 @@ cdef class Executor(_Reports):
         cdef size_t rows
         self._enter(True)
         try:
-            self.where.iteration = iteration
+            self._steps_from(iteration)
             self.where.seed = seed
             with nogil:
                 rows = cdl_forward(self.program, &self.where, training)
@@ -431,7 +431,7 @@ cdef class Executor(_Reports):
             gradients[k] = <const float *>held.arrays[k].data
         self._enter()
         try:
-            self.where.iteration = iteration
+            self._steps_from(iteration)
             self.where.rates = &rate
             self.where.n_rates = 1
             with nogil:
@@ -452,10 +452,13 @@ cdef class Executor(_Reports):
         """Batches since begin() that changed nothing, by the rule finite_only."""
         return self.where.skipped
 
+    cdef void _steps_from(self, uint64_t iteration) noexcept:  # the number of the next step
+        self.where.iteration = self.where.counted = iteration
+
     cdef void _count(self) noexcept:
-        """Writes down the optimizer's steps."""
+        """Adds the steps made since the last count to the optimizer's, which threads may share."""
         if self.counter != NULL:
-            self.counter[0] = <int64_t>self.where.iteration
+            cdl_count(&self.where, self.counter)
 
     cdef size_t _live(self, size_t batch):  # this process's rows of a batch of the pass
         return cdl_own_rows(self.program, &self.where, batch)

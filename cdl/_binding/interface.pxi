@@ -207,9 +207,11 @@ cdef extern from "cdl.h" nogil:
         size_t skipped
         uint64_t seed
         uint64_t iteration
+        uint64_t counted
         const float *rates
         size_t n_rates
         const float *shares
+    void cdl_count(cdl_epoch *where, int64_t *counter)
     void cdl_run_batches(cdl_program *program, cdl_epoch *where, size_t steps, double seconds,
                          c_bool training)
     struct cdl_link:

@@ -45,7 +45,7 @@ cdef class Updates:
         try:
             for gradient, array in zip(self.gradients, gradients):
                 gradient.set(array)
-            of.where.iteration = iteration
+            of._steps_from(iteration)
             of.where.rates = &rate
             of.where.n_rates = 1
             with nogil:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
-
-from cdl import constraints, initializers, regularizers
+from cdl import constraints, initializers, ops, regularizers
 from cdl._common.validation import exact_count, flag, positive_int
 from cdl._ir.elementwise import apply, argument
 from cdl.layers import rules
@@ -120,4 +118,4 @@ class Embedding(KernelLayer):
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Mask of the inputs that are not 0, with `mask_zero`; else None."""
-        return np.not_equal(np.asarray(inputs), 0) if self.mask_zero else None
+        return ops.not_equal(inputs, 0) if self.mask_zero else None

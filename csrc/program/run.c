@@ -179,11 +179,17 @@ void cdl_run_batches(struct cdl_program *program, struct cdl_epoch *epoch, size_
     run_loop(program, epoch, steps, cdl_now() + seconds, training);
 }
 
+void cdl_count(struct cdl_epoch *epoch, int64_t *counter) {
+    const int64_t steps = (int64_t)(epoch->iteration - epoch->counted);
+    __atomic_fetch_add(counter, steps, __ATOMIC_RELAXED);
+    epoch->counted = epoch->iteration;
+}
+
 /* Next batches of link i; false if the run is to end, which leaves all links at the same batch. */
 static bool train_link(const struct cdl_link *links, size_t n, size_t i, size_t steps, double end) {
     const struct cdl_link *link = &links[i];
     struct cdl_epoch *epoch = link->epoch;
-    epoch->iteration = (uint64_t)*link->counter;
+    epoch->iteration = epoch->counted = (uint64_t)*link->counter;
     const size_t made = cdl_min(epoch->iteration - link->first, link->n_rates - 1);
     epoch->rates = link->rates + made;
     epoch->n_rates = link->n_rates - made;
@@ -191,7 +197,7 @@ static bool train_link(const struct cdl_link *links, size_t n, size_t i, size_t 
     loop.watched = i + 1 == n;
     loop.whole = i > 0;
     work_through(&loop);
-    *link->counter = (int64_t)epoch->iteration;
+    cdl_count(epoch, link->counter);
     return !loop.stop && !cdl_is_void(link->program);
 }
 

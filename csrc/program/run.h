@@ -14,10 +14,14 @@ struct cdl_epoch {
     size_t skipped;                 /* batches that changed nothing (finite_only) */
     uint64_t seed;
     uint64_t iteration; /* steps that the optimizer has made */
+    uint64_t counted;   /* the same when they were last counted */
     const float *rates; /* of the coming steps; the last one repeats */
     size_t n_rates;
     const float *shares; /* weight of the penalties in each batch of the epoch, or NULL: 1 */
 };
+
+/* Adds the steps made since `counted` to the optimizer's counter, which threads may share. */
+void cdl_count(struct cdl_epoch *epoch, int64_t *counter);
 
 /* Runs up to `steps` batches, or as many as fit about `seconds`; moves epoch->next and, in
  * training, epoch->iteration and rates. Adds to the accumulators. */

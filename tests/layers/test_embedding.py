@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import cdl
 from cdl import Input, Model, Sequential
 from cdl.layers import Dense, Embedding, Flatten, GlobalAveragePooling1D, ReversibleEmbedding
 from cdl.utils import set_random_seed
@@ -47,6 +48,25 @@ def test_zero_is_masked():
     expected = ((model.predict(X, verbose=0) - y) ** 2).mean(-1)[shown].mean()
     assert model.evaluate(X, y, batch_size=40, verbose=0) == pytest.approx(expected, rel=1e-5)
     np.testing.assert_array_equal(Embedding(7, 5, mask_zero=True).compute_mask(X), shown)
+
+
+def test_a_layer_takes_the_mask_of_an_embedding_that_it_holds():
+    class Positioned(cdl.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.tokens = Embedding(7, 4, mask_zero=True)
+
+        def call(self, x):
+            return self.tokens(x)
+
+        def compute_mask(self, x, mask=None):
+            return self.tokens.compute_mask(x, mask)
+
+    x = Input((3,), dtype="int32")
+    vectors, last = Positioned(), cdl.layers.LSTM(2)
+    found = Model(x, last(vectors(x))).predict(np.array([[1, 2, 0]]), verbose=0)
+    wanted = last(vectors(np.array([[1, 2]])))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [-1, 7, 2**30])

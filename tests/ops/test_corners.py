@@ -363,7 +363,19 @@ def test_norms_of_integers_are_floats(order):
     ],
 )
 def test_a_factor_of_a_wrong_shape_is_named(normalize, name):
-    text = rf"{name} must have shape \(4,\).* got shape \(3, 4\)"
+    text = rf"{name} must have shape \(4,\).* got shape \(4, 3\)"
     for x in (np.ones((2, 3, 4), np.float32), cdl.Input((3, 4))):
         with pytest.raises(ValueError, match=text):
-            normalize(x, np.ones((3, 4), np.float32))
+            normalize(x, np.ones((4, 3), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 1), (3, 3), (1, 3), (2, 3, 3)])
+def test_a_factor_of_the_last_axis_broadcasts(shape):
+    x = np.arange(18, dtype=np.float32).reshape(2, 3, 3) ** 2
+    gamma = np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(shape)
+    for normalize in (ops.layer_normalization, ops.rms_normalization):
+        inputs = cdl.Input((3, 3))
+        model = cdl.Model(inputs, normalize(inputs, gamma if len(shape) < 3 else gamma[:1]))
+        wanted = normalize(x) * gamma
+        np.testing.assert_allclose(normalize(x, gamma), wanted, rtol=1e-6)
+        np.testing.assert_allclose(model.predict(x)[:1], wanted[:1], rtol=1e-6)

@@ -84,6 +84,19 @@ def test_8_models_train_in_8_threads_at_once_each_to_its_own_bits(threads):
         np.testing.assert_array_equal(found, right)
 
 
+def test_steps_that_two_trainings_began_at_one_count_are_all_counted():
+    program, arrays = net()
+    optimizer, counter = learner("sgd", program.variables), np.zeros(1, np.int64)
+    found = [_core.Executor(program, 32, training=True, optimizer=optimizer) for _ in range(2)]
+    for executor in found:
+        executor.count_in(counter)
+        executor.begin(arrays, 32)
+    for executor in found:
+        executor.train(2, 1e9, [0.01], 0, 0)
+        assert executor.done == 2
+    assert counter == [4]
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_model_predicts_in_one_thread_while_it_trains_in_another(threads):
     program, arrays = net()

@@ -64,16 +64,26 @@ def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | Non
     return divide(x, maximum(norm(x, order, axis, True), least))
 
 
+def _goes_into(got: Any, shape: Any) -> bool:
+    """Whether a shape broadcasts to another one, of which open sizes fit any."""
+    pairs = zip(reversed(got), reversed(shape), strict=False)
+    return len(got) <= len(shape) and all(n == 1 or m in (None, n) for n, m in pairs)
+
+
 def _placed(name: str, part: Any, axes: tuple[int, ...], shape: Any) -> Any:
     """Factor or shift for some axes, with axes of size 1 for the others; or one for all axes.
 
-    ValueError if there is not one for each place along the axes.
+    That of the last axis alone may have any shape that broadcasts, as in Keras. ValueError if there
+    is not one for each place along the axes.
     """
     ndim, got = len(shape), shape_of(part)
     if len(got) == ndim > 1:
         return part
     sizes = tuple(shape[a] for a in axes)
-    if None not in (*sizes, *got) and prod(got) != prod(sizes):
+    broadcasts = axes == (ndim - 1,) and got != sizes
+    if broadcasts and _goes_into(got, shape):
+        return part
+    if None not in (*sizes, *got) and (broadcasts or prod(got) != prod(sizes)):
         raise ValueError(
             f"{name} must have shape {sizes}, one for each place along the axes, or {ndim} axes, "
             f"got shape {got}"
