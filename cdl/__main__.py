@@ -86,6 +86,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("data", type=Path, metavar="CSV", help="a file with names of columns")
     command.add_argument("--target", required=True, metavar="COLUMN", help="what to predict")
     command.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="COLUMN", help="columns that are not read"
+    )
+    command.add_argument(
         "--task",
         choices=("classes", "numbers"),
         help="default: classes for text, truth values and up to 20 different whole numbers",

@@ -338,3 +338,45 @@ def test_table_refuses_what_is_no_csv(tmp_path, capsys, start, reason):
     (tmp_path / "t.csv").write_bytes(start)
     assert main(["table", str(tmp_path / "t.csv"), "--target", "a"]) == 1
     assert reason in capsys.readouterr().err
+
+
+def test_table_reads_dates_and_leaves_out_what_it_is_told(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    days = [f"2024-0{1 + i % 9}-1{i % 10}" for i in range(40)]
+    rows = [f"{i},u{i:04},{day},,{i % 2}" for i, day in enumerate(days)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["id,uid,when,none,y", *rows]))
+    told = ["table", str(path), "--target", "y", "--recipe", "mlp"]
+    assert main(told) == 1
+    assert "X: uid must be of numbers, dates or categories" in capsys.readouterr().err
+    assert main([*told, "--leave-out", "uid"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "none left out, without a value\nwhen is read as dates\nid counts rows: "
+    )
+    assert "40 rows x 2 columns" in said
+    assert main([*told, "--leave-out", "uid", "idd"]) == 1
+    assert "--leave-out must be one of ['id', 'uid'," in capsys.readouterr().err
+
+
+def test_table_refuses_a_target_that_two_columns_have(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["y,x,y", *(f"{i % 2},{i},{i % 2}" for i in range(40))]))
+    assert main(["table", str(path), "--target", "y"]) == 1
+    assert "--target must be one column, got 'y' 2 times" in capsys.readouterr().err
+
+
+def test_table_reads_files_with_a_line_for_excel_and_marks_for_missing_values(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    path = tmp_path / "t.csv"
+    rows = [f"{'?' if i % 5 == 0 else i};{i % 2}" for i in range(40)]
+    path.write_text("\n".join(["sep=;", "x;y", *rows]))
+    told = ["table", str(path), "--target", "y", "--recipe", "mlp"]
+    assert main(told) == 0
+    assert "40 rows x 1 columns" in capsys.readouterr().out
+    assert main([*told, "--leave-out", "x"]) == 1
+    assert "must have a column with a value besides 'y'" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import re
 import sys
@@ -25,6 +26,7 @@ class Job(NamedTuple):
     Attributes:
         data: a CSV with names of columns.
         target: name of the column to predict.
+        leave_out: names of columns that are not read.
         task: "classes" or "numbers"; None tells it by the column.
         recipe: of the estimator.
         text: "refuse" or "hash", of the estimator.
@@ -34,6 +36,7 @@ class Job(NamedTuple):
 
     data: Path
     target: str
+    leave_out: list[str]
     task: str | None
     recipe: str
     text: str
@@ -64,9 +67,15 @@ def run(job: Job) -> int:
         form = csv_form(data)
         if form:
             print(f"{data.name} is read with {form}")
-        table = pandas.read_csv(data, **form)
-        if target not in table:
-            return _failed(f"--target must be one of {table.columns.tolist()}, got {target!r}")
+        table = pandas.read_csv(data, na_values="?", **form)
+        for option, name in (("--target", target), *(("--leave-out", n) for n in job.leave_out)):
+            if name not in table:
+                return _failed(f"{option} must be one of {table.columns.tolist()}, got {name!r}")
+        header = pandas.read_csv(data, header=None, nrows=1, dtype=str, **form).iloc[0].tolist()
+        if header.count(target) > 1:  # of which pandas names the others anew
+            return _failed(
+                f"--target must be one column, got {target!r} {header.count(target)} times"
+            )
         known = table[target].notna()
         if known.sum() < _FOLDS:
             return _failed(
@@ -75,7 +84,10 @@ def run(job: Job) -> int:
             )
         if not known.all():
             print(f"{(~known).sum():,} rows without {target} are left out")
-        x, y = table[known].drop(columns=target), table[target][known].infer_objects()
+        x = _with_dates(table[known].drop(columns=[target, *job.leave_out]))
+        if x.empty:
+            return _failed(f"data must have a column with a value besides {target!r}")
+        y = table[target][known].infer_objects()
         if pandas.api.types.infer_dtype(y) == "integer":  # beyond 64 bits
             y = y.astype(np.float64 if y.dtype == object else y.dtype)
         found = _scored(x, y, job)
@@ -86,16 +98,34 @@ def run(job: Job) -> int:
             table_page.write(report, found)
             print(f"{report} written")
     except (OSError, ValueError, ImportError) as error:
-        return _failed(str(error))
+        return _failed(str(error).strip())
     return 0
 
 
-def csv_form(data: Path) -> dict[str, str]:
+def _with_dates(x: Any) -> Any:
+    """Columns with a value, those of dates in ISO 8601 as dates; what is done is printed."""
+    import pandas
+
+    empty = x.columns[x.isna().all()]
+    if len(empty):
+        print(f"{', '.join(empty)} left out, without a value")
+    x = x.drop(columns=empty)
+    for name in x.select_dtypes(exclude=["number", "bool"]):
+        with contextlib.suppress(TypeError, ValueError):
+            x[name] = pandas.to_datetime(x[name], format="ISO8601", utc=True)
+            print(f"{name} is read as dates")
+    for name in x.select_dtypes("integer"):
+        if len(x) > 1 and (x[name].diff()[1:] == 1).all():
+            print(f"{name} counts rows: --leave-out {name} if it tells nothing of new ones")
+    return x
+
+
+def csv_form(data: Path) -> dict[str, Any]:
     """Arguments of pandas' `read_csv` for a file that has no commas between fields, or no UTF-8.
 
     The delimiter is the one that comes most often in the header, of commas, semicolons, tabs and
-    bars; numbers may have decimal commas where it is none. What is no UTF-8 counts as Windows'
-    western encoding, which has the letters of Latin-1.
+    bars, or that of a first line `sep=;`; numbers may have decimal commas where it is none. What is
+    no UTF-8 counts as Windows' western encoding, which has the letters of Latin-1.
 
     Raises:
         ValueError: a file of Excel, or one that is no text.
@@ -108,7 +138,7 @@ def csv_form(data: Path) -> dict[str, str]:
         raise ValueError(
             f"data must be a CSV, got a file of Excel or a zip, {data.name!r}: save it as CSV"
         )
-    form = {}
+    form: dict[str, Any] = {}
     if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
         form["encoding"] = "utf-16"
     elif b"\0" in sample:
@@ -118,6 +148,9 @@ def csv_form(data: Path) -> dict[str, str]:
     lines = sample.decode(form.get("encoding", "utf-8"), "replace").splitlines()[:-1] or [""]
     header = re.sub(r'"[^"]*"', "", lines[0])
     sep = max(",;\t|", key=header.count)  # the first of those that come as often
+    told = re.fullmatch(r"\ufeff?sep=(.)", lines[0])  # a line that Excel reads, ahead of the names
+    if told:
+        form["skiprows"], sep = 1, told.group(1)
     if sep != ",":
         form["sep"] = sep
         fields = [each.strip() for line in lines[1:] for each in line.split(sep)]

@@ -91,3 +91,59 @@ def test_categories_that_a_frame_declares_may_have_nearly_as_many_values_as_rows
     model = TabularClassifier(early_stopping=False, text="hash", **QUICK).fit(x, Y)
     assert len(model._tables[0].categories[1]) == 10  # those that two rows have
     np.testing.assert_allclose(model.predict_proba(x[:9]), model.predict_proba(x)[:9], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["ints", "floats", "bools", "arrow"])
+def test_categories_of_numbers_may_come_as_numbers(kind):
+    codes = np.arange(len(Y)) % 3
+    if kind == "arrow":
+        pyarrow = pytest.importorskip("pyarrow")
+        x = pyarrow.table({"a": X[:, 0], "k": pyarrow.array(codes).dictionary_encode()})
+    else:
+        codes = {"ints": codes, "floats": codes * 0.5, "bools": codes > 1}[kind]
+        x = pd.DataFrame({"a": X[:, 0], "k": pd.Categorical(codes)})
+    model = TabularClassifier(**QUICK).fit(x, Y)
+    wanted = model.predict_proba(x)
+    plain = pd.DataFrame({"a": X[:, 0], "k": codes})
+    assert np.array_equal(model.predict_proba(plain), wanted)
+    for i in range(4):
+        one = model.predict_proba({"a": X[i, 0], "k": codes[i]})
+        np.testing.assert_allclose(one[0], wanted[i], rtol=1e-5)
+
+
+def test_rows_may_be_a_list_of_dicts():
+    x = pd.DataFrame({"a": X[:, 0], "k": np.where(X[:, 1] > 0, "u", "v")})
+    model = TabularClassifier(**QUICK).fit(x, Y)
+    rows = x.to_dict("records")
+    assert np.array_equal(model.predict_proba(rows), model.predict_proba(x))
+    np.testing.assert_allclose(model.predict_proba(rows[:1]), model.predict_proba(x)[:1], rtol=1e-5)
+    del rows[7]["k"]
+    with pytest.raises(ValueError, match=r"got none for \['k'\] and also \[\] in row 7"):
+        model.predict(rows)
+
+
+@pytest.mark.parametrize(
+    "gaps",
+    [lambda y: pd.Series(y.tolist(), dtype=object), list, tuple],
+)
+def test_targets_that_are_nan_among_text_are_named(gaps):
+    y = np.where(Y, "yes", "no").astype(object)
+    y[5] = np.nan
+    with pytest.raises(ValueError, match="TabularClassifier: y must have a target for each row"):
+        TabularClassifier(**QUICK).fit(X, gaps(y))
+
+
+def test_errors_of_rows_for_validation_name_their_set():
+    x = frame_of(["a", "b"])
+    model = TabularClassifier(**QUICK)
+    for pair in ((x[["a"]], Y), (x, Y + 5), (x, Y[:4])):
+        with pytest.raises(ValueError) as caught:
+            model.fit(x, Y, eval_set=[(x, Y), pair])
+        assert caught.value.__notes__ == ["eval_set: in the rows of 'valid_1'"]
+
+
+@pytest.mark.parametrize("values", [pd.date_range("2024", periods=60).astype(str), X[:, 1]])
+def test_text_that_is_of_dates_or_numbers_is_said_to_be_made_such(values):
+    x = pd.DataFrame({"a": X[:, 0], "d": [str(each) for each in values]})
+    with pytest.raises(ValueError, match="make numbers or dates of it if it holds such"):
+        TabularClassifier(**QUICK).fit(x, Y)

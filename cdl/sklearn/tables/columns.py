@@ -77,7 +77,9 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
         return numbered(numbers)
     texts: frozenset[int] = frozenset() if reset else getattr(estimator, "_mixed", frozenset())
     if isinstance(x, Mapping) and not hasattr(x, "shape"):  # as a sparse matrix of keys has
-        found = _of_row(estimator, x, reset, texts)
+        x = [x]
+    if isinstance(x, list) and x and all(isinstance(each, Mapping) for each in x):
+        found = _of_dicts(estimator, x, reset, texts)
         _refuse_infinite(owner, found)
         return found
     if is_frame(x) and len(getattr(x, "shape", ())) == 2:
@@ -109,23 +111,26 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
     return found
 
 
-def _of_row(
-    estimator: Any, x: Mapping[Any, Any], reset: bool, texts: frozenset[int]
+def _of_dicts(
+    estimator: Any, rows: list[Mapping[Any, Any]], reset: bool, texts: frozenset[int]
 ) -> list[Column]:
-    """Columns of one row, a dict of values by the names that `fit` has seen."""
+    """Columns of rows that are dicts of values by the names that `fit` has seen."""
     owner, names = type(estimator).__name__, getattr(estimator, "feature_names_in_", None)
     if reset or names is None:
         what = "a frame or an array in fit" if reset else "as in fit, where columns had no names"
         raise TypeError(f"{owner}: X must be {what}, got a dict")
-    absent = [each for each in names.tolist() if each not in x]
-    other = [each for each in x if each not in names.tolist()]
-    if absent or other:
-        raise ValueError(
-            f"{owner}: X must have a value for each column of fit and no other, got none for "
-            f"{absent[:8]} and also {other[:8]}"
-        )
-    named = enumerate(names.tolist())
-    return [_read(owner, name, _objects([x[name]]), i in texts) for i, name in named]
+    for i, row in enumerate(rows):
+        absent = [each for each in names.tolist() if each not in row]
+        other = [each for each in row if each not in names.tolist()]
+        if absent or other:
+            raise ValueError(
+                f"{owner}: X must have a value for each column of fit and no other, got none for "
+                f"{absent[:8]} and also {other[:8]} in row {i}"
+            )
+    columns = enumerate(names.tolist())
+    return [
+        _read(owner, name, _objects([row[name] for row in rows]), i in texts) for i, name in columns
+    ]
 
 
 def row_values(estimator: Any, x: Any) -> Sequence[Any] | None:
@@ -251,13 +256,17 @@ def _read(owner: str, name: str, values: Any, text: bool = False) -> Column:
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{owner}: X: {name} has complex numbers")
     found = _of_objects(owner, name, array.astype(object), text)
-    return found._replace(declared=_of_categories(values))
-
-
-def _of_categories(values: Any) -> bool:
-    """Whether a column's type is of categories: pandas', Polars' (Enums too) or Arrow's."""
     dtype = values.type if hasattr(values, "to_pylist") else getattr(values, "dtype", None)
-    return str(dtype).startswith(("category", "Categorical", "Enum", "dictionary"))
+    if not str(dtype).startswith(("category", "Categorical", "Enum", "dictionary")):
+        return found
+    return found._replace(declared=True, mixed=found.mixed or _of_numbers(dtype))
+
+
+def _of_numbers(dtype: Any) -> bool:
+    """Whether categories of pandas or Arrow are numbers or truth values, as which they may come."""
+    inner = getattr(dtype, "value_type", None)
+    inner = getattr(getattr(dtype, "categories", None), "dtype", inner)
+    return str(inner).lower().startswith(("int", "uint", "float", "double", "bool"))
 
 
 def _as_array(values: Any) -> Array:

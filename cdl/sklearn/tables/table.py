@@ -117,8 +117,8 @@ class Table:
                 raise ValueError(
                     f"{self.owner}: X: {column.name} must be of numbers, dates or categories, got "
                     f"text: {len(names)} different values in {len(known)} rows, such as "
-                    f"{str(names[0])!r}; leave it out, give text='hash', or "
-                    "make it a categorical column"
+                    f"{str(names[0])!r}; make numbers or dates of it if it holds such, leave it "
+                    "out, give text='hash', or make it a categorical column"
                 )
             self.hashed.add(i)
             return

@@ -321,11 +321,15 @@ class Tabular(BaseEstimator, Hinting):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        y = check_array(plain_labels(y), ensure_2d=False, dtype=None, input_name="y")
-        if y.dtype.kind == "O" and any(map(is_missing, y.ravel())):
+        y = plain_labels(y)
+        is_array = getattr(getattr(y, "dtype", None), "kind", "") == "O"
+        objects = np.ravel(y) if is_array else y if isinstance(y, list | tuple) else ()
+        if any(map(is_missing, objects)):
             raise ValueError(
-                f"{type(self).__name__}: y must have a target for each row, got missing ones (None)"
+                f"{type(self).__name__}: y must have a target for each row, got missing ones, such "
+                "as None or NaN"
             )
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_consistent_length(np.empty(rows), y)

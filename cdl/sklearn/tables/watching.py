@@ -103,11 +103,15 @@ def eval_sets(estimator: Any, watched: Watched, fitted: tuple[Any, ...]) -> Eval
         what = f"a list of {len(pairs)} names that differ, one for each pair of eval_set"
         raise expected(owner, "eval_names", what, names)
     rows = []
-    for (x, y, *more), train in zip(pairs, trains, strict=True):
-        columns = columns_of(estimator, x, False)
-        targets = estimator._known_targets(estimator._checked_y(y, len(columns[0].values)))
+    for (x, y, *more), train, name in zip(pairs, trains, called, strict=True):
         weight = more[0] if more else fitted[2] if train else None
-        rows.append((columns, targets, sample_weights(owner, weight, len(targets))))
+        try:
+            columns = columns_of(estimator, x, False)
+            targets = estimator._known_targets(estimator._checked_y(y, len(columns[0].values)))
+            rows.append((columns, targets, sample_weights(owner, weight, len(targets))))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"eval_set: in the rows of {name!r}")
+            raise
     return EvalSets(called, rows, [c for c, train in zip(called, trains, strict=True) if train])
 
 
