@@ -200,6 +200,13 @@ def begin(net: Net, inputs: list[Array], random: np.random.RandomState) -> None:
         layer.set_weights([kernel, bias])
 
 
+def run(model: Any, inputs: list[Array]) -> Array:
+    """Outputs of a model for inputs in the dtypes of its own, without the checks of `predict`."""
+    model._drop_stale_programs()
+    found: Array = model._predictors().run_shared(inputs)[0]
+    return found
+
+
 def compiled(net: Net, recipe: Recipe, task: Task, steps: int) -> None:
     """Compile the net that is trained, for a total number of steps."""
     rate: Any = recipe.rate

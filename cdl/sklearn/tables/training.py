@@ -18,7 +18,6 @@ from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.table import Encoded, RowReader, Table
 from cdl.sklearn.tables.watching import Best
 from cdl.sklearn.thread_share import shared_threads
-from cdl.trainers.predict import FEW
 
 Array = NDArray[Any]
 
@@ -133,24 +132,22 @@ def outputs_of(table: Table, net: Trained, rows: Any) -> Array:
     return run_net(net, given(table.transform(rows if isinstance(rows, list) else numbered(rows))))
 
 
-def mean_outputs(estimator: Any, x: Any, readers: list[RowReader], nets: list[Trained]) -> Array:
+def mean_outputs(estimator: Any, x: Any, readers: list[RowReader], bags: list[Trained]) -> Array:
     """Means of the bags' outputs for rows X, in float64."""
     values = row_values(estimator, x)
     read = [] if values is None else [reader(values) for reader in readers]
     known = [each for each in read if each is not None]
-    if len(known) == len(nets):
-        return mean([_run_row(*each) for each in zip(nets, known, strict=True)])
+    if len(known) == len(bags):
+        return mean([_run_row(*each) for each in zip(bags, known, strict=True)])
     rows: Any = plain_numbers(estimator, x)
     rows = columns_of(estimator, x, False) if rows is None else rows
-    pairs = zip(readers, nets, strict=True)
+    pairs = zip(readers, bags, strict=True)
     return mean([outputs_of(reader.table, net, rows) for reader, net in pairs])
 
 
 def _run_row(net: Trained, inputs: list[Array]) -> Array:
     """Outputs of a net for one row, in float64."""
-    net.model._drop_stale_programs()
-    found: Array = net.model._predictors().run(inputs)[0]
-    return found.astype(np.float64)
+    return nets.run(net.model, inputs).astype(np.float64)
 
 
 def mean(outputs: list[Array]) -> Array:
@@ -158,14 +155,7 @@ def mean(outputs: list[Array]) -> Array:
     return outputs[0] if len(outputs) == 1 else np.asarray(np.mean(outputs, axis=0))
 
 
-def run_net(net: Trained, inputs: Any) -> Array:
+def run_net(net: Trained, inputs: list[Array]) -> Array:
     """Outputs of a net for its inputs, in float64."""
-    inputs = inputs[0] if len(inputs) == 1 else inputs  # which `predict` takes faster
     with shared_threads():
-        found: Array
-        if isinstance(inputs, list) and len(inputs[0]) <= FEW:  # the checks take longer than these
-            net.model._drop_stale_programs()
-            found = net.model._predictors().run(inputs)[0]
-        else:
-            found = net.model.predict(inputs, verbose=0)
-    return found.astype(np.float64)
+        return nets.run(net.model, inputs).astype(np.float64)

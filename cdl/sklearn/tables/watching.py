@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cdl._common.validation import expected
 from cdl.callbacks import Callback
 from cdl.sklearn.base import sample_weights
+from cdl.sklearn.tables import nets
 from cdl.sklearn.tables.columns import Column, columns_of
 from cdl.sklearn.tables.scoring import Shown
 from cdl.sklearn.tables.table import Encoded, Table
@@ -207,7 +208,7 @@ class Best(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Score the validation rows."""
-        score = self._score(self._predicts.predict(self._inputs, verbose=0))
+        score = self._score(nets.run(self._predicts, self._inputs))
         self.scores.append(score)
         if isinstance(logs, dict):
             logs["val_score"] = score
