@@ -121,8 +121,26 @@ class Rewriter:
                 self.inputs.replace(old, new)
                 new.role = old.role
 
+    def share_losses(self) -> None:
+        """Read losses of lines from the loss of the same predictions and targets."""
+        for loss in self.instructions.of("loss"):
+            for lines in self.users(loss.inputs[0]):
+                if not _is_loss_of(lines, loss) or self._learns(lines):
+                    continue
+                prediction = self.like(loss.inputs[0], loss.inputs[0].dtype)
+                given = loss.giving((prediction, *lines.outputs))
+                self.instructions.remove(loss)
+                self.instructions.replace(lines, given)
+                self.replaced[id(loss)] = (loss, given)
+                break
+
+    def _learns(self, instruction: Instruction) -> bool:
+        """Whether a gradient reaches an instruction."""
+        return any(each is instruction for each, _ in self.result().producers())
+
     def fuse_losses(self) -> None:
         """Fuse a softmax or sigmoid into a loss, where nothing else gives it a gradient."""
+        self.share_losses()
         for loss in self.instructions.of("loss"):
             before = self.producer(loss.inputs[0])
             if before is None:
@@ -135,7 +153,8 @@ class Rewriter:
                 continue
             attributes = {**loss.attributes, "kind": on_scores}
             inputs = (before.inputs[0], *loss.inputs[1:])
-            fused = Instruction("loss", inputs, before.outputs, (), attributes)
+            outputs = (*before.outputs, *loss.outputs[1:])
+            fused = Instruction("loss", inputs, outputs, (), attributes)
             self.instructions.remove(loss)
             self.replaced[id(loss)] = (loss, fused)
             self.instructions.replace(before, fused)
@@ -275,6 +294,22 @@ def simplified(program: Program) -> Program:
     rewriter = Rewriter(program)
     rewriter.simplify(True)
     return rewriter.result()
+
+
+def without_outputs(program: Program) -> Program:
+    """Fused program that only learns: without outputs and what computes them."""
+    rewriter = Rewriter(program)
+    rewriter.outputs = EndValues([])
+    rewriter.cut_dead(True)
+    found = rewriter.result()
+    found.output_dtypes = []
+    return found
+
+
+def _is_loss_of(lines: Instruction, loss: Instruction) -> bool:
+    """Whether an instruction gives the values of lines whose weightless mean or sum is a loss."""
+    pairs = lines.op == "line_loss" and not loss.outputs and lines.inputs == loss.inputs
+    return pairs and lines.attributes.items() <= loss.attributes.items()
 
 
 def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:

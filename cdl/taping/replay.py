@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ class _Program:
         plan: the calls.
         variables: to differentiate by.
         before: the one that it replaces, whose draws it goes on with.
+        is_written: whether losses are computed as they are written, not as in `fit`.
 
     Attributes:
         variables: those among them that the calls read.
@@ -84,12 +85,21 @@ class _Program:
         agrees: whether the first run gave the recorded value; None before it.
     """
 
-    def __init__(self, plan: Plan, variables: list[Any], before: _Program | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        variables: list[Any],
+        before: _Program | None = None,
+        is_written: bool = False,
+    ) -> None:
+        self._written: _Program | None = None
         self._shared: list[Any] | None = None
         if not plan.rows:
             self._shared = [_Place(np.shape(each)) for each in plan.inputs]
         self._changing = [_Place(np.shape(plan.constants[i])) for i in plan.held]
         run = plan.function(self._shared, self._changing)
+        if is_written:
+            run = _times_one(run)
         read = {id(each) for each in variables_of(plan.calls)}
         self.variables = [each for each in variables if id(each) in read]
         owners = {id(node.owner): node.owner for node in _with_inner(plan.calls)}.values()
@@ -146,6 +156,22 @@ class _Program:
         total = None if value is None else float(stepping.plain(value))
         return total, by_variables, by_inputs
 
+    def clips(self, plan: Plan, variables: list[Any], value: float, is_new: bool) -> bool:
+        """Whether the calls as they are written give a value that this program does not.
+
+        Crossentropies clip probabilities, which the loss of scores in `fit` has no need of.
+
+        Args:
+            plan: as given.
+            variables: as given.
+            value: the recorded value.
+            is_new: whether the program is of this plan; else one of its calls may be outdated.
+        """
+        if is_new and not self.draws:
+            self._written = _Program(plan, variables, is_written=True)
+        total = None if self._written is None else self._written.of(plan)[0]
+        return total is not None and _close(total, value)
+
     def _of_moved(
         self, inputs: list[Any], changing: list[Any]
     ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
@@ -187,6 +213,11 @@ def _assign(variables: list[Any], values: list[Any]) -> None:
         each.assign(plain(value))
 
 
+def _times_one(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose result is no loss that a program knows."""
+    return lambda *arguments: run(*arguments) * 1.0
+
+
 def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any], dict[int, Any]]:
     """Gradients by the program of a plan, kept if its value agrees with the recorded one.
 
@@ -207,6 +238,7 @@ def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any]
                 "variables=weights) take a function instead"
             ) from error
         agrees = total is None or made.has_drawn or _close(total, value)
+        agrees = agrees or made.clips(plan, variables, value, program is None)
         if made.agrees is None:
             made.agrees = agrees
         if agrees or program is None or not made.agrees:

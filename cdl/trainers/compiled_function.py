@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cdl import tree
 from cdl._core import Executor
+from cdl._ir.fusion import without_outputs
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
@@ -167,17 +168,21 @@ class Compiled:
         self.learns = can_learn and self._vjp.gradients.learning is not None
         self.draws = self._vjp.gradients.draws
 
-    def learner(self, optimizer: Any, rows: int, after: Executor | None = None) -> Executor:
+    def learner(
+        self, optimizer: Any, rows: int, after: Executor | None = None, is_shown: bool = True
+    ) -> Executor:
         """Executor that hands the gradients to an optimizer at once; for one that `learns`.
 
         Args:
             optimizer: makes the steps.
             rows: of a batch.
             after: what runs behind each step.
+            is_shown: whether results are read; else batches may be split, as in `fit`.
         """
         assert self._vjp.gradients.learning is not None
         program, rules = self._vjp.gradients.learning
-        return learner(program, rows, optimizer, self._vjp.learning, rules, after)
+        program = program if is_shown else without_outputs(program)
+        return learner(program, rows, optimizer, self._vjp.learning, rules, after, not is_shown)
 
     @property
     def by_weights(self) -> list[Variable]:

@@ -151,8 +151,7 @@ def _run_epochs(
         together.begin_training(model, iterator, callbacks, epochs, validated)
         logs: dict[str, Any] = {}
         epoch = model._initial_epoch or epochs.start
-        alone = validation is None and epoch + 1 < epochs.stop
-        alone = alone and callbacks.only_keep_history and iterator.runs_fused
+        alone = validation is None and callbacks.only_keep_history
         while epoch < epochs.stop:
             start = clock.now()
             _reset(model, iterator.train_function)
@@ -166,7 +165,7 @@ def _run_epochs(
             epoch += 1
             if stopped or not done:
                 break
-            if alone:
+            if alone and iterator.runs_fused:
                 took = max(clock.now() - start, 1e-9)
                 most = int(min(SLICE / took, epochs.stop - epoch))
                 if most > 1:

@@ -5,6 +5,7 @@ All gradients that are not part of `fit` come from here: of `value_and_grad`, `M
 """
 
 from collections.abc import Callable, Collection, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -177,7 +178,7 @@ class Vjp:
         self._weighted = weighted and not y.shared
         if self._weighted:
             total = program.map("multiply", [y, program.input(y.shape, role="y")])
-        program.objective(total, reduction="sum")
+        _append_loss(program, total)
         if program.recorder.probed:
             probes += program.recorder.probed[1]
         for value in results + probes:
@@ -269,6 +270,29 @@ class Vjp:
         return [
             np.concatenate(each) if each[0].ndim else each[0] for each in zip(*parts, strict=True)
         ]
+
+
+def _append_loss(program: Lowering, total: Value) -> None:
+    """Append the sum of a value as the loss; means and sums of losses of lines as in `fit`."""
+    makers = {id(y): each for each in program.instructions for y in each.outputs}
+    value, source, scale, reduction = total, makers.get(id(total)), 1.0, "sum"
+    while source is not None and source.op in ("batch_reduce", "reduce", "reshape"):
+        kind = source.attributes.get("kind", reduction)
+        if kind not in ("mean", "sum"):
+            break
+        n = prod(source.inputs[0].shape) / prod(value.shape)
+        if source.op == "batch_reduce":
+            reduction, scale = kind, scale * (prod(value.shape) if kind == "mean" else 1)
+        else:
+            scale *= {("mean", "sum"): 1 / n, ("sum", "mean"): n}.get((kind, reduction), 1.0)
+        value = source.inputs[0]
+        source = makers.get(id(value))
+    if source is None or source.op != "line_loss":
+        program.objective(total, reduction="sum")
+        return
+    attributes = dict(source.attributes)
+    kind, (prediction, target) = attributes.pop("kind"), source.inputs
+    program.loss(kind, target, prediction, None, scale, reduction, **attributes)
 
 
 def _is_penalty(instruction: Instruction) -> bool:

@@ -1,9 +1,9 @@
 /* loss.c - a loss: its value a line, and the gradients that start the backward pass.
  *
  * Inputs: prediction or raw scores, target, and (optionally) weights, one a sample or one a line.
- * Outputs: nothing, or the probabilities that a loss on raw scores computes on the way. The total
- * of a batch is scale * sum of w l / (lines or 1), as Keras divides: by the count, not by the
- * weights' sum.
+ * Outputs: nothing, or the probabilities that a loss on raw scores computes on the way, or these
+ * and the values of lines. The total of a batch is scale * sum of w l / (lines or 1), as Keras
+ * divides: by the count, not by the weights' sum.
  */
 #include "ops/lanes.h"
 #include "ops/scoring.h"
@@ -12,11 +12,17 @@ enum { KIND, REDUCTION }; /* numbers; REDUCTION: 0 mean over samples and lines, 
 enum { SCALE };           /* attributes */
 
 static const char *check(const struct cdl_node *node) {
-    const struct cdl_tensor *y = node->in[0], *q = node->out[0];
+    const struct cdl_tensor *y = node->in[0], *q = node->out[0], *v = node->out[1];
     CDL_CHECK(cdl_check_target(cdl_loss_target((int)node->numbers[KIND]), y, node->in[1]));
     if (node->n_in > 2) CDL_CHECK(cdl_check_weights(y, node->in[2]));
     CDL_EXPECT(!q || cdl_same_shape(q, y), "output: expected the shape of the predictions");
+    CDL_EXPECT(!v || (v->lines == y->lines && v->width == 1 && !cdl_is_int(v)),
+               "values: expected a float for each line");
     return NULL;
+}
+
+static float *values_of(const struct cdl_node *node) {
+    return node->n_out > 1 ? node->out[1]->data : node->scratch;
 }
 
 static void forward(CDL_PASS) {
@@ -29,12 +35,13 @@ static void forward(CDL_PASS) {
     scoring.scale = (float)((double)node->attribute[SCALE] / count);
     if (node->shared && !cdl_counts_shared(ctx)) scoring.scale = 0.0f;
     if (ctx->training && node->needs[0]) scoring.dy = cdl_grad_rows(y, first);
+    scoring.value = values_of(node) + first * y->lines;
     if (node->n_out) scoring.q = cdl_rows(node->out[0], first);
     ctx->kernels->loss[(int)node->numbers[KIND]](&scoring);
 }
 
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
-    cdl_report_total(node, ctx, node->scratch, node->in[0]->lines, (double)node->attribute[SCALE],
+    cdl_report_total(node, ctx, values_of(node), node->in[0]->lines, (double)node->attribute[SCALE],
                      node->numbers[REDUCTION] == 1, state);
 }
 

@@ -68,6 +68,11 @@ def _refs(structure: Any) -> list[int]:
     return []
 
 
+def _args_refs(call: Call) -> list[int]:
+    """Numbers of the Refs in the arguments of a call."""
+    return _refs((call.args, call.kwargs))
+
+
 class _Repeated:
     """Replay of a recorded call on new values."""
 
@@ -91,6 +96,7 @@ class _Link:
         call: the recorded call of the gradient.
         optimizer: the optimizer of the step.
         followers: the assignments after the step.
+        read: numbers of results that the step reads.
 
     Attributes:
         optimizer: as given.
@@ -101,7 +107,12 @@ class _Link:
     """
 
     def __init__(
-        self, compiled: Compiled, call: Call, optimizer: Any, followers: Followers
+        self,
+        compiled: Compiled,
+        call: Call,
+        optimizer: Any,
+        followers: Followers,
+        read: set[int],
     ) -> None:
         self._compiled, self.optimizer = compiled, optimizer
         self._rows = call.kinds[0][0][0]
@@ -111,6 +122,7 @@ class _Link:
         self._first = call.first
         self.gives = range(call.first, call.first + call.size)
         self.is_fed = all(isinstance(e, Ref) or _is_uniform(e) for e in call.args)
+        self._is_shown = not read.isdisjoint(self.gives)
         self.changes = False  # beyond weights and slots
         self._after = followers.executor() if followers.n else None
         self._changes = -1
@@ -121,7 +133,8 @@ class _Link:
         if self._changes == self.optimizer.changes:
             return False
         self._changes = self.optimizer.changes
-        self.executor = self._compiled.learner(self.optimizer, self._rows, self._after)
+        parts = self.optimizer, self._rows, self._after, self._is_shown
+        self.executor = self._compiled.learner(*parts)
         return True
 
     @property
@@ -146,7 +159,8 @@ class _Link:
         step = self.optimizer.step
         rate = self.optimizer.rate(step)
         self.executor.once(self._of_batch(values), rate, step, core_seed())
-        self.show(values)
+        if self._is_shown:
+            self.show(values)
 
     def show(self, values: Values) -> None:
         """Store the results of the last batch's loss among the values."""
@@ -190,9 +204,10 @@ class Chain:
         others: list[Call] = []
         following = {i: _followers(calls, i + 2, _refs(logs)) for i in linked}
         within = {k for i in linked for k in range(i + 1, i + 2 + following[i].n)}
+        read = {*_refs(logs), *(n for i in needed - within for n in _args_refs(calls[i]))}
         for i, call in enumerate(calls):
             if i in linked:
-                part: _Repeated | _Link = _Link(*linked[i], following[i])
+                part: _Repeated | _Link = _Link(*linked[i], following[i], read)
             elif i not in within and i in needed:
                 part = _Repeated(call)
                 others.append(call)
@@ -206,13 +221,13 @@ class Chain:
         self._parts = parts
         self._links = [each for each in parts if isinstance(each, _Link)]
         self._shown = [each for each in self._links if set(each.gives).intersection(_refs(logs))]
-        read = [number for each in self._links for number in each.inputs]
+        inputs_read = [number for each in self._links for number in each.inputs]
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
         self.changes_more |= any(each.n for each in following.values())
         self.state: Any = None
         self.is_fed = (
             bool(self._links)
-            and max(read) < inputs
+            and max(inputs_read) < inputs
             and all(each.is_fed for each in self._links)
             and not any(each.changes for each in parts)
         )
@@ -312,7 +327,7 @@ def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled
             continue
         own = list(range(call.first + call.size - len(weights), call.first + call.size))
         elsewhere = [e for e in calls if e is not call and e is not after]
-        others = {*shown, *(n for e in elsewhere for n in _refs((e.args, e.kwargs)))}
+        others = {*shown, *(n for e in elsewhere for n in _args_refs(e))}
         is_whole = _refs(gradients) == own and len(gradients) == len(own)
         is_whole &= list(map(id, variables or ())) == list(map(id, weights))
         if is_whole and not others.intersection(own) and _is_plain(optimizer, weights):
@@ -324,7 +339,7 @@ def _followers(calls: Sequence[Call], start: int, shown: list[int]) -> Followers
     """Assignments from index `start` on; none if other calls read their results."""
     found = Followers(calls[start:])
     others = [*calls[:start], *calls[start + found.n :]]
-    read = {*shown, *(n for e in others for n in _refs((e.args, e.kwargs)))}
+    read = {*shown, *(n for e in others for n in _args_refs(e))}
     return Followers(()) if found.gives() & read else found
 
 
@@ -339,7 +354,7 @@ def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int
             places.add(i)
             is_taped = _module_of(call) == OF_TAPES
             reads_losses |= is_taped and call.args[1][0] == "penalties"
-            numbers.update(_refs((call.args, call.kwargs)))
+            numbers.update(_args_refs(call))
     return places
 
 

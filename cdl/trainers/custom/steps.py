@@ -34,6 +34,7 @@ _STEP_METHODS = {
     "test": ("test_step", "compute_metrics", "make_test_function"),
     "predict": ("predict_step", "make_predict_function"),
 }
+_ALWAYS = 1e9  # seconds
 # Attributes that TensorFlow's GradientTape and PyTorch's autograd look for in a step.
 _OF_TAPES = re.compile("has no attribute '(_id|backward|grad|requires_grad_?|zero_grad)'")
 _WAY = (
@@ -157,7 +158,6 @@ class CustomSteps:
     """
 
     key = (None,)  # no key of an ExecutorCache
-    runs_fused = False  # each batch needs Python
 
     def __init__(self, model: TrainableModel, kind: str) -> None:
         self._model = weakref.ref(model)
@@ -235,6 +235,33 @@ class CustomSteps:
             self.run(1, 0.0)
         finally:
             self.release()
+
+    @property
+    def runs_fused(self) -> bool:
+        """Whether `run_epochs` applies: batches need no Python, and are of one size."""
+        chain, arrays = self._chain, self._arrays
+        if chain is None or arrays is None or arrays.samples % self._batch:
+            return False
+        is_own = overrides(type(self._model()), "reset_metrics")
+        return chain.is_fed and not chain.has_calls and not is_own and chain.holds()
+
+    def run_epochs(
+        self, arrays: Nested, batch: int, orders: NDArray[np.int64], logs: list[dict[str, Any]]
+    ) -> None:
+        """Run a pass over `arrays` for each row of `orders`, without Python between batches.
+
+        The results of those that were finished go to `logs`, also if the next one is interrupted.
+        """
+        chain = self._chain
+        assert chain is not None
+        self.begin(arrays, batch, orders.ravel())
+        chain.begin(arrays.leaves(0, arrays.samples, cut=False), self._order)
+        steps = arrays.samples // batch
+        for end in range(steps, len(orders) * steps + 1, steps):
+            while chain.done < end:
+                chain.train(end - chain.done, _ALWAYS)
+            self._logs = flat_logs(chain.logs())
+            logs.append(self.results())
 
     def _take(self, rows: int) -> None:
         """Use the chain for batches of `rows` rows, if one was recorded."""

@@ -1,0 +1,124 @@
+"""Losses of recorded steps: the instructions of `fit`, also for several epochs at once."""
+
+import numpy as np
+import pytest
+from trainers.stepping_nets import RNG
+
+import cdl
+from cdl import layers
+from cdl._ir.fusion import without_outputs
+
+X = np.float32(RNG.normal(size=(96, 6)))
+NUMBERS, CLASSES = X[:, :1] * X[:, 1:2], RNG.integers(5, size=96)
+ENCODED = np.eye(5, dtype=np.float32)[CLASSES]
+CASES = {
+    "numbers": (NUMBERS, cdl.losses.MeanSquaredError(), 1, None),
+    "columns": (X[:, :3] ** 2, cdl.losses.Huber(), 3, None),
+    "sum": (NUMBERS, cdl.losses.LogCosh(reduction="sum"), 1, None),
+    "softmax": (ENCODED, cdl.losses.CategoricalCrossentropy(), 5, "softmax"),
+    "classes": (CLASSES, cdl.losses.SparseCategoricalCrossentropy(), 5, "softmax"),
+    "scores": (ENCODED, cdl.losses.CategoricalCrossentropy(from_logits=True), 5, None),
+    "sigmoid": (X[:, :1] > 0, cdl.losses.BinaryCrossentropy(), 1, "sigmoid"),
+}
+
+
+class Taped(cdl.Model):
+    """A net whose step takes gradients by a tape."""
+
+    error = None
+
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as tape:
+            loss = self.error(y, self(x, training=True))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+class ByFunction(Taped):
+    """A net whose step takes gradients of a function."""
+
+    def train_step(self, data):
+        x, y = data
+        weights = self.trainable_variables
+        pair = cdl.value_and_grad(lambda x, y: self.error(y, self(x)), variables=weights)
+        loss, gradients = pair(x, y)
+        self.optimizer.apply(gradients, weights)
+        return {"loss": loss}
+
+
+def net_of(cls, case, **options):
+    cdl.utils.set_random_seed(3)
+    _, error, units, activation = CASES[case]
+    x = cdl.Input((6,))
+    net = cls(x, layers.Dense(units, activation)(layers.Dense(8, "relu")(x)))
+    net.compile("adam", loss=error, **options)
+    net.error = error
+    return net
+
+
+def trained(net, case, x=X, **options):
+    cdl.utils.set_random_seed(1)
+    history = net.fit(x, CASES[case][0], batch_size=16, epochs=9, verbose=0, **options)
+    return history.history, net.get_weights()
+
+
+@pytest.mark.parametrize("cls", [Taped, ByFunction])
+@pytest.mark.parametrize("case", CASES)
+def test_steps_learn_as_fit(cls, case):
+    history, weights = trained(net_of(cls, case), case)
+    eager, by_python = trained(net_of(cls, case, run_eagerly=True), case)
+    assert history == eager
+    assert all(map(np.array_equal, weights, by_python))
+    _, plain = trained(net_of(cdl.Model, case), case)
+    for one, other in zip(weights, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_records_of_tapes_have_the_instructions_of_fit(case):
+    net = net_of(Taped, case)
+    trained(net, case)
+    (chain,) = net._compiled.chains._states.values()
+    program = without_outputs(chain._links[0]._compiled._vjp.gradients.learning[0])
+    expected = ["encode"] if case == "classes" else []
+    assert [each.op for each in program.instructions] == [*expected, "dense", "dense", "loss"]
+
+
+def test_crossentropies_that_clip_are_recorded():
+    wide = X * 80
+    runs = [
+        trained(net_of(Taped, "classes", run_eagerly=e), "classes", wide) for e in (False, True)
+    ]
+    assert runs[0][0] == runs[1][0]
+    assert all(map(np.array_equal, runs[0][1], runs[1][1]))
+    _, plain = trained(net_of(cdl.Model, "classes"), "classes", wide)
+    for one, other in zip(runs[0][1], plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_epochs_at_once_are_those_with_a_callback():
+    one, other = (net_of(ByFunction, "numbers") for _ in range(2))
+    alone = trained(one, "numbers")
+    followed = trained(other, "numbers", callbacks=[cdl.callbacks.LambdaCallback()])
+    assert alone[0] == followed[0]
+    assert all(map(np.array_equal, alone[1], followed[1]))
+    assert one.optimizer.iterations == other.optimizer.iterations == 54
+
+
+def test_epochs_are_run_at_once(monkeypatch):
+    net, runs = net_of(ByFunction, "numbers"), []
+    own = cdl.trainers.custom.steps.CustomSteps.run_epochs
+
+    def run_epochs(self, arrays, batch, orders, logs):
+        runs.append(len(orders))
+        own(self, arrays, batch, orders, logs)
+
+    monkeypatch.setattr(cdl.trainers.custom.steps.CustomSteps, "run_epochs", run_epochs)
+    history, _ = trained(net, "numbers")
+    assert runs
+    assert len(history["loss"]) == 9
+    runs.clear()
+    net.fit(X[:90], NUMBERS[:90], batch_size=16, epochs=9, verbose=0)  # a last batch of 10 rows
+    assert not runs
