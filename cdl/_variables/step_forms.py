@@ -16,6 +16,7 @@ from cdl import tree
 COMPUTING = (
     "numpy", "_operator", "cdl._variables.step_arrays", "cdl._variables.array_like",
     "cdl._tracing.shape_inference", "cdl.losses.core_loss", "cdl.losses.loss",
+    "cdl.scripts.tf_gathering",
 )  # fmt: skip
 _OF_COMPILE = "cdl.trainers.custom.compile_metrics"  # metrics of `compile` as one
 ORDINARY = "_default_step"  # the step of cdl.Model, whose logs are numbers of Python

@@ -31,9 +31,10 @@ from cdl._variables.step_forms import (
 
 __all__ = (
     "ARRAYS", "Call", "Recording", "Ref", "StepArray", "constant", "depends", "plain", "recorded",
-    "shown", "state", "touched", "whole", "whole_if_own",
+    "before_assigning", "shown", "state", "touched", "whole", "whole_if_own",
 )  # fmt: skip
 ARRAYS: list[type] = [np.ndarray]  # classes of the arrays of a batch
+before_assigning: list[Callable[[Any], None]] = []  # called with the variable
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -73,9 +74,13 @@ def shown(method: F) -> F:
 
     Calls by other code refuse the recording.
     """
+    assigns = method.__name__.startswith("assign")
 
     @functools.wraps(method)
     def call(*args: Any) -> Any:
+        if assigns:
+            for keep in before_assigning:
+                keep(args[0])
         recording = state.recording
         if recording is None:
             return method(*args)
@@ -312,4 +317,5 @@ def _is_uniform(array: Any) -> bool:
     """Whether an array is empty, or has two or more numbers that are all equal."""
     if array.size < 2 or array.dtype.kind not in "biuf":
         return not array.size
+    array = np.asarray(array)  # which no tape records
     return bool((array == array.flat[0]).all())

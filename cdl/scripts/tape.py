@@ -58,6 +58,33 @@ class GradientTape(taping.GradientTape):
         return list(map(tensors, super()._of(targets, sources)))
 
 
+def minimize(
+    self: Any, loss: Any, var_list: Any, grad_loss: Any = None, name: Any = None, tape: Any = None
+) -> Any:
+    """`minimize` of optimizers of Keras 2: one step down the gradient of a loss.
+
+    Args:
+        self: the optimizer.
+        loss: a function without arguments, or a tensor that `tape` has recorded.
+        var_list: the weights, or a function that gives them.
+        grad_loss: a factor of each element of the loss.
+        name: without effect.
+        tape: the tape of the loss.
+
+    Raises:
+        ValueError: a tensor without its tape.
+    """
+    if not callable(loss) and tape is None:
+        raise ValueError("minimize: tape must be that of the loss, which is a tensor, got None")
+    if callable(loss):
+        tape = GradientTape()
+        with tape:
+            loss = loss()
+    weights = var_list() if callable(var_list) else var_list
+    found = tape.gradient(loss, weights, grad_loss)
+    return self.apply_gradients(zip(found, weights, strict=True))
+
+
 def gradients(ys: Any, xs: Any, *, name: str | None = None) -> list[Any]:
     """`tf.gradients`, of symbolic tensors: the gradient of the sum of `ys` by each of `xs`.
 

@@ -17,6 +17,7 @@ from cdl._tracing.graph import current_scope
 from cdl._variables import stepping
 from cdl.data import brief
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
+from cdl.scripts.tf_elements import TensorSpec
 from cdl.taping import recorded as taping
 from cdl.trainers.chains.given import Given, form_of_call, is_number
 from cdl.trainers.chains.step_chains import StepChains, is_plain
@@ -78,8 +79,19 @@ def function(
             return func(*args, **kwargs)
         return calls.run(args, kwargs)
 
+    def get_concrete_function(*args: Any) -> Any:
+        """The function for tensors of given specs alone, or of those of given arrays."""
+        return function(func, input_signature=list(map(_spec_of, args)) or input_signature)
+
+    call.get_concrete_function = get_concrete_function  # type: ignore[attr-defined]
     vars(call).update(__wrapped__=func, python_function=func, calls=calls)
     return call
+
+
+def _spec_of(given: Any) -> Any:
+    if hasattr(given, "is_compatible_with") or not isinstance(given, _ARRAYS):
+        return given
+    return TensorSpec(np.shape(given), given.dtype.name)
 
 
 def is_within() -> bool:

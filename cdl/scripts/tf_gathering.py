@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cdl._variables.stepping import recorded
 from cdl.scripts.tf_functions import function
 
 
@@ -50,22 +51,30 @@ def _gather(
 
 def _gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: Any = None) -> Any:
     """`tf.gather_nd`: elements or slices at the coordinates in the rows of `indices`."""
-    shape, places = np.shape(params), np.asarray(indices)
-    count = places.shape[-1] if places.ndim else 0
-    if not 0 <= batch_dims < places.ndim or batch_dims + count > len(shape):
+    shape, places = np.shape(params), np.shape(indices)
+    count = places[-1] if places else 0
+    if not 0 <= batch_dims < len(places) or batch_dims + count > len(shape):
         raise ValueError(
             "tf.gather_nd: batch_dims and coordinates must be at most as many as axes of params, "
-            f"got batch_dims={batch_dims}, and indices of shape {places.shape} for {shape}"
+            f"got batch_dims={batch_dims}, and indices of shape {places} for {shape}"
         )
     picked, behind = shape[batch_dims : batch_dims + count], shape[batch_dims + count :]
-    if ((places < 0) | (places >= picked)).any():
+    flat = recorded(_flat, indices, picked)
+    lines = function("reshape")(params, (*shape[:batch_dims], prod(picked), *behind))
+    return _gather(lines, flat, batch_dims=batch_dims)
+
+
+def _flat(indices: Any, sizes: tuple[int, ...]) -> Any:
+    """Places of coordinates, the last axis of `indices`, in one line of all elements."""
+    places = np.asarray(indices)
+    if ((places < 0) | (places >= sizes)).any():
         raise ValueError(
-            f"tf.gather_nd: indices must be from 0 to below {picked}, got {places.min()} to "
+            f"tf.gather_nd: indices must be from 0 to below {sizes}, got {places.min()} to "
             f"{places.max()}"
         )
-    flat = np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), picked) if count else 0
-    lines = function("reshape")(params, (*shape[:batch_dims], prod(picked), *behind))
-    return _gather(lines, np.asarray(flat), batch_dims=batch_dims)
+    if not sizes:
+        return np.zeros(places.shape[:-1], np.int64)
+    return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), sizes))
 
 
 def _boolean_mask(tensor: Any, mask: Any, axis: int | None = None, name: Any = None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cdl import random
+from cdl.random import SeedGenerator
 from cdl.scripts.tensor import tensors
 from cdl.scripts.tf_functions import seed_of
 
@@ -69,7 +70,61 @@ def _categorical(
     return tensors(random.categorical(logits, num_samples, str(dtype or "int64"), seed))
 
 
+class Generator(SeedGenerator):
+    """`tf.random.Generator`: draws, each going on from the one before; numbers are cdl's own.
+
+    Args:
+        seed: an int from 0, or None for one drawn by Python's `random`.
+    """
+
+    @classmethod
+    def from_seed(cls, seed: int, alg: Any = None) -> Generator:
+        """Create a generator that begins at a seed."""
+        return cls(int(seed))
+
+    @classmethod
+    def from_non_deterministic_state(cls, alg: Any = None) -> Generator:
+        """Create a generator with a seed that is drawn."""
+        return cls()
+
+    def reset_from_seed(self, seed: int) -> None:
+        """Begin at another seed."""
+        self.go_on_from(int(seed), 0)
+
+    def normal(self, shape: Any, *args: Any, **kwargs: Any) -> Any:
+        """Draw as `tf.random.normal` does."""
+        return _normal(shape, *args, **kwargs, seed=self)
+
+    def uniform(self, shape: Any, *args: Any, **kwargs: Any) -> Any:
+        """Draw as `tf.random.uniform` does."""
+        return _uniform(shape, *args, **kwargs, seed=self)
+
+    def truncated_normal(self, shape: Any, *args: Any, **kwargs: Any) -> Any:
+        """Draw as `tf.random.truncated_normal` does."""
+        return RANDOM["truncated_normal"](shape, *args, **kwargs, seed=self)
+
+
+class _Global:
+    """The generator that belongs to no object."""
+
+    generator: Generator | None = None
+
+
+def _get_global_generator() -> Generator:
+    """`tf.random.get_global_generator`: a generator that all code shares."""
+    _Global.generator = _Global.generator or Generator()
+    return _Global.generator
+
+
+def _set_global_generator(generator: Generator) -> None:
+    """`tf.random.set_global_generator`: have all code share a generator."""
+    _Global.generator = generator
+
+
 RANDOM: dict[str, Any] = {
+    "Generator": Generator,
+    "get_global_generator": _get_global_generator,
+    "set_global_generator": _set_global_generator,
     "normal": _normal,
     "uniform": _uniform,
     "truncated_normal": _drawn(random.truncated_normal),

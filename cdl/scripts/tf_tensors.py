@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cdl import KerasTensor
-from cdl._variables.stepping import StepArray, touched
+from cdl._variables.stepping import StepArray
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_data import Dataset, as_dataset
 from cdl.scripts.tf_elements import element_of
@@ -144,6 +144,9 @@ def have_tensors() -> None:
     from cdl.losses.python_loss import LossFunctionWrapper
     from cdl.metrics import Metric
     from cdl.models import Model
+    from cdl.optimizers import Optimizer
+    from cdl.scripts import tf_functions as functions
+    from cdl.scripts.tape import minimize
     from cdl.taping import hooks
     from cdl.trainers.chains.predict_steps import PredictSteps
     from cdl.trainers.custom.steps import CustomSteps
@@ -169,7 +172,10 @@ def have_tensors() -> None:
         cls.__call__ = _giving_tensors(cls.__call__)
     Trainer.compute_loss = _giving_tensors(Trainer.compute_loss)  # type: ignore[method-assign]
     variables: tuple[Any, ...] = (TracedVariable, State)
+    optimizers: Any = Optimizer
+    optimizers.minimize = minimize
     for cls in variables:
+        cls.read_value = functions.function("convert_to_tensor")
         cls.__getitem__ = _giving_slices(cls.__getitem__)
     for name in ("__array_ufunc__", "__array_function__"):
         setattr(TracedVariable, name, _giving_tensors(getattr(TracedVariable, name)))
@@ -212,16 +218,12 @@ class Slice(Tensor):
 def _giving_slices(get: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(get)
     def call(self: Any, key: Any) -> Any:
-        found = get(self, key)
-        if isinstance(found, StepArray):
-            touched("a slice of a variable is read, which can be assigned to")
-            found = found.array
-        if isinstance(found, Taped):
-            return found
-        if not isinstance(found, (np.ndarray, np.generic)):
-            return found
+        given = get(self, key)
+        found = given.array if isinstance(given, StepArray) else given
+        if isinstance(found, Taped) or not isinstance(found, (np.ndarray, np.generic)):
+            return given
         part = np.asarray(found).view(Slice)
         part.__dict__["of"] = (self, key)
-        return part
+        return given.seen_as(part) if isinstance(given, StepArray) else part
 
     return call

@@ -258,12 +258,18 @@ class GradientTape:
         flat = tree.flatten(sources)
         for each in flat:
             self._check_source(each)
-        if self._others() and any(isinstance(each, Variable) for each in flat):
+        if self._others() and any(map(self._is_of_layers, flat)):
             raise NotImplementedError(
-                "GradientTape: sources must be arrays while another tape is open: gradients of "
-                "gradients are by arrays first; close the other tape if it does not need this one"
+                "GradientTape: sources must be arrays, or variables that no layer has, while "
+                "another tape is open: gradients of gradients are by these first; close the other "
+                "tape if it does not need this one"
             )
         return flat
+
+    def _is_of_layers(self, source: Any) -> bool:
+        """Whether a source is a weight that a recorded call reads by its layer."""
+        owners = {id(node.owner): node.owner for node in self._nodes.values()}.values()
+        return any(source is each for e in owners for each in getattr(e, "variables", ()))
 
     def _others(self) -> list[GradientTape]:
         return [tape for tape in state.tapes if tape is not self]
@@ -287,10 +293,13 @@ class GradientTape:
         """The gradient by each source; None for what is not connected or not watched."""
         seen = [each for each in sources if self._has_seen(each)]
         found = gradients_of(self._nodes, targets, seen)
-        if others := self._others():
-            before, state.tapes = state.tapes, others
+        # A persistent tape that is open records its own gradients too.
+        tapes = [each for each in state.tapes if each is not self or self._persistent]
+        seen = [each for each in seen if not self._is_of_layers(each)] if tapes else []
+        if seen:
+            before, state.tapes = state.tapes, tapes
             try:
-                found = gradients_recorded(self._nodes, targets, seen, found)
+                found |= gradients_recorded(self._nodes, targets, seen, found)
             finally:
                 state.tapes = before
         return [found.get(id(each)) for each in sources]

@@ -44,6 +44,7 @@ def install() -> None:
     variable, rows = cast(Any, Variable), cast(Any, operation)
     item = variable.__getitem__
     variable.__getitem__ = functools.wraps(item)(lambda self, key: recorded_item(item, self, key))
+    stepping.before_assigning.append(_keep_value)
     having: tuple[Any, ...] = (Layer, Trainer)
     for cls in having:
         cls.losses = _Penalties(cls.losses.fget)
@@ -52,6 +53,22 @@ def install() -> None:
     own.called = _recorded_whole(own.called)
     for name in ("__array_ufunc__", "__array_function__"):
         setattr(Variable, name, _recorded_operator(getattr(Variable, name)))
+
+
+def _keep_value(variable: Any) -> None:
+    """Have open tapes keep the value of a variable that is no source and will be assigned."""
+    if not state.tapes or state.busy or getattr(variable, "trainable", True):
+        return
+    nodes = {id(node): node for tape in state.tapes for node in tape._nodes.values()}.values()
+    found = [(n.leaves, i) for n in nodes for i, e in enumerate(n.leaves) if e is variable]
+    if found:
+        value = stepping.plain(stepping.recorded(_value_of, variable))
+        for leaves, i in found:
+            leaves[i] = value
+
+
+def _value_of(variable: Any) -> Any:
+    return variable.numpy()
 
 
 def _with_below(*classes: Any) -> Iterator[Any]:

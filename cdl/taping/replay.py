@@ -324,7 +324,7 @@ def gradients_recorded(
     Args:
         nodes: of the inner tape.
         targets: as in `gradients_of`.
-        sources: arrays.
+        sources: arrays, and variables that no layer has.
         found: the gradients by id.
     """
     recorded_ones: dict[int, Any] = {}

@@ -55,7 +55,11 @@ _BUILTINS = frozenset((
 _PURE_MODULES = ("cdl.ops", "cdl.random.draws", "cdl.activations", "cdl.losses", "cdl.tree")
 # Functions that give derivatives of what they are given, and the module of what these are.
 _DERIVING = ("cdl.trainers.derivatives", "cdl.trainers.jvp", "cdl.trainers.custom.structures")
-_WRAPPING = ("cdl.scripts.tf_function", "cdl.taping.hooks")  # modules that wrap functions
+_WRAPPING = (
+    "cdl.scripts.tf_function",
+    "cdl.scripts.tf_math",
+    "cdl.taping.hooks",
+)  # modules that wrap functions
 _IMPURE_NUMPY = ("load", "save", "from", "genfrom", "memmap", "mem", "get", "set", "put", "copyto")
 _MADE_BY_NUMPY = ("array", "asarray", "zeros", "ones", "full", "arange", "eye", "linspace")
 

@@ -1,0 +1,157 @@
+"""Further names of TensorFlow in scripts run by `python -m cdl`, and tapes within tapes."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def run(tmp_path, body):
+    script = tmp_path / "script.py"
+    script.write_text("import keras\nimport numpy as np\nimport tensorflow as tf\n" + body)
+    done = subprocess.run(
+        [sys.executable, "-m", "cdl", str(script)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+VALUES = {
+    "tf.linalg.set_diag(tf.ones((2, 3)), [5.0, 6.0])": "[[5, 1, 1], [1, 6, 1]]",
+    "tf.linalg.set_diag(tf.ones((3, 2)), [5.0, 6.0])": "[[5, 1], [1, 6], [1, 1]]",
+    "tf.math.unsorted_segment_mean([[1.0], [3.0], [5.0]], [0, 0, 2], 3)": "[[2], [0], [5]]",
+    "tf.scalar_mul(2.0, [1.0, 2.0])": "[2, 4]",
+    "tf.math.reduce_euclidean_norm([[3.0, 4.0]], axis=1)": "[5]",
+    "tf.math.xlogy([0.0, 2.0], [0.0, 1.0])": "[0, 0]",
+    "tf.slice([[1, 2, 3], [4, 5, 6]], [0, 1], [-1, 1])": "[[2], [5]]",
+    "tf.slice(tf.constant([[1, 2, 3], [4, 5, 6]]), [1, 0], [1, 2])": "[[4, 5]]",
+    "tf.ensure_shape(tf.ones((2, 1)), (None, 1))": "[[1], [1]]",
+    "tf.linalg.matrix_transpose([[1, 2]])": "[[1], [2]]",
+    "tf.nn.weighted_cross_entropy_with_logits([1.0], [0.0], 2.0) / np.log(4.0)": "[1]",
+    "tf.searchsorted([1.0, 3.0], [2.0])": "[1]",
+    "tf.Variable([1.0, 2.0]).read_value()": "[1, 2]",
+    "tf.random.Generator.from_seed(3).normal((9,)) - tf.random.Generator(3).normal([9])": "[0] * 9",
+}
+
+
+def test_values(tmp_path):
+    lines = [f"print(np.allclose({code}, {value}), {code!r})" for code, value in VALUES.items()]
+    assert [each[:4] for each in run(tmp_path, "\n".join(lines)).splitlines()] == [
+        "True" for _ in VALUES
+    ]
+
+
+STEPS = {
+    "minimize": """
+        def body(x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((net(x) - 1.0) ** 2)
+            adam.minimize(loss, net.trainable_variables, tape=tape)
+            return loss
+    """,
+    "custom gradient": """
+        @tf.custom_gradient
+        def clipped(x):
+            return tf.identity(x), lambda upstream: tf.clip_by_value(upstream, -0.01, 0.01)
+
+        def body(x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((clipped(net(x)) - 1.0) ** 2)
+            return learn(tape, loss)
+    """,
+    "generator": """
+        draws = tf.random.Generator.from_seed(1)
+
+        def body(x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((net(x + draws.normal(shape=(8, 2))) - 1.0) ** 2)
+            return learn(tape, loss)
+    """,
+    "coordinates": """
+        def body(x):
+            with tf.GradientTape() as tape:
+                places = tf.stack([tf.range(8), tf.cast(x[:, 0] > 0.0, tf.int32)], axis=1)
+                loss = tf.reduce_mean(tf.gather_nd(net(x), places))
+            return learn(tape, loss)
+    """,
+    "a queue that is assigned on the tape": """
+        queue = tf.Variable(np.eye(8, 2, dtype="float32"), trainable=False)
+
+        def body(x):
+            with tf.GradientTape() as tape:
+                found = net(x)
+                loss = tf.reduce_mean(tf.matmul(found, queue, transpose_b=True) ** 2)
+                queue.assign(tf.concat([found[:3], queue[:-3]], axis=0))
+            return learn(tape, loss)
+    """,
+    "two gradients of one tape": """
+        def body(x):
+            with tf.GradientTape() as outer:
+                with tf.GradientTape(persistent=True) as tape:
+                    tape.watch(x)
+                    slope = tape.gradient(tf.reduce_sum(tf.tanh(net(x))), x)
+                curve = tape.gradient(slope, x)
+                loss = tf.reduce_mean((curve - slope) ** 2)
+            return learn(outer, loss)
+    """,
+    "a step within a step": """
+        a = tf.Variable([[0.5], [0.2]])
+
+        def body(x):
+            with tf.GradientTape() as outer:
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean((tf.matmul(x, a) - 1.0) ** 2)
+                fast = a - 0.1 * tape.gradient(loss, a)
+                loss = tf.reduce_mean((tf.matmul(net(x), fast) - 2.0) ** 2)
+            return learn(outer, loss, [a])
+    """,
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_are_recorded_with_the_bits_of_python(tmp_path, name):
+    head = """
+    x = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
+
+    def trained(eagerly):
+        keras.utils.set_random_seed(0)
+        tf.config.run_functions_eagerly(eagerly)
+        net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        adam = keras.optimizers.Adam(0.1)
+
+        def learn(tape, loss, more=()):
+            weights = net.trainable_variables + list(more)
+            adam.apply_gradients(zip(tape.gradient(loss, weights), weights))
+            return loss
+    """
+    tail = """
+        step = tf.function(body)
+        losses = [step(tf.constant(x)).numpy().tobytes() for _ in range(6)]
+        kept = [type(e).__name__ for e in step.calls._records.chains._states.values()]
+        return [*losses, *(w.tobytes() for w in net.get_weights())], kept, step.calls.reason
+
+    (there, kept, reason), (here, _, _) = trained(False), trained(True)
+    print(there == here, kept, reason)
+    """
+    body = textwrap.indent(textwrap.dedent(STEPS[name]), "    ")
+    script = textwrap.dedent(head) + body + textwrap.dedent(tail)
+    assert run(tmp_path, script) == "True ['Chain'] \n"
+
+
+def test_second_derivatives_of_one_tape_and_by_variables(tmp_path):
+    body = """
+x, a = tf.constant([1.0, 2.0]), tf.Variable(3.0)
+with tf.GradientTape(persistent=True) as tape:
+    tape.watch(x)
+    first = tape.gradient(x**3 * a, x)
+print(tape.gradient(first, x).numpy(), tape.gradient(first, a).numpy())
+with tf.GradientTape() as outer:
+    with tf.GradientTape() as inner:
+        y = tf.reduce_sum(a**4 * x)
+    slope = inner.gradient(y, a)
+print(outer.gradient(slope, a).numpy())
+f = tf.function(lambda x: 2 * x).get_concrete_function(tf.TensorSpec([None], tf.float32))
+print(f(tf.constant([1.0])).numpy())
+"""
+    assert run(tmp_path, body).splitlines() == ["[18. 36.] 15.0", "324.0", "[2.]"]
