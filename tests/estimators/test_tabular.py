@@ -231,7 +231,7 @@ def test_text_is_refused_by_name_or_hashed():
     ("options", "x", "y", "message"),
     [
         ({}, np.ones((4, 2)), [1, 1, 1, 1], "two classes or more, got one class"),
-        ({}, np.ones((4, 2)), [0.0, np.nan, 1.0, 1.0], "Input y contains NaN"),
+        ({}, np.ones((4, 2)), [0.0, np.nan, 1.0, 1.0], "y must have a target for each row"),
         ({}, [[1.0], [np.inf]], [0, 1], "contains infinity"),
         ({}, np.ones((4, 2)), np.ones((4, 2)), "label for each row"),
         ({"n_bags": 5}, np.ones((4, 2)), [0, 1, 0, 1], "n_bags must be at most"),
