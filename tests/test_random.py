@@ -99,10 +99,16 @@ def test_orders_of_a_seed_are_numpys(seed):
             legacy = np.random.RandomState(seed)
             legacy.permutation(discarded)
             expected = np.array([legacy.permutation(n) for _ in range(7)])
-            orders, found = _core.Orders(seed, discarded), np.full((7, n), -1)
-            orders.fill(found[:3])
-            orders.fill(found[3:])
-            np.testing.assert_array_equal(found, expected)
+            # The second seed draws nothing: its rows are in turn.
+            orders = _core.Orders(np.array([seed, -1]), np.array([discarded, discarded]))
+            found = [np.full((2, times, n), -1) for times in (3, 4)]
+            orders.fill(np.array([1, 0]), found[0], np.array([2, 0]))
+            orders.fill(np.array([0, 1]), found[1], np.array([9, 0]))
+            np.testing.assert_array_equal(found[0][1], expected[:3])
+            np.testing.assert_array_equal(found[1][0], expected[3:] + 9)
+            np.testing.assert_array_equal(found[0][0], np.tile(np.arange(n) + 2, (3, 1)))
+            with pytest.raises(ValueError, match="which"):
+                orders.fill(np.array([2]), np.empty((1, 1, n), np.int64), np.array([0]))
 
 
 def test_a_thread_with_a_seed_of_its_own_leaves_the_global_generator_alone():

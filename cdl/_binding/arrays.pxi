@@ -218,23 +218,58 @@ def permutations(int64_t[:, ::1] orders, bits):
 
 
 cdef class Orders:
-    """The permutations that `np.random.RandomState(seed)` draws, one after the other.
+    """The permutations that `np.random.RandomState(seed)` draws, for each of many seeds.
 
-    discarded: rows of a first one, which is drawn and not used; 0 for none.
+    seeds: int64; a negative one draws nothing, and its orders are 0, 1, 2 ... discarded: rows of a
+    first permutation of each, which is drawn and not used; 0 for none.
     """
 
-    cdef cdl_twister twister
+    cdef cdl_twister *twisters
+    cdef const int64_t[::1] seeds
 
-    def __cinit__(self, uint32_t seed, Py_ssize_t discarded=0):
-        cdl_twister_seed(&self.twister, seed)
-        if discarded:
-            self.fill(np.empty((1, discarded), np.int64))
+    def __cinit__(self, const int64_t[::1] seeds, const int64_t[::1] discarded):
+        cdef Py_ssize_t k
+        cdef int64_t[::1] unused
+        if len(seeds) != len(discarded):
+            raise ValueError("discarded: expected one for each of seeds")
+        self.seeds = seeds
+        self.twisters = <cdl_twister *>PyMem_Malloc((len(seeds) + 1) * sizeof(cdl_twister))
+        if self.twisters == NULL:
+            raise MemoryError("cdl: out of memory for orders of rows")
+        unused = np.empty(np.max(np.asarray(discarded), initial=1), np.int64)
+        with nogil:
+            for k in range(seeds.shape[0]):
+                if seeds[k] < 0:
+                    continue
+                cdl_twister_seed(&self.twisters[k], <uint32_t>seeds[k])
+                cdl_twister_shuffle(discarded[k], &unused[0], &self.twisters[k])
 
-    def fill(self, int64_t[:, ::1] orders):
-        """Fill each row with the next one."""
-        cdef Py_ssize_t i
-        for i in range(orders.shape[0]):
-            cdl_twister_shuffle(orders.shape[1], &orders[i, 0], &self.twister)
+    def __dealloc__(self):
+        PyMem_Free(self.twisters)
+
+    def fill(self, const int64_t[::1] which, int64_t[:, :, ::1] orders,
+             const int64_t[::1] starts):
+        """Fill the rows of orders[i] with the next permutations of seed which[i], plus starts[i].
+        """
+        cdef Py_ssize_t i, epoch, row
+        cdef int64_t *order
+        if not len(which) == len(orders) == len(starts):
+            raise ValueError("orders, starts: expected one for each of which")
+        if not _all_below(np.asarray(which), len(self.seeds)):
+            raise ValueError("which: expected numbers of seeds")
+        if orders.size == 0:
+            return
+        with nogil:
+            for i in range(orders.shape[0]):
+                for epoch in range(orders.shape[1]):
+                    order = &orders[i, epoch, 0]
+                    if self.seeds[which[i]] >= 0:
+                        cdl_twister_shuffle(orders.shape[2], order, &self.twisters[which[i]])
+                    else:
+                        for row in range(orders.shape[2]):
+                            order[row] = row
+                    for row in range(orders.shape[2]):
+                        order[row] += starts[i]
 
 
 cdef float *_floats(array, Py_ssize_t n, bint writable, Py_buffer *view) except NULL:
@@ -348,3 +383,41 @@ def clear_all(list parameters):
     cdef Parameter each
     for each in parameters:
         cdl_param_clear(each.param)
+
+
+def stacked(list parameters):
+    """A fresh float32 array whose row k has the values of parameters[k]; all have one shape."""
+    cdef Parameter first = parameters[0], each
+    cdef Py_buffer view
+    cdef float *to
+    stack = np.empty((len(parameters), *first.shape), np.float32)
+    if not stack.size:
+        return stack
+    to = _floats(stack, stack.size, True, &view)
+    try:
+        for each in parameters:
+            if each.shape != first.shape:
+                raise ValueError(f"parameters: expected shape {first.shape}, got {each.shape}")
+            cdl_param_get(each.param, to)
+            to += each.size
+    finally:
+        PyBuffer_Release(&view)
+    return stack
+
+
+def set_all(list parameters, rows, stack):
+    """Values of each Parameter from row rows[k] of a float32 array."""
+    cdef Parameter each
+    cdef Py_buffer view
+    cdef const float *values
+    cdef Py_ssize_t row, size = stack.size, n = len(stack)
+    if not size:
+        return
+    values = _floats(stack, size, False, &view)
+    try:
+        for each, row in zip(parameters, rows, strict=True):
+            if each.size * n != size or not 0 <= row < n:
+                raise ValueError(f"stack: expected rows of shape {each.shape}, got {stack.shape}")
+            cdl_param_set(each.param, values + row * each.size)
+    finally:
+        PyBuffer_Release(&view)

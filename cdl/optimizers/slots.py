@@ -26,11 +26,13 @@ class Begun(NamedTuple):
 
     Attributes:
         names: of the slots of each weight.
-        values: of all slots, in the order of their names.
+        stacks: arrays of all slots of several optimizers, in the order of their names.
+        row: index in each array.
     """
 
     names: Sequence[Sequence[str]]
-    values: Sequence[NDArray[np.float32]]
+    stacks: Sequence[NDArray[np.float32]]
+    row: int
 
 
 class Slots:
@@ -59,6 +61,14 @@ class Slots:
         if begun is None:
             self.follow(optimizer)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Attributes to pickle and copy, without values of other optimizers."""
+        begun = self._begun
+        if begun is not None:
+            row = slice(begun.row, begun.row + 1)
+            begun = Begun(begun.names, [stack[row] for stack in begun.stacks], 0)
+        return {**self.__dict__, "_begun": begun}
+
     def __contains__(self, weight: Variable) -> bool:
         """Whether it is one of the weights."""
         return weight in self._made
@@ -73,11 +83,11 @@ class Slots:
     def _make(self, optimizer: Optimizer) -> None:
         if self._begun is None:  # another thread has made them
             return
-        values = iter(self._begun.values)
+        stacks = iter(self._begun.stacks)
         for (weight, made), names in zip(self._made.items(), self._begun.names, strict=True):
             for name in names:
                 made[name] = optimizer._like(weight, name)
-                made[name].storage.set(next(values))
+                made[name].storage.set(next(stacks)[self._begun.row])
         self.follow(optimizer)
         self._begun = None
 

@@ -10,14 +10,12 @@ models that share it are alike.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cdl import metrics
-from cdl._common.errors import StandsInError, standing_in
+from cdl import _core, config, metrics
 from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
@@ -139,14 +137,14 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
     try:
         given = options.get("batch_size"), options.get("epochs", 1)
         batch = arguments.optional_whole(given[0], "fit: batch_size") or DEFAULT_BATCH
-        with standing_in():  # limits of `config` are told of
-            epochs = arguments.epochs(given[1], "fit: epochs")
-            arguments.steps(None, "fit: steps_per_epoch")
+        epochs = arguments.whole(given[1], "fit: epochs", 0)
         rows = _rows_of_training(options, len(x))
-    except (TypeError, ValueError, StandsInError):  # `fit` is to say so
+    except (TypeError, ValueError):  # `fit` is to say so
         return None
     if not 0 < epochs * rows <= MOST_ORDERED:
         return None
+    if config.max_epochs() is not None or config.max_steps_per_epoch() is not None:
+        return None  # `fit` tells of these limits
     if not model.built or model._compiled is None or model._host is not None:
         return None
     return Plan(rows, min(batch, rows), epochs, shuffle, not (more or callbacks))
@@ -261,7 +259,7 @@ class Likeness:
                 return None
             if _of_paths(things.optimizer, found) != self._paths:
                 return None
-        except KeyError:  # an attribute that the first has
+        except KeyError:  # a set of objects that were not found
             return None
         return Description(self, *found.listed())
 
@@ -292,7 +290,7 @@ class _Found:
         return self.variables, self.generators, self.kept
 
 
-class _Form:
+class _Form(_core.Form):
     """Form of an object: its class and attribute values, with nested objects as forms.
 
     Args:
@@ -303,78 +301,55 @@ class _Form:
 
     def __init__(self, thing: Any, found: _Found, reads_states: bool = True) -> None:
         before = len(found.variables) + len(found.generators)
-        self._thing, self._kind = thing, type(thing)
-        self._is_value = self._kind in _VALUES
-        if not self._is_value:
+        is_value = type(thing) in _VALUES
+        if not is_value:
             self.number = len(found.forms)  # its place among the forms of a job
             found.forms[id(thing)] = self
-        self.is_noted = False  # referred to again, by number or identity
-        self._read = _reader(thing, found, reads_states)
-        values = self._read(thing, found)
-        self._kinds = tuple(map(type, values))
-        plain = [i for i, each in enumerate(values) if _is_plain(each)]
-        shown = [i for i, each in enumerate(values) if i not in plain and _is_shown(each)]
-        self._plain, self._shown = _chosen(plain), _chosen(shown)
-        self._expected = self._plain(values)
-        self._texts = [*map(repr, self._shown(values))]
-        self._inner: list[tuple[int, _Form, bool]] = []  # and whether that is seen there first
-        for i, each in enumerate(values):
-            if i not in plain and i not in shown:
+        read = _reader(thing, found, reads_states)
+        names, others = None, 0
+        if is_value:
+            values = [*thing, *(thing.values() if type(thing) is dict else ())]
+        elif read is not None:
+            values = [*read(thing, found)]
+        else:
+            names = _counted(thing)
+            values, others = [vars(thing)[name] for name in names], len(vars(thing)) - len(names)
+        super().__init__(thing, names, others, read)
+        ways, expected = bytearray(), list[Any]()
+        for each in values:
+            way, value = _way(each)
+            if way == _FORM:
                 known = found.forms.get(id(each))
-                form = known or _Form(each, found, reads_states)
-                form.is_noted |= known is not None
-                self._inner.append((i, form, known is None))
+                value = known or _Form(each, found, reads_states)
+                value.is_noted |= known is not None
+                way += known is not None
+            ways.append(way)
+            expected.append(value)
+        self.expect(tuple(map(type, values)), bytes(ways), tuple(expected))
         # An object that jobs share, and training does not change, is compared once.
-        self._is_bare = len(found.variables) + len(found.generators) == before
-        self.is_noted |= not (self._is_bare or self._is_value)
+        self.is_bare = len(found.variables) + len(found.generators) == before
+        self.is_noted |= not (self.is_bare or is_value)
 
-    def fits(self, thing: Any, found: _Found) -> bool:
-        """Whether an object has the form, given the objects found so far.
 
-        Raises:
-            KeyError: it lacks an attribute.
-        """
-        if type(thing) is not self._kind:
-            return False
-        if self.is_noted:
-            found.forms[id(thing)] = self
-        values = self._read(thing, found)
-        if tuple(map(type, values)) != self._kinds or self._plain(values) != self._expected:
-            return False
-        if self._texts and [*map(repr, self._shown(values))] != self._texts:
-            return False
-        for i, form, is_first in self._inner:
-            value = values[i]
-            if form._is_bare and value is form._thing:
-                continue
-            known = found.forms.get(id(value))
-            if known is not None if is_first else known is not form:
-                return False
-            if is_first and not form.fits(value, found):
-                return False
-        return True
+_EQUAL, _FIXED, _EMPTY, _FORM = range(4)  # of the core, with the next one for a form again
+
+
+def _way(value: Any) -> tuple[int, Any]:
+    """Way in which a value is compared, and with what."""
+    kind = type(value)
+    if _is_plain(value):
+        return _EQUAL, value
+    # Texts differ for -0.0 and 0.0, and for 1 and 1.0.
+    if kind is float or (kind is tuple and all(map(_is_plain, value))):
+        return _FIXED, value
+    if (kind in _VALUES or kind is set) and not value:
+        return _EMPTY, None
+    return _FORM, None
 
 
 def _is_plain(value: Any) -> bool:
     """Whether a value is compared by equality alone."""
     return type(value) in _PLAIN or (type(value) is float and abs(value) > 0.0)
-
-
-def _is_shown(value: Any) -> bool:
-    """Whether a value is compared by its repr: -0.0 differs from 0.0, and 1 from 1.0."""
-    kind = type(value)
-    if kind is dict:
-        return all(_is_plain(each) or _is_shown(each) for each in (*value, *value.values()))
-    if kind is tuple or kind is list:
-        return all(_is_plain(each) or _is_shown(each) for each in value)
-    return kind is float or (kind is set and not value)
-
-
-def _chosen(names: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Function that takes some items out of a sequence or a dict."""
-    if len(names) > 1:
-        return operator.itemgetter(*names)
-    return lambda items: tuple([items[name] for name in names])
 
 
 def _nothing(thing: Any, found: _Found) -> tuple[Any, ...]:
@@ -384,17 +359,16 @@ def _nothing(thing: Any, found: _Found) -> tuple[Any, ...]:
 
 def _reader(
     thing: Any, found: _Found, reads_states: bool
-) -> Callable[[Any, _Found], tuple[Any, ...]]:
-    """Function that takes values out of objects of a class, and notes what training changes."""
+) -> Callable[[Any, _Found], tuple[Any, ...]] | None:
+    """Function that takes values out of objects of a class, and notes what training changes.
+
+    None for an object of cdl's, whose attributes are the values, and for containers.
+    """
     kind = type(thing)
-    if kind is tuple or kind is list:
-        return lambda thing, found: tuple(thing)
-    if kind is dict:
-        return lambda thing, found: (*thing, *thing.values())
     if isinstance(thing, np.generic):
         return lambda thing, found: (repr(thing),)
     if kind is Variable:
-        return _of_variable
+        return _core.traits_of
     if kind is SeedGenerator:
         return _of_generator
     if kind is State:
@@ -407,16 +381,8 @@ def _reader(
         return lambda thing, found: (*sorted(found.forms[id(each)].number for each in thing),)
     if kind is np.ndarray and thing.nbytes <= _MOST_BYTES:
         return lambda thing, found: (thing.dtype.str, *thing.shape, thing.tobytes())
-    if kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__"):
-        count, chosen = len(vars(thing)), _chosen(_counted(thing))
-        return lambda thing, found: chosen(vars(thing)) if len(vars(thing)) == count else ()
-    return _of_unknown
-
-
-def _of_variable(thing: Variable, found: _Found) -> tuple[Any, ...]:
-    found.variables.append(thing)
-    traits = thing.kept_dtype, thing.trainable, thing.autocast, thing.storage.matrix
-    return (*thing.shape, *traits, thing.regularizer, thing.constraint)
+    is_own = kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__")
+    return None if kind in _VALUES or is_own else _of_unknown
 
 
 def _of_generator(thing: SeedGenerator, found: _Found) -> tuple[Any, ...]:
@@ -433,7 +399,7 @@ def _of_unknown(thing: Any, found: _Found) -> tuple[Any, ...]:
     return (id(thing),)
 
 
-def _counted(thing: Any) -> list[str]:
+def _counted(thing: Any) -> tuple[str, ...]:
     """Names of attributes to compare: not initializers, whose weights exist, nor input specs."""
     kind, values = type(thing), vars(thing)
     left_out = _NAMES | {name for name in values if isinstance(values[name], Initializer)}
@@ -443,4 +409,4 @@ def _counted(thing: Any) -> list[str]:
         left_out |= _OF_OPTIMIZERS
     if type(values.get("seed_generator")) is SeedGenerator:
         left_out |= {"seed"}  # which is the generator's
-    return [name for name in values if name not in left_out]
+    return tuple(name for name in values if name not in left_out)

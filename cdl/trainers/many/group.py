@@ -91,6 +91,8 @@ class _Host:
         self.train = self._model._train_function(compiled, "train", arrays, first.plan.batch)
         assert found is not None
         seeds = [each.seed for each in found.generators]
+        # Losses that have been given by name, as those of all alike jobs then are.
+        self._names_only = _are_names(compiled) and not self.train.resolved.metrics
         self.fits = is_for_members(self.train, found.variables)
         self.members = _core.Members(self.train.executor, _parameters(found, self._model))
         self.fits = self.fits and set(self.members.seeds) <= set(seeds)
@@ -165,8 +167,7 @@ class _Host:
     def _told(self, one: Job, epochs: Epochs) -> History:
         """History of a job whose weights are written back; its model is left as after `fit`."""
         history, plan = History(), one.plan
-        history.epoch = [*epochs.epoch]
-        history.history = {name: [*each] for name, each in epochs.history.items()}
+        history.epoch, history.history = [*epochs.epoch], epochs.history
         steps = -(-plan.rows // plan.batch)
         params = {"verbose": 0, "epochs": plan.epochs, "steps": steps, "job": one.number}
         history.set_params(params)
@@ -285,7 +286,7 @@ class _Host:
     ) -> None:
         """Bring a model into the state after `fit`."""
         model, compiled = one.model, one.model._compiled
-        if compiled.resolved is None and _are_names(compiled) and not self.train.resolved.metrics:
+        if compiled.resolved is None and self._names_only:
             compiled.resolved = self.train.resolved  # indistinguishable from its own
         elif compiled.resolved is None:
             graph = model._graph_of_model

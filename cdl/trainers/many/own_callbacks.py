@@ -120,6 +120,10 @@ def of_jobs(
         TypeError: something that is no callback, or that jobs share and cannot be copied.
         ValueError: a file or folder into which two jobs would write.
     """
+    if all(options.get("callbacks") is None for _, options in calls):
+        for _, options in calls:
+            options.pop("callbacks", None)
+        return [OwnCallbacks([], set(), [])] * len(calls)
     lists = [_listed(number, options) for number, (_, options) in enumerate(calls)]
     times = Counter(id(each) for given in lists for each in {id(e): e for e in given}.values())
     shared = {key for key, count in times.items() if count > 1}

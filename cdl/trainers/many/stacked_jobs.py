@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cdl import _core
 from cdl.optimizers.slots import Begun, Slots
 from cdl.trainers.many.alike import Description
 from cdl.trainers.many.member_data import MemberData
@@ -112,7 +113,7 @@ class StackedJobs:
         n, stacks = len(jobs), []
         for place in self._places:
             storages = [found.variables[place].storage for _, found, _ in jobs]
-            stacks.append(np.stack([each.get() for each in storages]))
+            stacks.append(_core.stacked(storages))
         made = self._variables[self._count :]
         for i, variable in enumerate(made):
             first = value_of(variable) if self._first is None else self._first[i]
@@ -146,15 +147,16 @@ class StackedJobs:
             for place, stack, old in zip(self._places, stacks, before, strict=False)
             if not np.array_equal(stack, old)
         ]
+        for place, stack in learned:
+            _core.set_all([jobs[k][1].variables[place].storage for k in which], which, stack)
+        of_slots = [] if self._first is None else [stacks[place] for place in self._slots]
         for k in which:
             model, found, _ = jobs[k]
             optimizer = model._compiled.optimizer
-            for place, stack in learned:
-                found.variables[place].storage.set(stack[k])
             if self._is_fresh(optimizer):
                 trained = [found.variables[place] for place in self._trained]
-                values = [stacks[place][k] for place in self._slots]
-                optimizer._own_slots = Slots(optimizer, trained, Begun(self._names, values))
+                begun = Begun(self._names, of_slots, k)
+                optimizer._own_slots = Slots(optimizer, trained, begun)
                 optimizer.built = True
                 model._executors.agree(trained)
             else:

@@ -57,19 +57,38 @@ class Draws(NamedTuple):
     shuffles: bool
     discards: bool
 
-    def orders(self, rows: int) -> Callable[[NDArray[np.int64]], None]:
-        """Function that fills a matrix with the next permutations of `rows` rows."""
-        if self.shuffles:
-            return _core.Orders(self.orders_seed, rows if self.discards else 0).fill
-
-        def in_turn(orders: NDArray[np.int64]) -> None:
-            orders[:] = np.arange(rows)
-
-        return in_turn
-
     def seeds(self, of_program: Sequence[int]) -> list[int]:
         """Seed of the core, and those of the layers of a program."""
         return [self.core, *(self.layers.get(seed, seed) for seed in of_program)]
+
+
+class MemberOrders:
+    """Orders of the rows of members, each drawn by a generator of its own.
+
+    Args:
+        draws: seeds of each member.
+        rows: number of rows of each.
+    """
+
+    def __init__(self, draws: Sequence[Draws], rows: int) -> None:
+        seeds = [each.orders_seed if each.shuffles else -1 for each in draws]
+        discarded = [rows if each.discards else 0 for each in draws]
+        self._orders = _core.Orders(np.array(seeds, np.int64), np.array(discarded, np.int64))
+        self._rows = rows
+
+    def drawn(
+        self, which: Sequence[int], epochs: int, starts: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Orders of the next epochs of some members, in a matrix for each.
+
+        Args:
+            which: places of the members.
+            epochs: number of orders of each.
+            starts: number of the first row of each.
+        """
+        orders = np.empty((len(which), epochs, self._rows), np.int64)
+        self._orders.fill(np.array(which, np.int64), orders, starts)
+        return orders
 
 
 class StackedRun:
@@ -151,15 +170,15 @@ class StackedRun:
             host = self._stand_in.host(function)
             if host is None:
                 return
-            orders = {k: self._draws[k].orders(rows) for k in numbers}
+            orders, which = (
+                MemberOrders([self._draws[k] for k in numbers], rows),
+                [*range(len(numbers))],
+            )
             parts: dict[int, list[Epochs]] = {k: [] for k in numbers}
             each = max(1, MOST_TOGETHER // rows)
             for first in range(0, epochs, each):
                 count = min(each, epochs - first)
-                drawn = np.empty((len(numbers), count, rows), np.int64)
-                for own, k in zip(drawn, numbers, strict=True):
-                    orders[k](own)
-                drawn += starts[:, None, None]
+                drawn = orders.drawn(which, count, starts)
                 members = self._members(host, function, numbers, arrays, drawn, min(batch, rows))
                 kept = []
                 for ended in self._finish(members, numbers, halt, is_over if not first else None):
@@ -169,7 +188,8 @@ class StackedRun:
                         parts[k].append(part)
                     if first + count == epochs:
                         yield {k: _joined(parts.pop(k)) for k in found}
-                starts, numbers = starts[kept], [numbers[i] for i in kept]
+                which, starts = [which[i] for i in kept], starts[kept]
+                numbers = [numbers[i] for i in kept]
                 if not numbers or halt.is_set():
                     break
         finally:
@@ -277,16 +297,13 @@ def _ended(
     first: int,
 ) -> dict[int, Epochs]:
     """Epochs of members that have finished a call."""
-    found: dict[int, Epochs] = {}
-    losses = function.losses_of(members.found)
-    epochs = range(first, first + members.found.shape[1])
-    for i in places:
-        if losses is not None:
-            last = members.found[i, -1, 2:].tolist()  # behind the numbers of penalties
-            found[numbers[i]] = Epochs(epochs, {"loss": losses[i].tolist()}, [(*last,)])
-            continue
-        found[numbers[i]] = epochs_of(function, members.passes(i), epochs)
-    return found
+    results = members.found
+    epochs = range(first, first + results.shape[1])
+    losses = function.losses_of(results)
+    if losses is None:
+        return {numbers[i]: epochs_of(function, members.passes(i), epochs) for i in places}
+    of_epochs, last = losses.tolist(), results[:, -1, 2:].tolist()  # behind those of penalties
+    return {numbers[i]: Epochs(epochs, {"loss": of_epochs[i]}, [(*last[i],)]) for i in places}
 
 
 def epochs_of(function: Any, passes: Sequence[Any], epoch: range) -> Epochs:

@@ -7,8 +7,7 @@ Python's lock for whole epochs, so threads are enough: no process, no copy of th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +19,14 @@ from cdl.trainers import arguments
 from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.by_joblib import by_joblib, raise_first
 from cdl.trainers.many.group import Hosts, Job, plan_of, train_alike
+from cdl.trainers.many.outcomes import Outcomes
 from cdl.trainers.many.own_callbacks import OwnCallbacks
 from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.shared_parts import check_shared
-from cdl.trainers.many.workers import WAKES, cores, in_context, parts, wait_for
+from cdl.trainers.many.workers import cores, in_context, parts
 from cdl.utils.job import job
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-    from queue import SimpleQueue
-
     from cdl.callbacks import History
     from cdl.models.model import Model
 
@@ -154,17 +151,12 @@ def by_threads(
         on_done: see `train_many`.
         halt: set to end all at whole batches; the result of a job that has not begun is None.
     """
-    from concurrent.futures import Future, ThreadPoolExecutor
-    from queue import SimpleQueue
+    from concurrent.futures import ThreadPoolExecutor
 
     begin, halt, core = threading.Event(), halt or threading.Event(), core_seed()
-    ended: SimpleQueue[int] = SimpleQueue()
-    futures: list[Future[Any]] = [Future() for _ in calls]
+    outcomes = Outcomes(len(calls))
     simple = _simple(calls, callbacks, seeds)
     hosts = _Hosts()
-
-    def tell(number: int, history: Any) -> None:
-        futures[number].set_result(history)
 
     @in_context
     def run(numbers: Sequence[int]) -> None:
@@ -172,41 +164,46 @@ def by_threads(
         end, later = clock.now() + _TURN, set[int]()
 
         def is_over() -> bool:  # False before one has ended, so that tasks end
-            return clock.now() >= end and any(futures[number].done() for number in numbers)
+            return clock.now() >= end and any(map(outcomes.is_settled, numbers))
 
         try:
             group = [simple[number] for number in numbers if number in simple]
             if len(group) > 1 or (group and hosts.kept):
-                later = train_alike(group, hosts.kept, core, halt, tell, is_over)
+                later = train_alike(group, hosts.kept, core, halt, outcomes.settle, is_over)
             for number in sorted({*numbers} - later):
-                if not futures[number].done():
+                if not outcomes.is_settled(number):
                     simple.pop(number, None)  # it has been tried
                     if is_over():
                         later.add(number)
                     else:
                         own = callbacks[number], seeds[number]
-                        with _settled(futures[number]):
-                            tell(number, _run(number, *calls[number], *own, core, halt))
+                        try:
+                            outcome: Any = _run(number, *calls[number], *own, core, halt)
+                        except BaseException as error:
+                            outcome = error
+                        outcomes.settle(number, outcome)
             for part in parts(sorted(later), most):
                 pool.submit(run, part)
         finally:
-            _fail([futures[number] for number in {*numbers} - later])
+            for number in {*numbers} - later:  # so that no wait is endless
+                if not outcomes.is_settled(number):
+                    outcomes.settle(number, RuntimeError("train_many: a worker has failed"))
 
     with ThreadPoolExecutor(most, "cdl-train-many", _core.limit_threads, (1,)) as pool:
         try:
             for numbers in _tasks(len(calls), simple, most):
                 pool.submit(run, numbers)
             if progress.shown or on_done is not None:
-                _report_each(futures, ended)
+                ended = outcomes.as_they_come()
                 begin.set()  # all run: the pool does not join a thread whose start is interrupted
-                for _ in futures:
-                    number = _next(ended)
-                    history = None if futures[number].exception() else futures[number].result()
+                for number in ended:
+                    found = outcomes.found[number]
+                    history = None if isinstance(found, BaseException) else found
                     progress.ended(history)
                     if on_done is not None and history is not None:
                         on_done(number, calls[number][0], history)
             begin.set()
-            wait_for(futures)
+            outcomes.wait()
         except BaseException:  # Ctrl-C: what has not begun does not begin
             halt.set()  # before the flags, which a fit that begins takes back
             begin.set()
@@ -214,7 +211,7 @@ def by_threads(
             for model, _ in calls:
                 model.stop_training = True
             raise
-    return [future.exception() or future.result() for future in futures]
+    return outcomes.found
 
 
 class _Hosts(threading.local):
@@ -245,38 +242,6 @@ def _tasks(count: int, simple: Collection[int], workers: int) -> list[list[int]]
     tasks = parts(several, max(1, -(-len(several) // max(1, min(each, _MANY)))))
     tasks += [[number] for number in range(count) if number not in simple]
     return sorted(tasks)
-
-
-def _fail(futures: Iterable[Future[Any]]) -> None:
-    """Settle futures that no worker has settled, so that no wait is endless."""
-    for future in futures:
-        if not future.done():
-            future.set_exception(RuntimeError("train_many: a worker has failed"))
-
-
-@contextmanager
-def _settled(future: Future[Any]) -> Iterator[None]:
-    """Context whose exception becomes that of the future."""
-    try:
-        yield
-    except BaseException as error:
-        future.set_exception(error)
-
-
-def _next(ended: SimpleQueue[int]) -> int:
-    """Number of the next job that ends; Ctrl-C is heard as in `wait_for`."""
-    from queue import Empty
-
-    while True:
-        with suppress(Empty):
-            return ended.get(timeout=WAKES)
-
-
-def _report_each(futures: Sequence[Future[Any]], ended: Any) -> None:
-    """Put the number of each ended job into a queue."""
-    numbers = {future: number for number, future in enumerate(futures)}
-    for future in futures:
-        future.add_done_callback(lambda done: ended.put(numbers[done]))
 
 
 def _run(

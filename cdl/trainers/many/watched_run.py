@@ -17,7 +17,7 @@ from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
-from cdl.trainers.many.stacked_run import Draws
+from cdl.trainers.many.stacked_run import Draws, MemberOrders
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn
 
 if TYPE_CHECKING:
@@ -134,16 +134,18 @@ class _Passes:
     def close(self) -> None:
         self._stand_in.model._release(self._function)
 
+    def starts_of(self, numbers: list[int]) -> NDArray[np.int64]:
+        """Number of the first row of each of some members."""
+        return np.array(numbers, np.int64) * self._each + self.rows.start
+
     def begin(self, group: _Group, numbers: list[int], orders: NDArray[np.int64]) -> None:
         """Load members of a group, for one epoch per order of their rows."""
         host = self._stand_in.host(self._function)
         if host is None:
             raise StandsInError("program")
         stacks = [group.stacks[place] for place in self._stand_in.places_of(self._function)]
-        which = np.array(numbers)
-        orders = orders + (which * self._each + self.rows.start)[:, None, None]
         seeds = [group.members[k].draws.seeds(host.seeds) for k in numbers]
-        places = group.places[which]
+        places = group.places[numbers]
         own = group.rates, group.steps[places].tolist(), np.array(seeds, np.int64)
         self._members = _core.StackedMembers(
             host, stacks, places, self._fed, orders, self.batch, *own
@@ -207,16 +209,14 @@ class _Group:
     def train(self, halt: threading.Event) -> None:
         """Train members, until each has ended."""
         rows = len(self._training.rows)
-        orders = [one.draws.orders(rows) for one in self.members]
+        orders = MemberOrders([one.draws for one in self.members], rows)
         self._begin(-(-rows // self._training.batch))
         first, some = 0, max(1, _ORDERED // rows)
         while self._going and first < self._epochs and not halt.is_set():
             some = min(some, self._epochs - first)
             numbers = [*self._going]
-            drawn = np.empty((len(numbers), some, rows), np.int64)
-            for k, own in zip(numbers, drawn, strict=True):
-                orders[k](own)
-            self._training.begin(self, numbers, drawn)
+            starts = self._training.starts_of(numbers)
+            self._training.begin(self, numbers, orders.drawn(numbers, some, starts))
             try:
                 for epoch in range(some):
                     if self._going and not halt.is_set():
@@ -233,7 +233,8 @@ class _Group:
         if self._validation is not None:
             numbers = [*range(len(self.members))]
             order = np.arange(len(self._validation.rows))
-            self._validation.begin(self, numbers, np.tile(order, (len(numbers), 1, 1)))
+            starts = self._validation.starts_of(numbers)
+            self._validation.begin(self, numbers, order + starts[:, None, None])
 
     def _epoch(self, epoch: int, drawn: int, halt: threading.Event) -> None:
         """Run an epoch of the remaining members, in the order of index `drawn` of each."""
