@@ -215,6 +215,9 @@ def replayed(given: graph.Graph, program: Lowering, values: list[Value]) -> grap
     pairs = zip(given.inputs, values, strict=True)
     sized = [tensor.sized(value.shape, value.shared) for tensor, value in pairs]
     tensors = [tensor.of_samples(known_samples()) for tensor in sized]
+    for tensor, value in zip(tensors, values, strict=True):
+        if value.mask is not None:
+            tensor.mask = KerasTensor((known_samples(), *value.mask.shape[:-1]), "bool")
     with graph.scope(program.is_noisy, program.recorder.merged) as current:
         outputs = parts_of(given.outputs_for(tensors, _again))
     return graph.Graph(tensors, outputs, current)

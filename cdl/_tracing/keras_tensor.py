@@ -54,8 +54,8 @@ class KerasTensor(Listed, ArrayMethods):
     """
 
     _inner: tuple[str, ...] = (
-        "batch_axis", "is_open", "like", "node", "of_samples", "rows_per_sample", "sample_shape",
-        "sized", "sizes", "tensor_index", "tried", "twin",
+        "batch_axis", "is_open", "like", "mask", "node", "of_samples", "rows_per_sample",
+        "sample_shape", "sized", "sizes", "tensor_index", "tried", "twin",
     )  # fmt: skip
 
     is_true: bool | None = None  # of a comparison of two tensors: see `_comparison`
@@ -85,6 +85,7 @@ class KerasTensor(Listed, ArrayMethods):
         self.batch_axis = batch_axis
         self.node: Node | None = None
         self.tensor_index = 0
+        self.mask: KerasTensor | None = None  # which of its lines count, as layers tell
         self.sizes: Any = None  # sizes that it holds as values: see `known_sizes`
         # Tensors in its place for some batch sizes, if its shape alone does not tell.
         self.tried: tuple[tuple[int, Any], ...] = ()
@@ -157,13 +158,13 @@ class KerasTensor(Listed, ArrayMethods):
         )
 
     def twin(self, dtype: str | None = None) -> KerasTensor:
-        """New tensor of this one's shape, for any batch size.
+        """New tensor of this one's shape, for any batch size, with its mask.
 
         Args:
             dtype: None for this one's.
         """
         made = self.like(dtype=dtype)
-        made.tried = self.tried
+        made.tried, made.mask = self.tried, self.mask
         return made
 
     def of_samples(self, samples: int | None) -> KerasTensor:
@@ -175,7 +176,9 @@ class KerasTensor(Listed, ArrayMethods):
         sizes, at = list(self.shape), self.batch_axis
         if self.rows_per_sample:
             sizes[at] = None if samples is None else samples * self.rows_per_sample
-        return self.like(sizes)
+        made = self.like(sizes)
+        made.mask = None if self.mask is None else self.mask.of_samples(samples)
+        return made
 
     @property
     def _keras_history(self) -> History:

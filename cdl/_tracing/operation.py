@@ -63,6 +63,7 @@ from cdl._tracing.shape_inference import (
     computed,
     infer,
     map_arguments,
+    refuse_none,
     refuse_untraced,
     signature_of,
     why_untraced,
@@ -114,7 +115,7 @@ class OpDef:
         saturates: whether the largest float16 stands for results that it cannot hold.
         outline: from all arguments to the symbolic results of a call that cannot be traced, such
             as one whose sizes depend on the data: it has a shape between Inputs, and is refused
-            when a program is made of it.
+            when a program is made of it. None where it has no shape either.
     """
 
     def __init__(
@@ -333,7 +334,8 @@ def call(
                 bound = bound_arguments(row, args, kwargs)
                 bound.apply_defaults()
                 told = outline(*bound.args)
-                found = graph.record(made or Operation(row), bound.args, {}, told, couples=True)
+                if told is not None:
+                    found = graph.record(made or Operation(row), bound.args, {}, told, couples=True)
             if found is not None:
                 return found
         raise
@@ -364,6 +366,10 @@ def _called(
         if row.prepare is not None:
             bound.apply_defaults()
         args, kwargs = bound.args, bound.kwargs  # a node holds them by place, as far as that goes
+    for arg in args:
+        if arg is None or type(arg) is list:
+            refuse_none(row, args)
+            break
     if row.prepare is not None:
         args = joining.prepared(row.prepare, args)
     program = current_program()

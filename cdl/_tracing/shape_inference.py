@@ -284,6 +284,36 @@ def bound_arguments(
         raise TypeError(f"{row.name}() {error}{near}") from cause(error)
 
 
+# Required arguments that may be None, as in NumPy.
+_MAY_BE_NONE = (("clip", "x_max"), ("clip", "x_min"), ("get_item", "key"))
+
+
+@functools.cache
+def _operands_of(row: OpDef) -> list[tuple[slice, str]]:
+    """Places and names of a definition's required arguments of numbers, told by their types."""
+    return [
+        (slice(at, None if p.kind is p.VAR_POSITIONAL else at + 1), p.name)
+        for at, p in enumerate(signature_of(row.eager).parameters.values())
+        if p.default is p.empty
+        and p.annotation in ("Any", "ArrayLike")
+        and (row.name, p.name) not in _MAY_BE_NONE
+    ]
+
+
+def refuse_none(row: OpDef, args: tuple[Any, ...]) -> None:
+    """Error for None where a definition takes numbers, alone or in the list of its first argument.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for at, name in _operands_of(row):
+        given: Any = tree.flatten(args[at]) if at.start == 0 else args[at]
+        if any(leaf is None for leaf in given):
+            raise ValueError(
+                f"{row.name}: {name} must be an array, a symbolic tensor or a number, got None"
+            )
+
+
 def why_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Reason why a definition cannot be traced with some arguments; "" if it can."""
     why = row.untraced

@@ -89,6 +89,7 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         outputs = KerasTensor(
             (*first, *outputs.shape[len(first) :]), outputs.dtype, rows_per_sample=rows_per_sample
         )
+    masks.of_symbolic_outputs(layer, args, kwargs, outputs)
     return graphs.record(layer, args, kwargs, outputs)
 
 
@@ -317,10 +318,10 @@ def trace_call(
     # Tensors of its own, so that nothing that the call holds leads out of it.
     to = layer._input_dtype()
     args, kwargs = _all_like(args, to), _all_like(kwargs, to)
+    kwargs = {**kwargs, **told_masks(layer, args, kwargs)}
     given = {name: value for name, value in kwargs.items() if name != "training"}
     if takes(type(layer), "training"):
         given["training"] = training
-    given |= no_masks(layer, args, given)
     reading = autocast_to(layer._autocast_dtype(autocast()))
     with _entered(layer), name_scope(layer), reading, graphs.scope(training, merged) as current:
         outputs = parts_of(layer.call(*args, **given))
@@ -391,17 +392,21 @@ def _filled(arguments: Any, size: int) -> Any:
         if not isinstance(leaf, KerasTensor):
             return leaf
         at = leaf.batch_axis if leaf.rows_per_sample else -1
-        return leaf.like([size if n is None and i != at else n for i, n in enumerate(leaf.shape)])
+        filled = leaf.like([size if n is None and i != at else n for i, n in enumerate(leaf.shape)])
+        filled.mask = fill(leaf.mask)
+        return filled
 
     return tree.map_structure(fill, arguments) if arguments else arguments
 
 
-def no_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Mask arguments of `call` without masks: for a list of tensors a list of None."""
-    if not takes(type(layer), "mask") or not args or not tree.is_nested(args[0]):
-        return {}
+def told_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Mask arguments of `call`, as the tensors have masks: for a list of tensors a list."""
     names = parameters_of(type(layer).call)
-    return masks.arguments(names, args, kwargs, lambda _: None, is_tensor)
+    if not any(name.endswith("mask") for name in names):
+        return {}
+    of_first = getattr(layer, "_masks_by_first", False)  # see RNN
+    found = masks.arguments(names, args, kwargs, masks.of_tensor, is_tensor, of_first)
+    return {name: mask for name, mask in found.items() if mask is not None}
 
 
 @contextlib.contextmanager

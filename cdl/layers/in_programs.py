@@ -37,6 +37,7 @@ def append(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) 
     training = kwargs.get("training")
     with contextlib.nullcontext() if training is None else program.fixed(bool(training)):
         args, kwargs = _cast(layer, program, specs, args, kwargs)
+        specs = _with_masks(specs, args, kwargs)
         if layer._scripts(*specs):
             y = _append_script(layer, program, specs, args, kwargs)
         else:
@@ -56,7 +57,7 @@ def append(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) 
         if recorder.probed is not None and recorder.probed[0] is layer and masks.is_value(y):
             y = program.emit("probe", (y,), y.shape)
             recorder.probed[1].append(y)
-        told = kwargs.get("mask") if _tells_truths(specs[1].get("mask")) else None
+        told = kwargs.get("mask") if masks.tells_truths(specs[1].get("mask")) else None
         masks.of_outputs(layer, program, first, inputs, y, told)
         if layer.activity_regularizer is None:
             return y
@@ -139,6 +140,22 @@ def _spec(leaf: Any) -> Any:
     return KerasTensor((known_samples(), *leaf.shape), dtype)
 
 
+def _with_mask(spec: Any, value: Any) -> Any:
+    """Symbolic tensor with a mask exactly where its value has one."""
+    if not isinstance(spec, KerasTensor) or not masks.is_value(value):
+        return spec
+    made = spec.twin()
+    made.mask = None if value.mask is None else masks.tensor_of(value.mask)
+    return made
+
+
+def _with_masks(specs: Any, args: Any, kwargs: Any) -> Any:
+    """Symbolic arguments of a call, positional and named, with masks as their values have."""
+    pairs = zip(specs[0], args, strict=True)
+    args_of = tuple(tree.map_structure(_with_mask, *pair) for pair in pairs)
+    return args_of, {k: tree.map_structure(_with_mask, specs[1][k], v) for k, v in kwargs.items()}
+
+
 def _append_script(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) -> Any:
     args_of, kwargs_of = specs
     names = parameters_of(type(layer).call)
@@ -165,12 +182,6 @@ def _append_script(layer: Layer, program: Lowering, specs: Any, args: Any, kwarg
             return graph.lower(program, values)
     finally:
         recorder.calls = calls
-
-
-def _tells_truths(mask: Any) -> bool:
-    """Whether a call's named mask is of tensors of bools."""
-    tensors = [each for each in tree.flatten(mask) if isinstance(each, KerasTensor)]
-    return bool(tensors) and all(each.dtype == "bool" for each in tensors)
 
 
 def _map(function: Callable[[Any], Any], told: dict[str, Any]) -> dict[str, Any]:

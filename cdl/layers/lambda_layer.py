@@ -86,7 +86,8 @@ class Lambda(Layer):
 
     def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the function can be traced for such symbolic arguments."""
-        key = tuple((t.shape, t.dtype) for t in tensors_of(args, kwargs))
+        given = tensors_of(args, kwargs)
+        key = tuple((t.shape, t.dtype, t.mask is not None) for t in given)
         if key not in self._untraced_why:
             _, self._untraced_why[key] = attempt(trace_any, self, args, kwargs, False)
         return not self._untraced_why[key]
@@ -167,8 +168,7 @@ class Lambda(Layer):
             return self._lower_several(program, x)
         if "mask" in self._takes and (x.mask is not None or mask is not None):
             raise ValueError(
-                f"Lambda {self.name!r}: function must be one that can be traced, to be told "
-                "the mask, and must take None for it too"
+                f"Lambda {self.name!r}: function must be one that can be traced, to know the mask"
             )
         shape = [n for n in self.compute_output_shape((None, *x.shape))[1:] if n is not None]
         return program.emit("host", (x,), shape, (), function=_Hosted(self, self._untraced()))

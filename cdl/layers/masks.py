@@ -26,6 +26,18 @@ def tensor_of(mask: Value) -> KerasTensor:
     return KerasTensor((None, *mask.shape[:-1]), "bool")
 
 
+def of_tensor(leaf: Any) -> KerasTensor | None:
+    """Symbolic mask of a symbolic tensor, a new one; None for what has none."""
+    mask: KerasTensor | None = leaf.mask if isinstance(leaf, KerasTensor) else None
+    return None if mask is None else mask.like()
+
+
+def tells_truths(mask: Any) -> bool:
+    """Whether a call's named mask is of tensors of bools."""
+    tensors = graphs.tensors_in(mask)
+    return bool(tensors) and all(each.dtype == "bool" for each in tensors)
+
+
 def as_tensor(program: Lowering, mask: Value) -> Value:
     """Mask in the shape of `tensor_of`."""
     return program.emit("reshape", (mask,), mask.shape[:-1])
@@ -127,6 +139,38 @@ def of_outputs(
             f"{type(layer).__name__} {layer.name!r} does not support masking: layers after it, "
             "losses and metrics do not see the mask of its input"
         )
+
+
+def of_symbolic_outputs(
+    layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any
+) -> None:
+    """Set the masks of a call's symbolic outputs, for the code behind it that is traced.
+
+    Args:
+        layer: the layer; see `of_outputs`, which sets those of a program's values.
+        outputs: symbolic tensors, nested.
+    """
+    from cdl.layers.layer import Layer as Base
+
+    inputs = (*args, *kwargs.values(), None)[0]
+    own = tree.map_structure(of_tensor, inputs)
+    told = kwargs.get("mask") if tells_truths(kwargs.get("mask")) else None
+    found: list[Any] = []
+    if type(layer).compute_mask is not Base.compute_mask:
+        with graphs.scope(training=False):
+            like = tree.map_structure(_like, inputs)
+            found = tree.flatten(layer.compute_mask(like, own if told is None else told))
+    elif layer.supports_masking:
+        first = tree.flatten(inputs)[0]
+        fits = isinstance(told, KerasTensor) and told.shape[1:] == first.shape[1:-1]
+        found = [told] if fits else tree.flatten(own)[:1]
+    for y, mask in zip(tree.flatten(outputs), found, strict=False):
+        if isinstance(y, KerasTensor) and isinstance(mask, KerasTensor) and y.mask is None:
+            y.mask = mask.like(dtype="bool")
+
+
+def _like(leaf: Any) -> Any:
+    return leaf.like() if isinstance(leaf, KerasTensor) else leaf
 
 
 def _give(values: list[Any], masks: list[Value | None]) -> None:

@@ -13,7 +13,7 @@ from cdl._tracing.shape_inference import narrowed
 from cdl._tracing.variable import autocast, autocast_to, in_calls
 from cdl.data import as_numeric
 from cdl.layers.call_arguments import check_positions, parameters_of, takes
-from cdl.layers.calling import no_masks, prepare, undone_on_failure
+from cdl.layers.calling import prepare, told_masks, undone_on_failure
 from cdl.layers.running import call_context, in_dtype, name_scope, training_around
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def run_script(
     with undone_on_failure(layer):
         if build:
             prepare(layer, args, kwargs)
-        kwargs |= no_masks(layer, args, kwargs)
+        kwargs |= told_masks(layer, args, kwargs)
         training = kwargs.pop("training", training_around())
         if takes(type(layer), "training"):
             default = parameters_of(type(layer).call)["training"].default

@@ -89,7 +89,10 @@ class ReversibleEmbedding(Embedding):
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         """Rows of the table; or with `reverse` scores of all integers."""
         if not reverse:
-            return super().call(inputs)
+            y = super().call(inputs)
+            if isinstance(y, KerasTensor):
+                y.mask = super().compute_mask(inputs)
+            return y
         if self._is_quantized:
             quantizer = self._integers_of_table.quantizer
             table = KerasTensor((self.input_dim, self.output_dim), rows_per_sample=0)

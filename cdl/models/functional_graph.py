@@ -343,10 +343,12 @@ class FunctionalGraph(GraphOfModel):
         rows = given[0].shape[:1] if given and given[0].rows_per_sample == 1 else (None,)
 
         def like(t: KerasTensor) -> KerasTensor:
-            return t.like((*rows, *t.shape[1:]) if t.rows_per_sample == 1 else None)
+            made = t.like((*rows, *t.shape[1:]) if t.rows_per_sample == 1 else None)
+            made.mask = t.mask
+            return made
 
-        graph = wired.graph
-        if (graph.is_open or graph.couples) and given and args:
+        graph, masked = wired.graph, any(tensor.mask is not None for tensor in given)
+        if (graph.is_open or graph.couples or masked) and given and args:
             tensors = tree.flatten(self.nested_inputs(args[0]))
             spec = outputs_for(graph, tensors) if graph.couples else graph.outputs_for(tensors)
         else:

@@ -233,7 +233,7 @@ class Sequential(Model):
         with self._opened():
             for layer in last:
                 with undone_on_failure(layer):
-                    shapes.append(stacks.shape_through(layer, shapes[-1], builds=True))
+                    shapes.append(stacks.shape_through(self._stack, shapes, builds=True))
                     self._check_one_output(shapes[-1])
             self._holds_host |= any(map(has_host_layers, last))
             self._finish_build(shapes)
@@ -329,8 +329,8 @@ class Sequential(Model):
                 f"got {brief(input_shape)}"
             )
         shapes: list[Shape] = [tuple(input_shape)]
-        for layer in self._stack:
-            shapes.append(stacks.shape_through(layer, shapes[-1], builds))
+        for _ in self._stack:
+            shapes.append(stacks.shape_through(self._stack, shapes, builds))
         self._check_one_output(shapes[-1])
         return shapes
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdl import tree
 from cdl._common.dtypes import floatx
-from cdl.layers import Input, Layer
-from cdl.layers.calling import build_for
+from cdl._common.overriding import overrides
+from cdl._tracing.graph import KerasTensor
+from cdl.layers import Input, Lambda, Layer, masks
+from cdl.layers.call_arguments import takes
+from cdl.layers.calling import build_for, is_scripted
 from cdl.layers.shapes import Shape
+from cdl.models.model import Model
 
 
 def holds(layer: Layer, model: Any) -> bool:
@@ -17,12 +21,37 @@ def holds(layer: Layer, model: Any) -> bool:
     return any(each is model for each in layer._flatten_layers())
 
 
-def shape_through(layer: Layer, shape: Shape, builds: bool) -> Shape:
-    """Output shape of a layer for an input shape; with `builds` the layer is built."""
+def shape_through(stack: Sequence[Layer], shapes: Sequence[Shape], builds: bool) -> Shape:
+    """Output shape of a layer of a stack; with `builds` the layer is built.
+
+    Args:
+        stack: the layers.
+        shapes: of the input, and of the outputs of all layers ahead of it.
+    """
+    layer, shape = stack[len(shapes) - 1], shapes[-1]
     layer.check_input(shape)
     if builds and not layer.built:
         build_for(layer, shape)
+    is_users = overrides(type(layer), "call") or isinstance(layer, Lambda)
+    if is_users and takes(type(layer), "mask"):
+        given = _tensor_behind(stack, shapes)
+        if getattr(given, "mask", None) is not None:
+            spec = layer.compute_output_spec(given)
+            return tuple(tree.map_structure(lambda each: each.shape, spec))
     return tuple(layer.compute_output_shape(shape))
+
+
+def _tensor_behind(stack: Sequence[Layer], shapes: Sequence[Shape]) -> Any:
+    """Symbolic output of the layers whose output shapes are known, with its mask."""
+    tensor: Any = KerasTensor(shapes[0])
+    for layer, shape in zip(stack, shapes[1:], strict=False):
+        if is_scripted(type(layer)) or isinstance(layer, Model):
+            outputs = layer.compute_output_spec(tensor)
+        else:
+            outputs = KerasTensor(shape)
+        masks.of_symbolic_outputs(layer, (tensor,), {}, outputs)
+        tensor = outputs
+    return tensor
 
 
 def check_config(config: Any) -> None:

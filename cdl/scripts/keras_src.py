@@ -264,6 +264,8 @@ _INSIDE: dict[str, Any] = {
     "in_safe_mode": lambda: True,
     "in_grain_data_pipeline": lambda: False,
     "in_stateless_scope": _in_stateless_scope,
+    "SUPPORTS_SPARSE_TENSORS": False,
+    "SUPPORTS_RAGGED_TENSORS": False,
     "default": _unchanged,
     "is_default": lambda method: False,
     **dict.fromkeys(

@@ -220,12 +220,15 @@ def test_sizes_of_one_number_of_samples_have_shapes_between_inputs_and_no_progra
     for outputs, shape in (
         (ops.broadcast_to(inputs, (2, 4, 3)), (2, 4, 3)),
         (ops.repeat(inputs, [1, 2], axis=0), (None, 3)),
+        (ops.reshape(inputs, (3, 2)), (3, 2)),
     ):
         assert outputs.shape == shape
         with pytest.raises(TypeError, match="of a symbolic value"):
             Model(inputs, outputs).predict(np.ones((5, 3)), verbose=0)
     samples = ops.shape(inputs)[0]
     assert ops.broadcast_to(inputs, (2, samples, 3)).shape == (2, None, 3)
+    with pytest.raises(ValueError, match="reshape"):  # no number of samples fits
+        ops.reshape(inputs, (4, 2))
 
 
 def test_loop_with_a_symbolic_condition_has_shapes_between_inputs_and_no_program():

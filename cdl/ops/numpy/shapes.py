@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,11 @@ def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:
     return any((step >= 0).all() and step.any() for step in steps)
 
 
+_OF_ONE_NUMBER = (
+    "it fits one number of samples alone: cdl.ops.shape(x)[0] is the size of their axis"
+)
+
+
 def _keeps_order(x: ArrayLike, newshape: Any = -1) -> str:
     """Advice, if the numbers of a sample would not stay together."""
     if not getattr(x, "rows_per_sample", 0):
@@ -52,10 +58,30 @@ def _checked_sizes(newshape: Any) -> Any:
     return newshape
 
 
+def _fits_any_number(x: Any, newshape: Any) -> str:
+    """Advice, if one number of samples alone fits a shape, or a sample would be torn apart."""
+    sizes = shape_arg(newshape)
+    known = all(isinstance(n, int) and n > 0 for n in sizes)
+    of_samples: Any = getattr(x, "rows_per_sample", 0)
+    if known and of_samples and x.shape[x.batch_axis] is None:
+        others = [n for axis, n in enumerate(x.shape) if axis != x.batch_axis]
+        if all(others) and not math.prod(sizes) % (math.prod(others) * x.rows_per_sample):
+            return _OF_ONE_NUMBER
+    return _keeps_order(x, newshape)
+
+
+def _reshape_outline(x: KerasTensor, newshape: Any) -> KerasTensor | None:
+    """Symbolic result for the one number of samples that fits; None where none does."""
+    if _fits_any_number(x, newshape) != _OF_ONE_NUMBER:
+        return None
+    return KerasTensor(shape_arg(newshape), x.dtype, rows_per_sample=0)
+
+
 @tensor_operation(
     as_shape,
     prepare=lambda x, newshape: (x, sizes_for(x, _checked_sizes(newshape))),
-    untraced=_keeps_order,
+    untraced=_fits_any_number,
+    outline=_reshape_outline,
 )
 def reshape(x: ArrayLike, newshape: Ints) -> Any:
     """Reshape x, with its numbers in order.
@@ -154,9 +180,7 @@ def _of_one_number(x: Any, shape: Any) -> str:
         sizes = shape_arg(shape)
         at = x.batch_axis - x.ndim
         if len(sizes) >= -at and isinstance(sizes[at], int) and x.shape[x.batch_axis] is None:
-            return (
-                "it fits one number of samples alone: cdl.ops.shape(x)[0] is the size of their axis"
-            )
+            return _OF_ONE_NUMBER
     return ""
 
 
