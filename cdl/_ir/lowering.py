@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,6 +48,7 @@ class Recorder:
         calls: calls of the user's code: object, function of it, arguments.
         probed: a layer, and its outputs, whose gradients are read.
         merged: sums of weights, which are read in place of their parts.
+        learning: ids of the weights that get gradients; None: of all trainable ones.
     """
 
     observed: dict[int, Any] | None = None
@@ -55,6 +56,7 @@ class Recorder:
     calls: list[tuple[Any, Callable[..., Any], dict[str, Any]]] | None = None
     probed: tuple[Any, list[Value]] | None = None
     merged: list[Any] | None = None
+    learning: Container[int] | None = None
 
 
 class Lowering(Program):

@@ -36,8 +36,8 @@ class CompiledLoss(Loss):
     """
 
     _inner: tuple[str, ...] = (
-        "by_formula", "lines", "lower", "lower_target", "operands", "parameters", "row",
-        "targets", "wants",
+        "by_formula", "lines", "lower", "lower_computed", "lower_target", "operands",
+        "parameters", "row", "targets", "wants",
     )  # fmt: skip
     row: str
     axis = -1
@@ -133,6 +133,10 @@ class CompiledLoss(Loss):
     def lower_target(self, program: Lowering, target: Value) -> Value:
         """The targets of a batch as the row takes them; `targets` is the same on arrays."""
         return target
+
+    def lower_computed(self, program: Lowering, target: Value) -> Value:
+        """The targets as `lower_target` gives them, of a value that a gradient reaches."""
+        return self.lower_target(program, target)
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a sample's losses, given that of its predictions."""

@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import with_defaults
+from cdl._ir import emit
+from cdl._ir.elementwise import apply, argument
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
+from cdl._ir.reverse.parts import alike
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import function_of, registry
 
@@ -24,6 +27,15 @@ class _Signed(CompiledLoss):
     def lower_target(self, program: Lowering, target: Value) -> Value:
         """Labels as -1 and 1, converted batch by batch."""
         return program.emit("signs", (target,), target.shape)
+
+    def lower_computed(self, program: Lowering, target: Value) -> Value:
+        """Labels as -1 and 1, with the gradient of that conversion, which the op has not."""
+        y, all_binary = argument(0), argument(1)
+        is_binary = program.map(apply("equal", apply("square", y), y), [target])
+        lines = emit.reduce(program, "min", is_binary, range(len(target.shape)))
+        lines = lines if lines.shared else program.batch_reduce(lines, "min")
+        chosen = apply("where", all_binary, 2.0 * y - 1.0, y)
+        return program.map(chosen, [target, alike(program, lines, target)])
 
 
 @registry.add()

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from cdl import _core
 from cdl._common.naming import unique
 from cdl._ir import emit
+from cdl._ir.reverse.loss_lines import by_formula
 from cdl._tracing import graph
 from cdl._tracing.between_inputs import between_inputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor, operator_of, symbolic_error
@@ -103,7 +104,11 @@ class LinesOf:
             target = program.emit("encode", (target,), (*lines, width), one_hot=1, counts=0)
         elif target.shape != prediction.shape:
             target = program.emit("reshape", (target,), prediction.shape)
-        target, prediction = loss.operands(program, target, prediction)
+        learns = _has_gradient(program, target)
+        if learns:
+            target = loss.lower_computed(program, target)
+        else:
+            target, prediction = loss.operands(program, target, prediction)
         lines = prediction.shape[:-1]
         shape = (*lines, 1) if lines else ()
         parameters: Any = loss.parameters()
@@ -114,17 +119,20 @@ class LinesOf:
             y = program.emit("line_loss", (prediction, target), shape, kind=row, **parameters)
             return program.emit("reshape", (y,), lines) if lines else y
 
-        found = losses(prediction, target)
-        if row not in _SYMMETRIC or not _has_gradient(program, target):
-            return found
-        # The op differentiates by predictions alone: here once more, and once to be taken off.
+        # The op differentiates by predictions alone.
+        if not learns:
+            return losses(prediction, target)
+        if row not in _SYMMETRIC:
+            return by_formula(program, row, prediction, target, parameters)
+        # Here once more, and once to be taken off.
         p, t = emit.stop(program, prediction), emit.stop(program, target)
         other = program.map("subtract", [losses(target, p), losses(p, t)])
-        return program.map("add", [found, other])
+        return program.map("add", [losses(prediction, t), other])
 
 
 def _has_gradient(program: Lowering, value: Value) -> bool:
-    """Whether a value depends on a trainable weight, or on a variable of differentiation."""
+    """Whether a value has a gradient by a weight that learns, or by an input of a derivative."""
+    learning = program.recorder.learning
     makers = {id(y): each for each in program.instructions for y in each.outputs}
     waiting, seen = [value], set()
     while waiting:
@@ -133,10 +141,12 @@ def _has_gradient(program: Lowering, value: Value) -> bool:
             continue
         seen.add(id(each))
         if each.op == "probe" or any(
-            weight is not None and weight.trainable for weight in each.params
+            weight is not None
+            and (weight.trainable if learning is None else id(weight) in learning)
+            for weight in each.params
         ):
             return True
-        waiting += each.inputs
+        waiting += [v for k, v in enumerate(each.inputs) if each.op == "loop" or each.gives(k)]
     return False
 
 
@@ -149,9 +159,11 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     if isinstance(y_true, (list, tuple)):
         y_true = np.asarray(y_true)
     axis = loss.axis % len(y_pred.shape)
-    if axis != len(y_pred.shape) - 1 and loss.wants == "values":
-        move, loss = operator_of("moveaxis"), copy.copy(loss)
+    if loss.axis != -1 and loss.wants == "values":
+        loss = copy.copy(loss)
         loss.axis = -1
+    if axis != len(y_pred.shape) - 1 and loss.wants == "values":
+        move = operator_of("moveaxis")
         y_true, y_pred = move(y_true, axis, -1), move(y_pred, axis, -1)
     found: KerasTensor
     samples = any(getattr(each, "rows_per_sample", 0) for each in (y_true, y_pred))

@@ -161,6 +161,7 @@ class Vjp:
     ) -> None:
         program = Lowering() if program is None else program
         program.recorder.probed = None if layer is None else (layer, [])
+        program.recorder.learning = set(map(id, variables))
         values = [program.input(shape) for shape in shapes]
         probes = []
         for i in range(len(shapes)) if by is None else by:

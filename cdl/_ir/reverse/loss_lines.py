@@ -1,13 +1,13 @@
 """Losses of lines as compositions of other ops, for derivatives of any order.
 
-The formulas are those of csrc/kernels/losses.h: of a prediction y and a target t, by which there is
-no derivative.
+The formulas are those of csrc/kernels/losses.h: of a prediction y and a target t. The op itself has
+no derivative by t.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from cdl import _core
 from cdl._ir import emit
@@ -152,9 +152,27 @@ LINES: dict[str, Callable[..., Value]] = {
 
 
 def line_loss(p: Lowering, i: Instruction) -> Value:
-    """Loss of each line of predictions."""
-    (y, t), kind = i.inputs, str(i.attributes["kind"])
-    numbers = [float(i.attributes[name]) for name in _core.LOSSES[kind].params]
+    """Loss of each line of predictions, as `by_formula` appends it."""
+    y, t = i.inputs
+    kind = str(i.attributes["kind"])
+    return emit.reshape(p, by_formula(p, kind, y, t, i.attributes), i.outputs[0].shape)
+
+
+def by_formula(
+    p: Lowering, kind: str, y: Value, t: Value, parameters: Mapping[str, float | str]
+) -> Value:
+    """Loss of each line, with gradients by predictions and by targets.
+
+    Args:
+        kind: row of the core's table of losses.
+        y: predictions.
+        t: targets of their shape.
+        parameters: of the row, by name.
+
+    Raises:
+        ValueError: a row without a formula.
+    """
+    numbers = [float(parameters[name]) for name in _core.LOSSES[kind].params]
     if kind in ELEMENTS:
         each, how = p.map(ELEMENTS[kind](_Y, _T, *numbers), [y, t]), "mean"
     elif kind in LINES:
@@ -163,4 +181,4 @@ def line_loss(p: Lowering, i: Instruction) -> Value:
         raise ValueError(
             f"grad: within code that is traced no derivative goes through the loss {kind!r}"
         )
-    return emit.reshape(p, emit.reduce(p, how, each, [-1]), i.outputs[0].shape)
+    return emit.reduce(p, how, each, [-1])

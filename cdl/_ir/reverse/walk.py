@@ -86,7 +86,7 @@ def _path(program: Lowering, xs: Sequence[Value]) -> list[tuple[Instruction, lis
     path = []
     for i in program.instructions:
         places = [k for k, v in enumerate(i.inputs) if id(v) in reached]
-        if i.op != "loop":
+        if i.op not in ("loop", "line_loss"):  # whose compositions have more gradients
             places = [k for k in places if i.gives(k)]
         if places and i.outputs:
             path.append((i, places))
