@@ -434,6 +434,13 @@ _SPARSE: dict[str, Callable[..., bool]] = {
 }
 
 
+# From the arguments of a call to the sizes of the axes of the matrix whose diagonal it is.
+_DIAGONALS: dict[str, Callable[..., tuple[int | None, ...]]] = {
+    "diag": lambda x, k=0: x.shape if len(x.shape) == 2 else (),
+    "diagonal": lambda x, offset=0, axis1=0, axis2=1: (x.shape[axis1], x.shape[axis2]),
+}
+
+
 def declared(name: str, args: tuple[Any, ...], result: Any) -> Any:
     """Symbolic result of an operation with what Keras declares of it.
 
@@ -445,6 +452,8 @@ def declared(name: str, args: tuple[Any, ...], result: Any) -> Any:
     if isinstance(result, KerasTensor):
         if name in _SPARSE:
             result.sparse = _SPARSE[name](*args)
+        elif name in _DIAGONALS and None in _DIAGONALS[name](*args):
+            result.shape = (*result.shape[:-1], None)  # it ends where the shorter axis does
         elif name == "searchsorted" and None in getattr(args[0], "shape", ()):
             result.dtype = "int64"  # places in a vector that may be of any length
     return result

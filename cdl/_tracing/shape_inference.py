@@ -218,7 +218,7 @@ def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> 
     raise refusal
 
 
-CUT_OFF = ("diag", "diagonal", "get_item")  # whose results may end where an axis does
+CUT_OFF = ("get_item",)  # whose results may end where an axis does
 _MOST_FIXED = 2  # open axes that are given the size of a known one
 
 

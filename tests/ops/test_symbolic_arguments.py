@@ -271,6 +271,17 @@ def test_slices_of_samples_have_no_size_where_there_may_be_fewer():
     assert ops.diagonal(x).shape == (4, None)
 
 
+def test_diagonals_have_no_size_where_a_side_has_none():
+    x = cdl.Input((2,))
+    for found in (ops.diag(x), ops.diagonal(x), ops.diag(x, k=-1), ops.diag(ops.transpose(x))):
+        assert found.shape == (None,)
+    assert cdl.Model(x, ops.diag(x)).predict(np.float32([[3, 4]]), verbose=0).shape == (1,)
+    assert ops.diag(KerasTensor((4, 3)), k=1).shape == (2,)
+    assert ops.diag(cdl.Input((3,), batch_size=2)).shape == (2,)
+    assert ops.diagonal(cdl.Input((3, 5)), 1, 2, 1).shape == (None, 2)
+    assert ops.diagonal(cdl.Input((3, None, 5)), axis1=2, axis2=3).shape == (None, 3, None)
+
+
 def test_running_sums_without_nan_go_along_several_axes():
     x = np.float32([[1, np.nan], [2, 3]])
     np.testing.assert_array_equal(ops.nancumsum(x, (0, 1)), [[1, 1], [3, 6]])
