@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from cdl import _core
 from cdl._common.naming import unique
-from cdl._ir import emit
 from cdl._ir.reverse.loss_lines import by_formula
 from cdl._tracing import graph
 from cdl._tracing.between_inputs import between_inputs, is_tried, record_coupled
@@ -35,9 +34,6 @@ _MEANS = (
     "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error",
     "poisson", "squared_hinge",
 )  # fmt: skip
-
-# Rows in which targets and predictions may change places.
-_SYMMETRIC = ("cosine_similarity", "huber", "log_cosh", "mean_absolute_error", "mean_squared_error")
 
 
 class LinesOf:
@@ -115,19 +111,10 @@ class LinesOf:
         if row != loss.row:
             parameters = dict.fromkeys(_core.LOSSES[row].params, 0.0)  # label_smoothing
 
-        def losses(prediction: Value, target: Value) -> Value:
-            y = program.emit("line_loss", (prediction, target), shape, kind=row, **parameters)
-            return program.emit("reshape", (y,), lines) if lines else y
-
-        # The op differentiates by predictions alone.
-        if not learns:
-            return losses(prediction, target)
-        if row not in _SYMMETRIC:
+        if learns:  # the op differentiates by predictions alone
             return by_formula(program, row, prediction, target, parameters)
-        # Here once more, and once to be taken off.
-        p, t = emit.stop(program, prediction), emit.stop(program, target)
-        other = program.map("subtract", [losses(target, p), losses(p, t)])
-        return program.map("add", [losses(prediction, t), other])
+        found = program.emit("line_loss", (prediction, target), shape, kind=row, **parameters)
+        return program.emit("reshape", (found,), lines) if lines else found
 
 
 def _has_gradient(program: Lowering, value: Value) -> bool:
