@@ -267,6 +267,7 @@ def test_table_says_what_does_not_fit_in_a_line(run_python, some_csv, more, said
         (["a"] * 40, "two classes of two rows or more, one of them of 5, got 1 of at most 40 rows"),
         (["a"] + ["b"] * 39, "got 2 of at most 39 rows, such as 'a'"),
         ([f'"{i},5"' for i in range(40)], "got 40 of at most 1 rows, such as '0,5'"),
+        ([f"{i}.5" for i in range(9)], "must have 10 numbers or more, got 9 in 'y'"),
     ],
 )
 def test_table_names_a_target_that_folds_cannot_have(tmp_path, capsys, values, said):
@@ -358,6 +359,29 @@ def test_table_reads_dates_and_leaves_out_what_it_is_told(tmp_path, capsys):
     assert "40 rows x 2 columns" in said
     assert main([*told, "--leave-out", "uid", "idd"]) == 1
     assert "--leave-out must be one of ['id', 'uid'," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "said"),
+    [("", ",", ""), ("r,", "", "fields ahead of the first column")],
+)
+def test_table_takes_rows_of_more_fields_than_names(tmp_path, capsys, before, behind, said):
+    pytest.importorskip("pandas")
+    rows = [f"{before}{i % 7}.5,{'ab'[i % 7 > 3]},{i % 3}{behind}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,z", *rows]))
+    told = ["table", str(tmp_path / "t.csv"), "--target", "y", "--recipe", "mlp"]
+    assert main(told) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(said or "accuracy") and "40 rows x 2 columns" in shown
+    assert {line.split()[0] for line in shown.splitlines()[-2:]} == {"x", "z"}
+
+
+def test_table_reads_no_words_as_dates(tmp_path, capsys):
+    pytest.importorskip("pandas")
+    rows = [f"{['now', 'today'][i % 2]},{i % 2}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["when,y", *rows]))
+    assert main(["table", str(tmp_path / "t.csv"), "--target", "y", "--recipe", "mlp"]) == 0
+    assert capsys.readouterr().out.startswith("accuracy 1.000")
 
 
 def test_table_refuses_a_target_that_two_columns_have(tmp_path, capsys):

@@ -68,6 +68,11 @@ def run(job: Job) -> int:
         if form:
             print(f"{data.name} is read with {form}")
         table = pandas.read_csv(data, na_values="?", **form)
+        if not isinstance(table.index, pandas.RangeIndex):  # more fields in a row than names
+            if table.iloc[:, -1].isna().all():  # of a delimiter behind each row
+                table = pandas.read_csv(data, na_values="?", index_col=False, **form)
+            else:
+                print("fields ahead of the first column, which have no name, are left out")
         for option, name in (("--target", target), *(("--leave-out", n) for n in job.leave_out)):
             if name not in table:
                 return _failed(f"{option} must be one of {table.columns.tolist()}, got {name!r}")
@@ -111,6 +116,8 @@ def _with_dates(x: Any) -> Any:
         print(f"{', '.join(empty)} left out, without a value")
     x = x.drop(columns=empty)
     for name in x.select_dtypes(exclude=["number", "bool"]):
+        if not x[name].dropna().astype(str).str.match(r"\d{4}").all():  # "now" would be a date
+            continue
         with contextlib.suppress(TypeError, ValueError):
             x[name] = pandas.to_datetime(x[name], format="ISO8601", utc=True)
             print(f"{name} is read as dates")
@@ -200,6 +207,10 @@ def _scored(x: Any, y: Any, job: Job) -> table_page.Report:
     from cdl.sklearn import TabularClassifier, TabularRegressor
 
     is_classes = (job.task or _task_of(y)) == "classes"
+    if not is_classes and len(y) < 2 * _FOLDS:  # R2 of one row is NaN
+        raise ValueError(
+            f"--target must have {2 * _FOLDS} numbers or more, got {len(y)} in {job.target!r}"
+        )
     kind: Any = TabularClassifier if is_classes else TabularRegressor
     model = kind(job.recipe, text=job.text, random_state=0)
     folds = (StratifiedKFold if is_classes else KFold)(_FOLDS, shuffle=True, random_state=0)
