@@ -122,3 +122,20 @@ def test_epochs_are_run_at_once(monkeypatch):
     runs.clear()
     net.fit(X[:90], NUMBERS[:90], batch_size=16, epochs=9, verbose=0)  # a last batch of 10 rows
     assert not runs
+
+
+def test_an_epoch_that_an_interrupt_follows_is_in_the_history(monkeypatch):
+    net, other = (net_of(ByFunction, "numbers") for _ in range(2))
+    expected = trained(other, "numbers")[0]["loss"]
+    own = cdl.trainers.chains.chain.Chain.train
+
+    def train(self, *args):
+        own(self, *args)
+        if net.optimizer.iterations == 42:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cdl.trainers.chains.chain.Chain, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        trained(net, "numbers")
+    assert net.history.history["loss"] == expected[:7]
+    assert net.history.epoch == list(range(7))

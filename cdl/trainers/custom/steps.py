@@ -258,10 +258,13 @@ class CustomSteps:
         chain.begin(arrays.leaves(0, arrays.samples, cut=False), self._order)
         steps = arrays.samples // batch
         for end in range(steps, len(orders) * steps + 1, steps):
-            while chain.done < end:
-                chain.train(end - chain.done, _ALWAYS)
-            self._logs = flat_logs(chain.logs())
-            logs.append(self.results())
+            try:
+                while chain.done < end:
+                    chain.train(end - chain.done, _ALWAYS)
+            finally:
+                if chain.done == end:  # an interrupt may follow the last batch
+                    self._logs = flat_logs(chain.logs())
+                    logs.append(self.results())
 
     def _take(self, rows: int) -> None:
         """Use the chain for batches of `rows` rows, if one was recorded."""
