@@ -31,6 +31,21 @@ VALUES = {
     "tf.nn.weighted_cross_entropy_with_logits([1.0], [0.0], 2.0) / np.log(4.0)": "[1]",
     "tf.searchsorted([1.0, 3.0], [2.0])": "[1]",
     "tf.Variable([1.0, 2.0]).read_value()": "[1, 2]",
+    "tf.Variable([1.0]).assign(value=[2.0], read_value=False) * 0.0": "[0]",
+    "tf.Variable([1.0]).assign_add([2.0], use_locking=True)": "[3]",
+    "tf.Variable([1.0]).assign_sub([2.0], name='less')": "[-1]",
+    "tf.scatter_nd([[0], [2], [2]], updates=[1.0, 2.0, 3.0], shape=[4])": "[1, 0, 5, 0]",
+    "tf.scatter_nd(tf.constant([[1]]), [[1.0, 2.0]], tf.constant([2, 2]))": "[[0, 0], [1, 2]]",
+    "tf.tensor_scatter_nd_add([1.0, 2.0], [[1], [1]], [3.0, 4.0])": "[1, 9]",
+    "tf.tensor_scatter_nd_sub([1.0, 2.0], indices=[[1]], updates=[3.0])": "[1, -1]",
+    "tf.tensor_scatter_nd_max([1.0, 2.0], [[1]], [3.0])": "[1, 3]",
+    "tf.tensor_scatter_nd_min([1.0, 2.0], [[1]], [3.0])": "[1, 2]",
+    "tf.math.polyval([2.0, 0.0, 1.0], tf.constant([3.0]))": "[19]",
+    "tf.linalg.lstsq(tf.eye(2), [[1.0], [2.0]])": "[[1], [2]]",
+    "tf.linalg.triangular_solve([[2.0, 9.0], [1.0, 1.0]], [[2.0], [3.0]])": "[[1], [2]]",
+    "tf.linalg.triangular_solve([[2.0, 9.0], [1.0, 1.0]], [[4.0], [3.0]], adjoint=True)": (
+        "[[0.5], [3]]"
+    ),
     "tf.random.Generator.from_seed(3).normal((9,)) - tf.random.Generator(3).normal([9])": "[0] * 9",
 }
 

@@ -253,3 +253,12 @@ def test_a_weight_is_never_overwritten_with_its_gradient():
     with pytest.raises(ValueError, match="overwrite_with_gradient must be False, got True"):
         v.overwrite_with_gradient = True
     assert v.overwrite_with_gradient is False
+
+
+def test_values_are_assigned_by_name(weight):
+    weight.assign(value=2 * VALUES)
+    weight.assign_add(value=VALUES)
+    weight.assign_sub(value=2 * VALUES)
+    np.testing.assert_array_equal(weight.numpy(), VALUES)
+    with pytest.raises(TypeError, match=r"assign\(\) got an unexpected keyword argument 'read'"):
+        weight.assign(VALUES, read=False)

@@ -69,6 +69,9 @@ class Call(NamedTuple):
 _PLAIN = (np.ndarray, np.generic, int, float, complex, str, bytes, type(None))
 
 
+options: set[str] = set()  # further arguments of assignments in scripts, which change nothing
+
+
 def shown(method: F) -> F:
     """Decorator of a method of variables, recorded if the code of a step calls it.
 
@@ -77,7 +80,9 @@ def shown(method: F) -> F:
     assigns = method.__name__.startswith("assign")
 
     @functools.wraps(method)
-    def call(*args: Any) -> Any:
+    def call(*args: Any, **named: Any) -> Any:
+        if named:
+            args = (*args, *_values(method, named))
         if assigns:
             for keep in before_assigning:
                 keep(args[0])
@@ -90,6 +95,13 @@ def shown(method: F) -> F:
         return method(*args)
 
     return cast(F, call)
+
+
+def _values(method: Callable[..., Any], named: dict[str, Any]) -> list[Any]:
+    """Arguments of a method of variables that are given by name; TypeError for others."""
+    for name in named.keys() - options - {"value"}:
+        raise TypeError(f"{method.__name__}() got an unexpected keyword argument {name!r}")
+    return [each for name, each in named.items() if name == "value"]
 
 
 def whole(method: F) -> F:

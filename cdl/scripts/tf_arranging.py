@@ -45,9 +45,12 @@ def _where(condition: Any, x: Any = None, y: Any = None, name: Any = None) -> An
     return function("where")(condition, x, y)
 
 
-def _scattered(tensor: Any, indices: Any, updates: Any, name: Any = None) -> Any:
-    """`tf.tensor_scatter_nd_update`: a copy with updates at coordinates."""
-    return function("scatter_update")(tensor, indices, updates)
+def _scattered(how: str | None) -> Callable[..., Any]:
+    def call(tensor: Any, indices: Any, updates: Any, name: Any = None) -> Any:
+        """`tf.tensor_scatter_nd_update` and the like: a copy with updates at coordinates."""
+        return function("scatter_update")(tensor, indices, updates, how)
+
+    return call
 
 
 def _split(
@@ -171,7 +174,14 @@ ROOT: dict[str, Any] = {
     "pad": _pad,
     "sequence_mask": _sequence_mask,
     "split": _split,
-    "tensor_scatter_nd_update": _scattered,
+    "scatter_nd": function("scatter", "indices updates shape"),
+    "tensor_scatter_nd_add": _scattered("add"),
+    "tensor_scatter_nd_max": _scattered("max"),
+    "tensor_scatter_nd_min": _scattered("min"),
+    "tensor_scatter_nd_sub": lambda tensor, indices, updates, name=None: _scattered("add")(
+        tensor, indices, function("negative")(updates)
+    ),
+    "tensor_scatter_nd_update": _scattered(None),
     "unique": _unique,
     "unstack": _unstack,
     "where": _where,

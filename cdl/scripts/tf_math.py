@@ -76,6 +76,20 @@ def _weighted_crossentropy(labels: Any, logits: Any, pos_weight: Any, name: Any 
     return (1.0 - labels) * logits + weight * function("softplus")(-logits)
 
 
+def _polyval(coeffs: Sequence[Any], x: Any, name: Any = None) -> Any:
+    """`tf.math.polyval`: a polynomial, by Horner's rule from the highest power on."""
+    x = function("convert_to_tensor")(x)
+    return functools.reduce(lambda value, each: value * x + each, coeffs, function("zeros_like")(x))
+
+
+def _solve_triangle(
+    matrix: Any, rhs: Any, lower: bool = True, adjoint: bool = False, name: Any = None
+) -> Any:
+    """`tf.linalg.triangular_solve`: x of matrix x = rhs, by one triangle of the matrix."""
+    matrix, lower = (_turned(matrix), not lower) if adjoint else (matrix, lower)
+    return function("solve_triangular")(matrix, rhs, lower)
+
+
 def _custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """`tf.custom_gradient`: `cdl.ops.custom_gradient`, giving tensors.
 
@@ -101,6 +115,7 @@ ROOT: dict[str, Callable[..., Any]] = {
 }
 MATH: dict[str, Callable[..., Any]] = {
     "erfinv": function("erfinv", "x"),
+    "polyval": _polyval,
     "reciprocal_no_nan": lambda x, name=None: function("divide_no_nan")(1.0, x),
     "reduce_euclidean_norm": _norm,
     "scalar_mul": _scalar_mul,
@@ -111,7 +126,9 @@ MATH: dict[str, Callable[..., Any]] = {
 }
 LINALG: dict[str, Callable[..., Any]] = {
     "adjoint": _turned,
+    "lstsq": function("lstsq", "matrix rhs"),
     "matrix_transpose": _turned,
     "set_diag": _set_diag,
+    "triangular_solve": _solve_triangle,
 }
 NN: dict[str, Callable[..., Any]] = {"weighted_cross_entropy_with_logits": _weighted_crossentropy}

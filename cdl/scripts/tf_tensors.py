@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cdl import KerasTensor
+from cdl._variables import stepping
 from cdl._variables.stepping import StepArray
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_data import Dataset, as_dataset
@@ -171,6 +172,7 @@ def have_tensors() -> None:
     for cls in called:
         cls.__call__ = _giving_tensors(cls.__call__)
     Trainer.compute_loss = _giving_tensors(Trainer.compute_loss)  # type: ignore[method-assign]
+    stepping.options.update(("name", "read_value", "use_locking"))
     variables: tuple[Any, ...] = (TracedVariable, State)
     optimizers: Any = Optimizer
     optimizers.minimize = minimize
