@@ -351,6 +351,8 @@ class FunctionalGraph(GraphOfModel):
         if (graph.is_open or graph.couples or masked) and given and args:
             tensors = tree.flatten(self.nested_inputs(args[0]))
             spec = outputs_for(graph, tensors) if graph.couples else graph.outputs_for(tensors)
+            inputs = set(map(id, tensors))  # which may be outputs, too
+            spec = tree.map_structure(lambda t: like(t) if id(t) in inputs else t, spec)
         else:
             spec = tree.map_structure(like, self.model._outputs_struct)
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec

@@ -20,9 +20,6 @@ from cdl.taping.recorded import Node, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
 from cdl.trainers.derivatives import derivative_of
 
-_ONE = np.zeros(1, np.float32)  # input of programs that need none
-
-
 # Caches, oldest use first.
 _parts: dict[Any, Any] = {}  # models from one output of a model to its others
 _programs: dict[Any, Any] = {}  # compiled gradients
@@ -93,6 +90,7 @@ class _Program:
         is_written: bool = False,
     ) -> None:
         self._written: _Program | None = None
+        self._rest = [np.zeros(plan.rows or 1, np.float32)]  # input of a program that needs none
         self._shared: list[Any] | None = None
         if not plan.rows:
             self._shared = [_Place(np.shape(each)) for each in plan.inputs]
@@ -151,7 +149,7 @@ class _Program:
             with self._lock:
                 if changing:
                     stepping.recorded(_assign, self._changing, changing)
-                return self._of([np.atleast_1d(plain(each)) for each in inputs] or [_ONE])
+                return self._of([np.atleast_1d(plain(each)) for each in inputs] or self._rest)
         value, by_variables, by_inputs = stepping.recorded(self._of_moved, inputs, changing)
         total = None if value is None else float(stepping.plain(value))
         return total, by_variables, by_inputs
@@ -184,7 +182,7 @@ class _Program:
                 _assign(self._shared, inputs)
                 arrays = []
             try:
-                total, by_variables, by_inputs = self._of(arrays or [_ONE])
+                total, by_variables, by_inputs = self._of(arrays or self._rest)
             finally:
                 for each, before in kept:
                     each.assign(before)

@@ -176,3 +176,14 @@ def test_gradients_of_gradients_reach_computed_targets():
     slopes = cdl.grad(lambda t, s: ops.sum(cdl.grad(loss)(t, s) ** 2))(a, b)
     by_hand = np.log(a / b) + 1
     np.testing.assert_allclose(slopes, 2 * by_hand / a, rtol=1e-4)
+
+
+def test_slopes_by_targets_are_values_of_a_program():
+    a, b = np.float32(softmax(X @ A)), np.float32(softmax(X @ B))
+    weight = cdl.Variable(np.ones(3, "float32"))
+
+    def f(t, s):
+        return ops.sum(cdl.grad(losses.KLDivergence(reduction="sum"))(t, s) * weight)
+
+    _, (found,) = cdl.value_and_grad(f, variables=[weight])(a, b)
+    np.testing.assert_allclose(found, (np.log(a / b) + 1).sum(0), rtol=1e-4)
