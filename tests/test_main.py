@@ -245,6 +245,7 @@ def test_table_hashes_text_if_told(tmp_path, capsys):
     [
         (["--target", "kind", "--report", "r.htm"], "--report must end in .html, got 'r.htm'"),
         (["--target", "kind", "--report", "no/r.html"], "--report must be in a folder that"),
+        (["--target", "kind", "--leave-out", "kind"], "--leave-out must be other columns than"),
         (["--target", "cost"], "--target must be one of ['size', 'color', 'kind', 'price']"),
         (["--target", "kind", "--output", "m.pb"], "--output must end in .pickle, .keras"),
         (["--target", "kind", "--output", "none/m.c"], "--output must be in a folder that exists"),

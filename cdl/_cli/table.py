@@ -76,6 +76,8 @@ def run(job: Job) -> int:
         for option, name in (("--target", target), *(("--leave-out", n) for n in job.leave_out)):
             if name not in table:
                 return _failed(f"{option} must be one of {table.columns.tolist()}, got {name!r}")
+        if target in job.leave_out:
+            return _failed(f"--leave-out must be other columns than --target, got {target!r}")
         header = pandas.read_csv(data, header=None, nrows=1, dtype=str, **form).iloc[0].tolist()
         if header.count(target) > 1:  # of which pandas names the others anew
             return _failed(
