@@ -160,7 +160,7 @@ def test_the_map_of_contributing_is_the_tree(name):
             "_ir": 19,
             "_tracing": 19,
             "saving": 16,
-            "_common": 19,
+            "_common": 20,
             "export": 15,
             "models": 15,
         }

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from typing import Any
 
-_made: weakref.WeakSet[Any] = weakref.WeakSet()
+from cdl._common.interrupts import WeakList
+
+_made = WeakList()
 
 
 def new_lock() -> threading.Lock:
@@ -28,7 +29,7 @@ def new_rlock() -> Any:
 
 
 def _free() -> None:
-    for lock in list(_made):
+    for lock in _made:
         lock._at_fork_reinit()
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from cdl._common import clock
+from cdl._common.interrupts import WeakList
 from cdl._common.locks import new_lock
 from cdl.random import generators_within, have_generators
 
@@ -31,7 +31,7 @@ class _Turn:
     """Lock for reading an iterator; its holder may take the next item."""
 
     def __init__(self, iterator: Iterator[Any]) -> None:
-        self.iterator = iterator  # alive as long as this is, so no other has its id
+        self.iterator = iterator
         self.lock = new_lock()
 
     def take(self) -> Any:
@@ -40,16 +40,18 @@ class _Turn:
             return next(self.iterator)
 
 
-_turns: weakref.WeakValueDictionary[int, _Turn] = weakref.WeakValueDictionary()
+_turns = WeakList()
 _finding = new_lock()
 
 
 def _turn_of(iterator: Iterator[Any]) -> _Turn:
     """The one lock of an iterator, shared by all its readers."""
     with _finding:
-        turn = _turns.get(id(iterator))
+        found = (each for each in _turns if each.iterator is iterator)
+        turn: _Turn | None = next(found, None)
         if turn is None:
-            turn = _turns[id(iterator)] = _Turn(iterator)
+            turn = _Turn(iterator)
+            _turns.add(turn)
         return turn
 
 

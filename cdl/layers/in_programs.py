@@ -151,6 +151,9 @@ def _with_mask(spec: Any, value: Any) -> Any:
 
 def _with_masks(specs: Any, args: Any, kwargs: Any) -> Any:
     """Symbolic arguments of a call, positional and named, with masks as their values have."""
+    leaves = tree.flatten((args, kwargs)) + tree.flatten(specs)
+    if all(getattr(leaf, "mask", None) is None for leaf in leaves):
+        return specs
     pairs = zip(specs[0], args, strict=True)
     args_of = tuple(tree.map_structure(_with_mask, *pair) for pair in pairs)
     return args_of, {k: tree.map_structure(_with_mask, specs[1][k], v) for k, v in kwargs.items()}

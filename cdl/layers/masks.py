@@ -153,10 +153,14 @@ def of_symbolic_outputs(
     from cdl.layers.layer import Layer as Base
 
     inputs = (*args, *kwargs.values(), None)[0]
+    computes = type(layer).compute_mask is not Base.compute_mask
+    masked = any(tensor.mask is not None for tensor in graphs.tensors_in(inputs))
+    if not (computes or masked or "mask" in kwargs):
+        return
     own = tree.map_structure(of_tensor, inputs)
     told = kwargs.get("mask") if tells_truths(kwargs.get("mask")) else None
     found: list[Any] = []
-    if type(layer).compute_mask is not Base.compute_mask:
+    if computes:
         with graphs.scope(training=False):
             like = tree.map_structure(_like, inputs)
             found = tree.flatten(layer.compute_mask(like, own if told is None else told))

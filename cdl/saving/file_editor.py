@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cdl._common.errors import hint
+from cdl._common.interrupts import held_interrupts
 from cdl.saving import hdf5
 from cdl.saving.atomic import Sink, check_regular, replacing
 from cdl.saving.keras_file import read_texts, weights_of
@@ -186,6 +187,7 @@ class KerasFileEditor:
         _check_weights(weights)
         self._edit(object_name, lambda within, name: within[name].update(weights))
 
+    @held_interrupts()
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write the weights to a file, whole or not at all.
 

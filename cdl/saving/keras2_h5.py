@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.errors import warn
+from cdl._common.interrupts import held_interrupts
 from cdl._common.naming import FreeNames
 from cdl._configs import allocation_limit, serialization, sharing
 from cdl._configs import custom_objects as registered
@@ -308,6 +309,7 @@ def save_model(model: TrainableModel, path: Path, include_optimizer: bool) -> No
         _write(model, file, config, training)
 
 
+@held_interrupts()
 def _write(model: TrainableModel, file: IO[bytes], config: str, training: str | None) -> None:
     import h5py
 
@@ -323,6 +325,7 @@ def _write(model: TrainableModel, file: IO[bytes], config: str, training: str | 
     sink.check()
 
 
+@held_interrupts()
 def save_weights(model: TrainableModel, path: Path) -> None:
     """Write the weights of a built model to an older file; see `cdl.saving.save_weights`."""
     import h5py

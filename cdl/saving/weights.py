@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.errors import warn
+from cdl._common.interrupts import held_interrupts
 from cdl._configs import allocation_limit
 from cdl._variables.assigning import all_assigned, assign, drained, kept, put_back
 from cdl.distribution import ranks
@@ -174,6 +175,7 @@ def check_built(model: TrainableModel, doing: str) -> None:
         )
 
 
+@held_interrupts()
 def write(found: list[Part], file: IO[bytes], start: int = 0) -> None:
     """Write all variables of a model's parts as HDF5 to the end of a file, from byte `start` on."""
     import h5py

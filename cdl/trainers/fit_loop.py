@@ -165,7 +165,7 @@ def _run_epochs(
             epoch += 1
             if stopped or not done:
                 break
-            if alone and iterator.runs_fused:
+            if alone and epoch < epochs.stop and iterator.runs_fused:
                 took = max(clock.now() - start, 1e-9)
                 most = int(min(SLICE / took, epochs.stop - epoch))
                 if most > 1:

@@ -1,0 +1,65 @@
+"""No interrupt falls into the callback of a weak reference, where Python would ignore it."""
+
+import gc
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import callbacks, layers
+from cdl._common.interrupts import WeakList, held_interrupts
+
+
+@pytest.mark.parametrize("validation", [{}, {"validation_split": 0.25}], ids=["alone", "validated"])
+def test_callbacks_of_weak_references_run_where_interrupts_wait(validation, tmp_path):
+    model = cdl.Sequential([cdl.Input((3,)), layers.Dense(4, "relu"), layers.Dense(1)])
+    model.compile("adam", "mse", metrics=["mae"])
+    x, found = np.ones((32, 3), np.float32), []
+    watching = [
+        callbacks.EarlyStopping("loss", patience=20, restore_best_weights=True),
+        callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss"),
+        callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", "loss", save_weights_only=True),
+        callbacks.ModelCheckpoint(tmp_path / "older.h5", "loss"),
+    ]
+
+    def note(frame, event, _):
+        code = frame.f_code
+        if event == "call" and "weakref" in code.co_filename and "remove" in code.co_name:
+            found.append(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+
+    gc.collect()
+    sys.setprofile(note)
+    try:
+        model.fit(x, x[:, :1], epochs=5, callbacks=watching, verbose=0, **validation)
+    finally:
+        sys.setprofile(None)
+    assert found  # h5py's
+    assert not any(found)
+
+
+def test_an_interrupt_is_answered_at_the_end():
+    done = []
+    with pytest.raises(KeyboardInterrupt), held_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        done.append(1)
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_weak_list_has_the_living():
+    class Thing:
+        pass
+
+    found, kept = WeakList(), [Thing() for _ in range(300)]
+    for thing in kept:
+        found.add(thing)
+        found.add(Thing())
+    assert list(found) == kept
+    assert len(found._refs) < 1000
+    del kept[1:], thing
+    for _ in range(1000):
+        found.add(Thing())
+    assert list(found) == kept
+    assert len(found._refs) < 200
