@@ -67,7 +67,7 @@ def fit(
     callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0)
 
     compiled.told_not_finite = False
-    fresh = compiled.resolved is None
+    fresh = compiled.resolved is None and model._last_train_function is None
     iterator: EpochIterator
     held_out: Any = None
     given = source_of(model, x, y, sample_weight, "fit", trains=True)

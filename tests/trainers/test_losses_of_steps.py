@@ -98,6 +98,18 @@ def test_crossentropies_that_clip_are_recorded():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}], ids=["recorded", "eager"])
+def test_a_second_fit_goes_on_with_the_orders_of_the_first(options):
+    one, other = (net_of(ByFunction, "numbers", **options) for _ in range(2))
+    whole, _ = trained(one, "numbers")
+    cdl.utils.set_random_seed(1)
+    losses = []
+    for epochs in (4, 5):
+        found = other.fit(X, NUMBERS, batch_size=16, epochs=epochs, verbose=0)
+        losses += found.history["loss"]
+    assert losses == whole["loss"]
+
+
 def test_epochs_at_once_are_those_with_a_callback():
     one, other = (net_of(ByFunction, "numbers") for _ in range(2))
     alone = trained(one, "numbers")
