@@ -5,6 +5,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
@@ -93,6 +94,7 @@ def check_classes(array: _Array, n_classes: int) -> int: ...
 def permutation(n: int, bits: np.random.BitGenerator) -> NDArray[np.int64]: ...
 def permutations(orders: NDArray[np.int64], bits: np.random.BitGenerator) -> None: ...
 
+@disjoint_base
 class Form:
     is_noted: bool
     is_bare: bool
