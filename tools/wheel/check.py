@@ -1,7 +1,7 @@
 """Check that dist/ may be released, and print all faults; `make release-check` calls it.
 
 One version in pyproject.toml, in the names of the files, in `cdl.__version__` and as the first
-heading of CHANGELOG.md, with a date; a wheel under 2.5 MB for this machine, with the licence; in a
+heading of CHANGELOG.md, with a date; a wheel under 2.6 MB for this machine, with the licence; in a
 new environment it runs every block of Python in README.md, and `python -m cdl info`.
 """
 
@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LARGEST = 2_500_000  # bytes
+LARGEST = 2_600_000  # bytes
 NEEDED = ["scikit-learn"]  # by README's blocks
 
 
