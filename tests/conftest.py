@@ -22,6 +22,10 @@ from cdl._common import clock as common_clock
 for _name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(_name, None)
 
+# A shell lets jobs in its background ignore Ctrl-C, which tests of interrupts send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PLACES = Places(Path(__file__).parent.parent)
 PLACES.use()
 

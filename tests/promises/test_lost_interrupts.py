@@ -12,14 +12,6 @@ from cdl import callbacks, layers
 from cdl._common.interrupts import WeakList, held_interrupts
 
 
-@pytest.fixture(autouse=True)
-def python_answers():
-    """Handler of Ctrl-C as in a shell: jobs in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("validation", [{}, {"validation_split": 0.25}], ids=["alone", "validated"])
 def test_callbacks_of_weak_references_run_where_interrupts_wait(validation, tmp_path):
     model = cdl.Sequential([cdl.Input((3,)), layers.Dense(4, "relu"), layers.Dense(1)])
