@@ -122,3 +122,29 @@ def test_the_default_of_training_counts_where_none_is_given(tmp_path):
     print(*[np.abs(e / x).max() for e in (net(x, training=False), net.predict(x, verbose=0))])
     """
     assert run(tmp_path, body).stdout.split() == ["10.0", "10.0", "1.0", "1.0"]
+
+
+def test_objects_beside_numbers_are_given_up(tmp_path):
+    done = run(
+        tmp_path,
+        """
+        import gc, weakref
+
+        class Options:
+            scale = 2.0
+
+        @tf.function
+        def step(factor, options):
+            return factor * options.scale * x
+
+        given = []
+        for n in range(200):
+            options = Options()
+            given.append(weakref.ref(options))
+            step(0.5, options)
+        del options
+        gc.collect()
+        print(sum(each() is not None for each in given) < 40)
+        """,
+    )
+    assert done.stdout == "True\n"

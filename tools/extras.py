@@ -80,7 +80,7 @@ def wheel(folder: Path) -> Path:
     size = made.stat().st_size
     print(f"{made.name}: {size / 1e6:.2f} MB", flush=True)
     if size >= LARGEST:
-        sys.exit(f"the wheel must be below {LARGEST / 1e6:.0f} MB")
+        sys.exit(f"the wheel must be below {LARGEST / 1e6} MB")
     return made
 
 

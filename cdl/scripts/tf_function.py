@@ -19,6 +19,7 @@ from cdl.data import brief
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_elements import TensorSpec
 from cdl.taping import recorded as taping
+from cdl.taping.plan import keep
 from cdl.trainers.chains.given import Given, form_of_call, is_number
 from cdl.trainers.chains.step_chains import StepChains, is_plain
 from cdl.trainers.derivatives import kept_in
@@ -119,7 +120,8 @@ class _Records:
             form: of the call, without them.
             values: form with them.
         """
-        seen = self._values.setdefault(form, set())
+        seen = self._values.get(form, set())
+        keep(self._values, form, seen)  # forms hold the objects among the arguments
         if len(seen) < _FEW:
             seen.add(values)
         return values not in seen
@@ -180,13 +182,13 @@ class _Calls:
         if not all(map(is_plain, arrays)) or any([isinstance(e, KerasTensor) for e in leaves]):
             return func(*args, **kwargs)
         form, with_numbers = form_of_call(args, kwargs, leaves), False
-        if any(map(is_number, leaves)):
-            of_any = form_of_call(args, kwargs, leaves, with_numbers=True)
-            with_numbers = records.changes(of_any, form)
-        if with_numbers:
-            form = of_any
-            arrays = [each for each in leaves if type(each) is Tensor or is_number(each)]
         with records.lock:
+            if any(map(is_number, leaves)):
+                of_any = form_of_call(args, kwargs, leaves, with_numbers=True)
+                with_numbers = records.changes(of_any, form)
+            if with_numbers:
+                form = of_any
+                arrays = [each for each in leaves if type(each) is Tensor or is_number(each)]
             if not records.chains.has_refused(form):
                 call = func, (args, kwargs), with_numbers
                 return _results(self._step(records, form, call, arrays))

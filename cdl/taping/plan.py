@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cdl import ops, tree
+from cdl._common.locks import new_lock
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
 from cdl._variables.step_forms import NUMBERS, of_python
 from cdl.taping.recorded import Node, Taped, origin_of, plain, state
 
 _KEPT = 16  # size of each cache
+_keeping = new_lock()  # held by the thread that changes one
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -212,10 +214,11 @@ def calls_before(record: Record) -> list[Node]:
 
 def keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
     """Put a value at the end of a cache, and evict the least recently used ones."""
-    kept.pop(key, None)
-    kept[key] = value
-    while len(kept) > _KEPT:
-        del kept[next(iter(kept))]
+    with _keeping:
+        kept.pop(key, None)
+        kept[key] = value
+        while len(kept) > _KEPT:
+            del kept[next(iter(kept))]
 
 
 def _kind(leaf: Any) -> str:

@@ -99,12 +99,14 @@ def moved(net, pair):
     return [before - layer.get_weights()[0] for before, layer in zip((A, B), pair, strict=True)]
 
 
-def by_compute_loss(loss):
-    class Net(cdl.Model):
-        def __init__(self):
-            super().__init__()
-            self.teacher, self.student = nets()
+class Pair(cdl.Model):
+    def __init__(self):
+        super().__init__()
+        self.teacher, self.student = nets()
 
+
+def by_compute_loss(loss):
+    class Net(Pair):
         def call(self, x):
             return self.student(x)
 
@@ -116,11 +118,7 @@ def by_compute_loss(loss):
 
 
 def by_add_loss(loss):
-    class Net(cdl.Model):
-        def __init__(self):
-            super().__init__()
-            self.teacher, self.student = nets()
-
+    class Net(Pair):
         def call(self, x):
             y = self.student(x)
             self.add_loss(loss(self.teacher(x), y))
