@@ -110,6 +110,16 @@ class Form:
     def expect(self, kinds: tuple[type, ...], ways: bytes, values: tuple[Any, ...]) -> None: ...
     def fits(self, thing: Any, found: Any) -> bool: ...
 
+@final
+class RowReader:
+    def __new__(
+        cls,
+        columns: list[tuple[dict[str, int] | None, int, int, int, float, float, float]],
+        widths: tuple[int, ...],
+        scales: bool,
+    ) -> RowReader: ...
+    def __call__(self, values: Sequence[Any], /) -> list[NDArray[Any]] | None: ...
+
 def traits_of(variable: Variable, found: Any) -> tuple[Any, ...]: ...
 
 @final

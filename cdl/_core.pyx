@@ -8,6 +8,7 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.math cimport hypot
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -34,3 +35,4 @@ include "_binding/updates.pxi"
 include "_binding/signals.pxi"
 include "_binding/attributes.pxi"
 include "_binding/forms.pxi"
+include "_binding/rows.pxi"

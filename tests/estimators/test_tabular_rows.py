@@ -1,6 +1,7 @@
 """One row alone: a dict, list, array or frame of one row is encoded as among many."""
 
 import datetime
+import pickle
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ pytest.importorskip("sklearn")
 pandas = pytest.importorskip("pandas")
 
 from cdl.sklearn import TabularClassifier, TabularRegressor
-from cdl.sklearn.tables.columns import columns_of, row_values
+from cdl.sklearn.tables.columns import columns_of
 from cdl.sklearn.tables.training import given
 
 RNG = np.random.default_rng(3)
@@ -49,7 +50,7 @@ def test_one_row_is_encoded_as_in_a_frame(recipe):
             wanted = given(
                 table.transform([c.rows(slice(0, 1)) for c in columns_of(model, two, False)])
             )
-            found = read(row_values(model, row))
+            found = read(model._row_values(row))
             if row["empty"] == "text":  # read column by column
                 assert found is None
                 continue
@@ -80,11 +81,26 @@ def test_forms_of_one_row_predict_the_same():
             np.testing.assert_allclose(model.predict_proba(row), wanted[i : i + 1], rtol=1e-5)
 
 
+def test_one_row_of_a_frame_of_numbers_after_pickle():
+    model = TabularRegressor("mlp", n_bags=2, **QUICK).fit(NUMBERS, Y)
+    wanted, labels = model.predict(NUMBERS), NUMBERS.columns
+    for each in (model, pickle.loads(pickle.dumps(model))):
+        for i in (0, 3):
+            row = NUMBERS.iloc[i : i + 1]
+            for form in (row, row.set_axis(labels.astype(object), axis=1), row.astype("Float64")):
+                assert len(each._row_values(form)) == 3
+                np.testing.assert_allclose(each.predict(form), wanted[i : i + 1], rtol=1e-5)
+        other = NUMBERS.iloc[:1].set_axis(["size", "age", "rooms"], axis=1)
+        assert each._row_values(other) is None
+        with pytest.raises(ValueError, match="should match those that were passed during fit"):
+            each.predict(other)
+
+
 @pytest.mark.parametrize("form", [lambda x: x, lambda x: x.tolist(), lambda x: x.astype(object)])
 def test_one_row_of_an_array(form):
     x = NUMBERS.to_numpy()
     model = TabularRegressor("mlp", **QUICK).fit(x, Y)
-    assert row_values(model, form(x[7:8])) is not None
+    assert model._row_values(form(x[7:8])) is not None
     np.testing.assert_allclose(model.predict(form(x[7:8])), model.predict(x)[7:8], rtol=1e-5)
 
 

@@ -207,6 +207,13 @@ def run(model: Any, inputs: list[Array]) -> Array:
     return found
 
 
+def run_row(model: Any, inputs: list[Array]) -> Array:
+    """Outputs of a model for one row: those of `run`, by the executor for few rows."""
+    model._drop_stale_programs()
+    found: Array = model._predictors().few.predict(inputs)
+    return found
+
+
 def compiled(net: Net, recipe: Recipe, task: Task, steps: int) -> None:
     """Compile the net that is trained, for a total number of steps."""
     rate: Any = recipe.rate

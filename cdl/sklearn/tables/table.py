@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 import zlib
 from array import array
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl import _core
 from cdl.sklearn.tables.columns import Column
 
 Array = NDArray[Any]
@@ -27,8 +27,6 @@ HASHES = 64
 EDGE = 1e-7  # of ranks and of numbers at the ends of a distribution
 _BLOCK = 1 << 13  # rows that are encoded at once
 _ULP = np.spacing(1)  # of 1, as scikit-learn has it
-_NUMBERS = frozenset({float, int, bool, np.float64, np.int64, np.bool_})
-_MOST = float(np.finfo(np.float64).max)
 _LEAST = np.finfo(np.float64).tiny  # of numbers that are divided by
 
 
@@ -262,61 +260,43 @@ class RowReader:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        few = {i: known for i, known in table.categories.items() if len(known) <= table.most_flags}
-        many = [i for i in table.categories if i not in few]
-        self._first = dict(zip(many, table.first_code.tolist(), strict=False))
-        self._gaps = {slot: k for k, slot in enumerate(np.flatnonzero(table.with_gaps).tolist())}
-        begins = np.cumsum([len(self._gaps) - 1, *map(len, few.values())]).tolist()
-        self._begin = dict(zip(few, begins, strict=False))
-        self._kinds = [
-            "hashed" if i in table.hashed else kind for i, kind in enumerate(table.kinds)
-        ]
-        self._medians, self._varies = table.median.tolist(), table.varies.tolist()
+        self._scales = table.scaling == "robust"
+        plain = not table.hashed and "date" not in table.kinds
+        self._read = _core.RowReader(self._columns(), table.widths, self._scales) if plain else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RowReader, (self.table,)
+
+    def _columns(self) -> list[tuple[Any, ...]]:
+        """Place and constants of each column, as the core takes them."""
+        table, slot, flag, code = self.table, 0, int(self.table.with_gaps.sum()), 0
+        gaps, places = np.cumsum(table.with_gaps) - 1, np.cumsum(table.varies) - 1
+        found: list[tuple[Any, ...]] = []
+        for i, kind in enumerate(table.kinds):
+            known = table.categories.get(i)
+            if kind == "number":
+                gap = int(gaps[slot]) if table.with_gaps[slot] else -1
+                at = int(places[slot]) if table.varies[slot] else -1
+                scale = table.scale[at] if self._scales and at >= 0 else 1.0
+                median = table.median[slot]
+                found.append((None, at, gap, -1, median, median, scale))
+                slot += 1
+            elif known is None:  # without a value in `fit`
+                found.append((None, -1, -1, -1, 0.0, 0.0, 1.0))
+            elif len(known) > table.most_flags:
+                found.append((known, code, -1, int(table.first_code[code]), 0.0, 0.0, 1.0))
+                code += 1
+            else:
+                found.append((known, flag, -1, -1, 0.0, 0.0, 1.0))
+                flag += len(known)
+        return found
 
     def __call__(self, values: Sequence[Any]) -> list[Array] | None:
         """Inputs of the net; None if a value is of another type than numbers and text."""
-        table, slot = self.table, 0
-        numbers: list[float] = []
-        flags, codes = [0.0] * table.widths[1], []
-        for i, (value, kind) in enumerate(zip(values, self._kinds, strict=True)):
-            if kind == "number":
-                number = _number(value)
-                if number is None:
-                    return None
-                if math.isnan(number):
-                    number = self._medians[slot]
-                    if slot in self._gaps:
-                        flags[self._gaps[slot]] = 1.0
-                if self._varies[slot]:
-                    numbers.append(number)
-                slot += 1
-            elif kind == "text":
-                if type(value) is not str and _number(value) == _number(value):
-                    return None  # neither text nor missing
-                code = table.categories[i].get(value, 0)
-                if i in self._first:
-                    codes.append(self._first[i] + code)
-                elif code:
-                    flags[self._begin[i] + code] = 1.0
-            elif kind is not None or _number(value) is None:
-                return None
-        inputs = []
-        if numbers:
-            inputs.append(table.scaled_known(np.array([numbers])))
-        if flags:
-            inputs.append(np.array([flags], np.float32))
-        if codes:
-            inputs.append(np.array([codes], np.int32))
+        inputs = None if self._read is None else self._read(values)
+        if inputs and self.table.widths[0] and not self._scales:
+            inputs[0] = self.table.scaled_known(inputs[0])
         return inputs
-
-
-def _number(value: Any) -> float | None:
-    """Number as a float, NaN for a missing one; None for what is no finite number."""
-    if value is None:
-        return math.nan
-    if type(value) not in _NUMBERS or abs(value) > _MOST:
-        return None
-    return float(value)
 
 
 class Normal:

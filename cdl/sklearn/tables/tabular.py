@@ -16,6 +16,7 @@ from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import exporting, scoring, splits, watching
 from cdl.sklearn.tables.columns import (
     Column,
+    RowValues,
     columns_of,
     is_missing,
     plain_labels,
@@ -101,6 +102,7 @@ class Tabular(BaseEstimator, Hinting):
     _tables: list[Table]
     _trained: list[Trained]
     _readers: list[RowReader]
+    _row_values: RowValues
     _held_out: list[tuple[list[Column], Array, Array | None]]
     _importances: Array | None
 
@@ -212,7 +214,7 @@ class Tabular(BaseEstimator, Hinting):
 
         found = trained_bags(bag, self.n_bags, self.n_jobs, nets)
         self._tables, self._trained = [each[0] for each in found], [each[1] for each in found]
-        self._readers = [RowReader(each) for each in self._tables]
+        self._read_rows(all(each.kind == "number" for each in columns))
         self._after(found)
         self._held_out = [_few(held, _KEPT // self.n_bags) for *_, held in found if held]
         self.models_ = [each.model for each in self._trained]
@@ -222,6 +224,12 @@ class Tabular(BaseEstimator, Hinting):
         self.evals_result_ = scores[0].by_name()
         self._importances = None
         return self
+
+    def _read_rows(self, numbers: bool) -> None:
+        """Make readers of single rows, for columns of numbers alone or of any kind."""
+        self._readers = [RowReader(each) for each in self._tables]
+        names = getattr(self, "feature_names_in_", None)
+        self._row_values = RowValues(names, self.n_features_in_, numbers)
 
     def _one(
         self, recipe: Recipe, part: Any, judged: tuple[Any, Scores], course: Course

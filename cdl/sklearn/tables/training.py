@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cdl.callbacks import Callback
 from cdl.random import seeded
 from cdl.sklearn.tables import nets
-from cdl.sklearn.tables.columns import columns_of, numbered, plain_numbers, row_values
+from cdl.sklearn.tables.columns import columns_of, numbered, plain_numbers
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.table import Encoded, RowReader, Table
@@ -134,20 +134,16 @@ def outputs_of(table: Table, net: Trained, rows: Any) -> Array:
 
 def mean_outputs(estimator: Any, x: Any, readers: list[RowReader], bags: list[Trained]) -> Array:
     """Means of the bags' outputs for rows X, in float64."""
-    values = row_values(estimator, x)
+    values = estimator._row_values(x)
     read = [] if values is None else [reader(values) for reader in readers]
     known = [each for each in read if each is not None]
     if len(known) == len(bags):
-        return mean([_run_row(*each) for each in zip(bags, known, strict=True)])
+        pairs = zip(bags, known, strict=True)
+        return mean([nets.run_row(net.model, each).astype(np.float64) for net, each in pairs])
     rows: Any = plain_numbers(estimator, x)
     rows = columns_of(estimator, x, False) if rows is None else rows
-    pairs = zip(readers, bags, strict=True)
-    return mean([outputs_of(reader.table, net, rows) for reader, net in pairs])
-
-
-def _run_row(net: Trained, inputs: list[Array]) -> Array:
-    """Outputs of a net for one row, in float64."""
-    return nets.run(net.model, inputs).astype(np.float64)
+    each_bag = zip(readers, bags, strict=True)
+    return mean([outputs_of(reader.table, net, rows) for reader, net in each_bag])
 
 
 def mean(outputs: list[Array]) -> Array:
