@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cdl import tree
 from cdl._tracing.keras_tensor import KerasTensor, known_samples
-from cdl._tracing.symbolic import operator_of, symbolic_error
+from cdl._tracing.symbolic import note_line, operator_of, symbolic_error, users_line
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -68,6 +68,7 @@ class Node:
         index: its place among the calls of the operation; 0 in traced code.
         couples: whether it is a call between Inputs that couples their samples.
         traced: whether it is a call of traced code, not one between Inputs.
+        line: file and number of the user's line that makes the call; None in traced code.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Node:
         self.index = 0
         self.couples = False
         self.traced = current_scope() is not None
+        self.line = None if self.traced else users_line()
         for i, tensor in enumerate(tree.flatten(outputs)):
             if isinstance(tensor, KerasTensor):
                 tensor.node, tensor.tensor_index = self, i
@@ -346,10 +348,14 @@ class Graph:
             for node in self.nodes:
                 args: Any = tree.map_structure(known_or_same, node.args) if node.args else ()
                 kwargs: Any = tree.map_structure(known_or_same, node.kwargs) if node.kwargs else {}
-                if again is not None:
-                    found = again(node, args, kwargs)
-                else:
-                    found = getattr(node.operation, "infer", node.operation)(*args, **kwargs)
+                try:
+                    if again is not None:
+                        found = again(node, args, kwargs)
+                    else:
+                        found = getattr(node.operation, "infer", node.operation)(*args, **kwargs)
+                except (TypeError, ValueError) as error:
+                    note_line(error, node.operation.name, node.line)
+                    raise
                 pairs = zip(tree.flatten(node.outputs), tree.flatten(found), strict=True)
                 known.update({id(old): new for old, new in pairs})
         return tree.map_structure(known_or_same, self.outputs)
@@ -370,15 +376,11 @@ class Graph:
         for node in self.nodes:
             args = tree.map_structure(value_of, node.args) if node.args else ()
             kwargs = tree.map_structure(value_of, node.kwargs) if node.kwargs else {}
-            with_node = getattr(node.operation, "append_node", None)
-            if with_node is not None:
-                call: Called = node
-                if self._is_open:  # the values know the sizes that the tensors do not
-                    of_args: Any = tree.map_structure(sized, node.args)
-                    call = Call(of_args, tree.map_structure(sized, node.kwargs), None)
-                result = with_node(program, call, args, kwargs)
-            else:
-                result = node.operation.append_to(program, *args, **kwargs)
+            try:
+                result = _lowered(program, node, args, kwargs, sized if self._is_open else None)
+            except (TypeError, ValueError) as error:
+                note_line(error, node.operation.name, node.line)
+                raise
             if program.recorder.watched is not None:
                 program.recorder.watched += [
                     (node.operation, value) for value in tree.flatten(result)
@@ -389,6 +391,29 @@ class Graph:
         for loss in self.losses:
             program.objective(known[id(loss)], reduction="sum", counts=False)
         return tree.map_structure(value_of, self.outputs)
+
+
+def _lowered(
+    program: Lowering,
+    node: Node,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    sized: Callable[[Any], Any] | None,
+) -> Any:
+    """Values of a node's results, nested.
+
+    Args:
+        args: of the node, with values for the tensors.
+        sized: gives symbolic tensors the sizes that their values know; None: they know them.
+    """
+    with_node = getattr(node.operation, "append_node", None)
+    if with_node is None:
+        return node.operation.append_to(program, *args, **kwargs)
+    call: Called = node
+    if sized is not None:
+        of_args: Any = tree.map_structure(sized, node.args)
+        call = Call(of_args, tree.map_structure(sized, node.kwargs), None)
+    return with_node(program, call, args, kwargs)
 
 
 def has_effect(node: Node) -> bool:

@@ -114,8 +114,9 @@ class OpDef:
         known_as: Keras's class of the operation.
         saturates: whether the largest float16 stands for results that it cannot hold.
         outline: from all arguments to the symbolic results of a call that cannot be traced, such
-            as one whose sizes depend on the data: it has a shape between Inputs, and is refused
-            when a program is made of it. None where it has no shape either.
+            as one whose sizes depend on the data, or, in a row that says nothing under `untraced`,
+            whose shapes Keras compares only when it runs: it has a shape between Inputs, and is
+            refused when a program is made of it. None where it has no shape either.
     """
 
     def __init__(
@@ -326,19 +327,35 @@ def call(
         return _called(row, args, kwargs, made)
     except (TypeError, ValueError):
         if between_inputs() and is_symbolic(args, kwargs):
-            found = None
-            with suppressed(graph.tensors_of(args, kwargs)):
-                found = _coupled(row, args, kwargs, made)
-            outline = None if is_tried(args, kwargs) else row.outline
-            if found is None and outline is not None and why_untraced(row, args, kwargs):
-                bound = bound_arguments(row, args, kwargs)
-                bound.apply_defaults()
-                told = outline(*bound.args)
-                if told is not None:
-                    found = graph.record(made or Operation(row), bound.args, {}, told, couples=True)
+            try:
+                found = None
+                with suppressed(graph.tensors_of(args, kwargs)):
+                    found = _coupled(row, args, kwargs, made)
+            except ValueError:
+                found = None if row.untraced else _outlined(row, args, kwargs, made)
+                if found is None:
+                    raise
+            if found is None:
+                found = _outlined(row, args, kwargs, made)
             if found is not None:
                 return found
         raise
+
+
+def _outlined(
+    row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None
+) -> Any:
+    """Record a call that has a shape between Inputs, and is refused in programs; else None."""
+    if row.outline is None or is_tried(args, kwargs):
+        return None
+    if row.untraced and not why_untraced(row, args, kwargs):
+        return None
+    bound = bound_arguments(row, args, kwargs)
+    bound.apply_defaults()
+    told = row.outline(*bound.args)
+    if told is None:
+        return None
+    return graph.record(made or Operation(row), bound.args, {}, told, couples=True)
 
 
 def _coupled(

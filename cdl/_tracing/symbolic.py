@@ -71,9 +71,29 @@ def give_operators(cls: type) -> None:
 
 def symbolic_error(what: str, hint: str) -> TypeError:
     """Error for an action that symbolic values do not support, with the user's line."""
+    path, line = users_line()
+    return TypeError(f"{path}:{line}: {what}: {hint}{_text_of(path, line)}")
+
+
+def users_line() -> tuple[str, int]:
+    """File and number of the line of the user's that runs."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INNER):
         frame = frame.f_back
-    path, line = frame.f_code.co_filename, frame.f_lineno
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def note_line(error: Exception, name: str, line: tuple[str, int] | None) -> None:
+    """Add to an error where the call of an operation is written.
+
+    Args:
+        name: of the operation.
+        line: file and number; None: not known.
+    """
+    if line is not None:
+        error.add_note(f"{name} is called at {line[0]}:{line[1]}{_text_of(*line)}")
+
+
+def _text_of(path: str, line: int) -> str:
     text = linecache.getline(path, line).strip()
-    return TypeError(f"{path}:{line}: {what}: {hint}" + (f"\n    {text}" if text else ""))
+    return f"\n    {text}" if text else ""

@@ -259,6 +259,47 @@ def test_what_no_program_computes_has_a_shape_and_is_refused_where_a_program_is_
         function(x)
 
 
+_UNFIT = {
+    "psnr": (lambda: (cdl.Input((2,)), cdl.Input((5,))), lambda x, y: ops.psnr(x, y, 1.0), ()),
+    "dot_product_attention": (
+        lambda: (cdl.Input((3, 8, 16)), cdl.Input((4, 6, 16))),
+        lambda x, y: ops.dot_product_attention(x, y, y),
+        (None, 3, 8, 16),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _UNFIT)
+def test_sizes_that_do_not_go_together_are_told_with_the_line_of_the_call(name):
+    make, function, shape = _UNFIT[name]
+    inputs = make()
+    found = function(*inputs)
+    assert found.shape == shape
+    arrays = [np.ones((4, *x.shape[1:]), np.float32) for x in inputs]
+    model = cdl.Model(inputs, found)
+    for run in (model.predict, model):
+        with pytest.raises(ValueError, match=rf"^{name}: .*\d\).* .*\(.*\d\)") as caught:
+            run(arrays)
+        assert "test_symbolic_arguments.py" in caught.value.__notes__[0]
+        assert f"ops.{name}(x, y" in caught.value.__notes__[0]
+    for others in (arrays, [cdl.KerasTensor((2, 3)), cdl.KerasTensor((2,))]):
+        with pytest.raises(ValueError, match=rf"{name}: .* must have"):
+            function(*others)
+
+
+def test_complex_numbers_of_sizes_that_do_not_go_together_have_a_shape():
+    found = ops.polar(cdl.KerasTensor((1, 2)), cdl.KerasTensor((3, 4)))
+    assert found.shape == (1, 2)
+
+
+def test_open_sizes_that_do_not_meet_are_told_with_the_line_of_the_call():
+    x, y = cdl.Input((None,)), cdl.Input((None,))
+    model = cdl.Model([x, y], ops.add(x, y))  # the line
+    with pytest.raises(ValueError, match=r"add: .*\(None, 3\) and \(None, 4\)") as caught:
+        model.predict([np.ones((2, 3)), np.ones((2, 4))], verbose=0)
+    assert caught.value.__notes__[0].endswith("# the line")
+
+
 def test_slices_of_samples_have_no_size_where_there_may_be_fewer():
     x = cdl.Input((5, 4))
     part = x[:5, 3:, 1::2]

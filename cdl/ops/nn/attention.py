@@ -114,7 +114,12 @@ def as_bias(program: Lowering, mask: Any) -> Value:
     return program.map(apply("where", argument(0), 0.0, _LOWEST), [mask])
 
 
-@operation(_lower, shape=_shape, saved=Saved(by_name=("bias", "mask", "scale")))
+def _outline(query: Any, *_: Any) -> KerasTensor | None:
+    """Symbolic tensor like a query of four axes, whose heads are compared at run time."""
+    return query.like() if isinstance(query, KerasTensor) and query.ndim == 4 else None
+
+
+@operation(_lower, shape=_shape, saved=Saved(by_name=("bias", "mask", "scale")), outline=_outline)
 def dot_product_attention(
     query: ArrayLike,
     key: ArrayLike,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from cdl._common.errors import warn
 from cdl._common.validation import flag
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.config import epsilon as default_epsilon
 from cdl.ops.arrays import Ints, axes_of, shape_of
@@ -193,7 +194,13 @@ def rms_normalization(
     return y
 
 
-@pair_operation(saved=Saved("PSNR"))
+def _psnr_outline(x1: Any, x2: Any, _: float) -> KerasTensor | None:
+    """Symbolic number for tensors of as many axes, whose sizes are compared at run time."""
+    alike = len(shape_of(x1)) == len(shape_of(x2))
+    return KerasTensor((), rows_per_sample=0) if alike else None
+
+
+@pair_operation(saved=Saved("PSNR"), outline=_psnr_outline)
 def psnr(x1: ArrayLike, x2: ArrayLike, max_val: float) -> Any:
     """Peak signal-to-noise ratio: 20 log10(max_val) - 10 log10(mean((x1 - x2)^2)).
 

@@ -71,7 +71,11 @@ def view_as_real(x: ArrayLike) -> Any:
     return np.stack([np.real(np.asarray(x)), np.imag(np.asarray(x))], axis=-1)
 
 
-@pair_operation(on_arrays(), saved=Saved(submodule="nn"))
+@pair_operation(
+    on_arrays(),
+    saved=Saved(submodule="nn"),
+    outline=lambda abs_, _: abs_.like() if isinstance(abs_, KerasTensor) else None,
+)
 def polar(abs_: ArrayLike, angle: ArrayLike) -> Any:
     """Complex numbers of an absolute value and an angle; on arrays.
 
