@@ -147,3 +147,74 @@ def test_text_that_is_of_dates_or_numbers_is_said_to_be_made_such(values):
     x = pd.DataFrame({"a": X[:, 0], "d": [str(each) for each in values]})
     with pytest.raises(ValueError, match="make numbers or dates of it if it holds such"):
         TabularClassifier(**QUICK).fit(x, Y)
+
+
+DAYS = pd.to_datetime(["2020-01-01", "2021-06-05", "2022-03-04"])[np.arange(60) % 3]
+
+
+def forms_of_days():
+    pa, pl = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    dates = [each.date() for each in DAYS]
+    yield from (DAYS, DAYS.tz_localize("UTC"), DAYS.astype("datetime64[us]"), dates)
+    for each in (DAYS, DAYS.tz_localize("UTC"), DAYS.to_period("D"), dates, map(str, dates)):
+        yield pd.Categorical(each)
+    yield pa.array(DAYS).dictionary_encode()
+    yield pl.Series(dates)
+
+
+def test_categories_of_dates_may_come_as_dates_of_any_library():
+    pa, pl = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    wanted = None
+    for first in (pd.Categorical(DAYS), pa.array(DAYS).dictionary_encode()):
+        x = {"a": X[:, 0], "b": first}
+        x = pa.table(x) if isinstance(first, pa.DictionaryArray) else pd.DataFrame(x)
+        model = TabularClassifier(**QUICK).fit(x, np.arange(60) % 3 == 1)
+        wanted = model.predict_proba(x) if wanted is None else wanted
+        assert np.ptp(wanted[:, 1]) > 0.01
+        for days in forms_of_days():
+            x = {"a": X[:, 0], "b": days}
+            other = pa.table if isinstance(days, pa.Array) else pd.DataFrame
+            other = pl.DataFrame if isinstance(days, pl.Series) else other
+            np.testing.assert_array_equal(model.predict_proba(other(x)), wanted)
+        row = {"a": X[0, 0], "b": DAYS[0].date()}
+        np.testing.assert_allclose(model.predict_proba(row), wanted[:1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given"),
+    [
+        (pd.Categorical(Y == 1), pd.array(Y == 1, dtype="boolean")),
+        (pd.Categorical([Decimal(f"{i}.0") for i in Y]), Y),
+        (pd.Categorical(Y), [Decimal(int(i)) for i in Y]),
+    ],
+)
+def test_categories_of_truth_and_decimals_may_come_as_these(fitted, given):
+    model = TabularClassifier(**QUICK).fit(pd.DataFrame({"a": fitted}), Y)
+    wanted = model.predict_proba(pd.DataFrame({"a": fitted}))
+    assert np.ptp(wanted) > 0.001
+    np.testing.assert_array_equal(model.predict_proba(pd.DataFrame({"a": given})), wanted)
+
+
+def test_a_column_of_unknown_categories_alone_is_warned_of():
+    texts = pd.DataFrame({"a": np.where(Y, "yes", "no"), "b": X[:, 0]})
+    model = TabularClassifier(**QUICK).fit(texts, Y)
+    other = texts.assign(a=np.where(Y, "Yes", "No"))
+    with pytest.warns(UserWarning, match="a holds no category of fit in 60 rows, such as 'no'"):
+        model.predict(other)
+    model.predict(other[:19])  # so few may all be new
+
+
+@pytest.mark.parametrize("labels", [[1, "2"], [np.nan, "2"]])
+def test_labels_of_strings_and_others_are_named(labels):
+    with pytest.raises(TypeError, match="TabularClassifier: X must have columns whose labels"):
+        TabularClassifier(**QUICK).fit(frame_of(labels), Y)
+    with pytest.raises(TypeError, match="labels are strings, or none of them, got"):
+        TabularClassifier(**QUICK).fit(frame_of([0, 1]), Y).predict(frame_of(labels))
+
+
+def test_integers_of_128_bits_are_numbers():
+    pl = pytest.importorskip("polars")
+    plain = pl.DataFrame({"a": X[:, 0], "b": np.arange(60)})
+    large = plain.with_columns(pl.col("b").cast(pl.Int128))
+    model = TabularClassifier(**QUICK).fit(large, Y)
+    np.testing.assert_array_equal(model.predict_proba(large), model.predict_proba(plain))

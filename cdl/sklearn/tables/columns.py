@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class Column(NamedTuple):
         kind: "number", "date" or "text".
         values: float64 of numbers, of times and their differences in seconds, of dates in seconds
             since 1970, NaN for missing ones; else objects, None for missing ones.
-        mixed: whether numbers are among texts.
+        mixed: whether numbers, dates or times are among texts.
         declared: whether the frame calls them categories.
     """
 
@@ -216,6 +216,11 @@ def _check_labels(estimator: Any, x: Any, reset: bool) -> None:
     """Compare labels of columns that are no strings, which scikit-learn does not."""
     labels = list(x.columns) if hasattr(x, "iloc") else []
     plain = all(isinstance(each, str) for each in labels)
+    if not plain and any(isinstance(each, str) for each in labels):
+        raise TypeError(
+            f"{type(estimator).__name__}: X must have columns whose labels are strings, or none of "
+            f"them, got {labels[:8]}: x.columns = x.columns.astype(str) makes them such"
+        )
     if reset:
         estimator._labels = [] if plain else labels
         return
@@ -267,30 +272,49 @@ def _of_few(owner: str, x: Any, texts: frozenset[int]) -> Iterable[Column]:
 
 
 def _read(owner: str, name: str, values: Any, text: bool = False) -> Column:
-    """Column of a library's values, numbers as texts if it is one of texts."""
+    """Column of a library's values, numbers and dates as texts if it is one of texts."""
+    if text:
+        is_coded = hasattr(values, "iloc") and hasattr(values, "cat")
+        items = _as_array(values) if is_coded else _objects(_items(values))
+        return _of_objects(owner, name, items, True)
     array = _as_array(values)
     if array.ndim != 1:
         raise TypeError(
             f"{owner}: X: {name} must have one value a row, got {array[0].shape} in the first"
         )
-    if array.dtype.kind in "biuf" and not text:
+    if array.dtype.kind in "biuf":
         return Column(name, "number", array.astype(np.float64, copy=False))
     if array.dtype.kind in "Mm":
         return Column(name, _OF_TIMES[array.dtype.kind], _seconds(array))
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{owner}: X: {name} has complex numbers")
-    found = _of_objects(owner, name, array.astype(object), text)
+    found = _of_objects(owner, name, array.astype(object))
     dtype = values.type if hasattr(values, "to_pylist") else getattr(values, "dtype", None)
     if not str(dtype).startswith(("category", "Categorical", "Enum", "dictionary")):
         return found
-    return found._replace(declared=True, mixed=found.mixed or _of_numbers(dtype))
+    return found._replace(declared=True, mixed=found.mixed or _of_other_than_text(values, dtype))
 
 
-def _of_numbers(dtype: Any) -> bool:
-    """Whether categories of pandas or Arrow are numbers or truth values, as which they may come."""
-    inner = getattr(dtype, "value_type", None)
-    inner = getattr(getattr(dtype, "categories", None), "dtype", inner)
-    return str(inner).lower().startswith(("int", "uint", "float", "double", "bool"))
+def _of_other_than_text(values: Any, dtype: Any) -> bool:
+    """Whether categories of pandas or Arrow are no strings, so that they may come as they are."""
+    if hasattr(values, "cat") and hasattr(values.cat, "categories"):
+        return not all(isinstance(each, str | bytes) for each in values.cat.categories)
+    inner = getattr(getattr(dtype, "pyarrow_dtype", dtype), "value_type", "string")
+    return not any(each in str(inner) for each in ("string", "binary"))
+
+
+def _items(values: Any) -> list[Any]:
+    """Python objects of a column: numbers, strings, dates."""
+    if isinstance(values, np.ndarray):
+        items: list[Any] = (_dated(values) if values.dtype.kind in "Mm" else values).tolist()
+        return items
+    found: list[Any] = (values.to_pylist if hasattr(values, "to_pylist") else values.to_list)()
+    return found
+
+
+def _dated(values: Any) -> Any:
+    """Array or scalar of dates or times in microseconds, of which Python has objects."""
+    return values.astype(f"{values.dtype.kind}8[us]")
 
 
 def _as_array(values: Any) -> Array:
@@ -305,7 +329,8 @@ def _as_array(values: Any) -> Array:
         array: Array = np.asarray(values.to_numpy(zero_copy_only=False))
         return array
     if hasattr(values, "null_count"):  # of Polars
-        return _objects(values.to_list()) if values.null_count() else np.asarray(values.to_numpy())
+        exact = values.null_count() or "128" in str(values.dtype)  # of which NumPy has none
+        return _objects(values.to_list()) if exact else np.asarray(values.to_numpy())
     dtype = values.dtype  # of pandas
     if hasattr(values, "cat"):
         names = _objects([*map(_text, values.cat.categories), None])
@@ -341,17 +366,18 @@ def _of_objects(owner: str, name: str, values: Array, text: bool = False) -> Col
     missing = np.array([is_missing(each) for each in values], bool)
     known = values[~missing].tolist()
     found = np.full(len(values), np.nan)
-    if not (text and known) and all(isinstance(each, Real | np.bool_ | Decimal) for each in known):
-        found[~missing] = [_float(each) for each in known]
-        return Column(name, "number", found)
-    if all(isinstance(each, datetime.time) for each in known):
-        known = [datetime.datetime.combine(_FIRST, each) - _MIDNIGHT for each in known]
-    for kind, types in _TIMES.items():
-        if all(isinstance(each, types) for each in known):
-            plain = [_without_zone(each) for each in known]
-            found[~missing] = _seconds(np.array(plain, f"{kind}8[us]"))
-            return Column(name, _OF_TIMES[kind], found)
-    words = str | bytes | Real | np.bool_
+    if not (text and known):
+        if all(isinstance(each, Real | np.bool_ | Decimal) for each in known):
+            found[~missing] = [_float(each) for each in known]
+            return Column(name, "number", found)
+        if all(isinstance(each, datetime.time) for each in known):
+            known = [datetime.datetime.combine(_FIRST, each) - _MIDNIGHT for each in known]
+        for kind, types in _TIMES.items():
+            if all(isinstance(each, types) for each in known):
+                plain = [_without_zone(each) for each in known]
+                found[~missing] = _seconds(np.array(plain, f"{kind}8[us]"))
+                return Column(name, _OF_TIMES[kind], found)
+    words: Any = Hashable if text else str | bytes | Real | np.bool_
     other = next((each for each in known if not isinstance(each, words)), None)
     if other is not None:
         raise TypeError(
@@ -364,8 +390,14 @@ def _of_objects(owner: str, name: str, values: Array, text: bool = False) -> Col
 
 
 def _text(value: Any) -> str:
+    value = _float(value) if isinstance(value, Decimal) else value
     if isinstance(value, float | np.floating) and value.is_integer():
         return str(int(value))  # 1.0 is 1, which becomes a float beside missing values
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        value = _dated(value).item()
+    if isinstance(value, datetime.datetime):  # a date's own text if it is one
+        value = _without_zone(value)
+        value = value.date() if value.time() == datetime.time() else value
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

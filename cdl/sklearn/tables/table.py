@@ -20,6 +20,9 @@ Array = NDArray[Any]
 RARE = 2
 """Rows below which a category counts as rare, and is read as one that `fit` has not seen."""
 
+MANY = 20
+"""Rows from which a column that holds no known category is warned of."""
+
 HASHES = 64
 """Columns that words of a text column are counted in."""
 
@@ -178,6 +181,8 @@ class Table:
         flags = [np.isnan(numbers[:, self.with_gaps])]
         for i, known in self.categories.items():
             found = _codes(columns[i].values, known)
+            if len(found) >= MANY and known and not found.any():
+                self._warn_of_new(columns[i], known)
             if len(known) > self.most_flags:
                 codes.append(found + self.first_code[len(codes)])
             else:
@@ -189,6 +194,18 @@ class Table:
         if not x.shape[1] + each_flag.shape[1] + each_code.shape[1]:
             each_flag = np.zeros((rows, 1))  # for a net must have an input
         return Encoded(x, each_flag.astype(np.float32), each_code.astype(np.int32))
+
+    def _warn_of_new(self, column: Column, known: dict[str, int]) -> None:
+        """Warn of a column without one category that `fit` has seen: its values may look alike."""
+        new = [each for each in column.values[:MANY].tolist() if each is not None]
+        if new:
+            warnings.warn(
+                f"{self.owner}: X: {column.name} holds no category of fit in {len(column.values)} "
+                f"rows, such as {next(iter(known))!r}, but others, such as {new[0]!r}, all of "
+                "which count as unknown",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def of_numbers(self, x: Array) -> Array | None:
         """Numbers for the net of float64 columns; None if it has other inputs than numbers."""
