@@ -82,7 +82,10 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     rows_per_sample = _rows_per_sample_of(layer, args, kwargs)
     with undone_on_failure(layer):
         prepare(layer, args, kwargs)
-        outputs = layer._spec_of(*args, **kwargs)
+        if is_scripted(type(layer)) and _are_constants(graphs.tensors_of(args, kwargs)):
+            outputs = _traced_outputs(layer, args, kwargs)
+        else:
+            outputs = layer._spec_of(*args, **kwargs)
     if rows_per_sample != 1 and not is_scripted(type(layer)):
         given = args[0] if args else next(iter(kwargs.values()))
         first = () if rows_per_sample else (getattr(given, "shape", None) or np.shape(given))[:1]
@@ -256,13 +259,17 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     """Symbolic tensors like the outputs, from a trace of the call."""
     is_open = any(tensor.is_open for tensor in graphs.tensors_of(args, kwargs))
     if layer._scripts(args, kwargs) and not (is_open and layer.tells_open_shapes):
-        outputs = trace_any(layer, args, kwargs, _training_of(kwargs)).outputs
-        return tree.map_structure(_like, outputs)
+        return _traced_outputs(layer, args, kwargs)
     shapes = layer.compute_output_shape(shapes_of(args[0]))
     dtype = layer._symbolic_dtype()
     if layer._moves and "float" not in getattr(args[0], "dtype", dtype):
         dtype = args[0].dtype
     return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
+
+
+def _traced_outputs(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    outputs = trace_any(layer, args, kwargs, _training_of(kwargs)).outputs
+    return tree.map_structure(_like, outputs)
 
 
 def trace_any(

@@ -229,6 +229,11 @@ class RNN(Layer):
                 f"{owner}: the number of steps must be known, got shape {sequences.shape}"
             )
         self._check_samples(owner, first.shape[0])
+        if self.stateful and current_scope() and not getattr(first, "rows_per_sample", 0):
+            raise ValueError(
+                f"{owner}: with stateful=True inputs must have the samples as their first axis, "
+                f"got an array or weight of shape {tuple(first.shape)} in code that is traced"
+            )
         _check_mask(owner, first.shape, mask)
         given = (sequences, initial_state, mask)
         arrays = compiled.arrays_of(self, given)

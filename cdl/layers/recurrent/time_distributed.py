@@ -7,7 +7,7 @@ from typing import Any
 from cdl import ops
 from cdl._common.validation import expected
 from cdl._tracing.all_steps import record_all_steps
-from cdl._tracing.graph import KerasTensor
+from cdl._tracing.graph import KerasTensor, current_scope
 from cdl.layers.arguments import LayerArguments, Unpack
 from cdl.layers.call_arguments import takes
 from cdl.layers.layer import Layer, registry
@@ -77,15 +77,18 @@ class TimeDistributed(Wrapper):
         self._check_mask(inputs, mask)
         masked = mask is not None and takes(type(self.layer), "mask")
         more = {"training": training} if takes(type(self.layer), "training") else {}
+        # An array or a weight in code that is traced is of no sample: each call is recorded apart.
+        without_samples = current_scope() is not None and not getattr(inputs, "rows_per_sample", 0)
+        run = self.layer if without_samples else self.layer.call
         if self.layer.by_lines and not masked:
-            return in_dtype_of(self, self.layer, self.layer.call(inputs, **more))
+            return in_dtype_of(self, self.layer, run(inputs, **more))
         read = [inputs, mask] if masked else [inputs]
 
         def step(x: Any, shown: Any = None) -> Any:
             given = {**more, "mask": shown} if masked else more
-            return self.layer.call(x, **given)
+            return run(x, **given)
 
-        if not isinstance(inputs, KerasTensor):
+        if without_samples or not isinstance(inputs, KerasTensor):
             steps = [step(*(each[:, t] for each in read)) for t in range(inputs.shape[1])]
             return in_dtype_of(self, self.layer, ops.stack(steps, 1))
         n: Any = inputs.shape[1]
