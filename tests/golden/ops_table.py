@@ -343,6 +343,8 @@ add("isin", c(K.array, [1, 2]), c(K.array, [1, 2], invert=True))
 add("select", c([B, B2], [X, Y], 7.0))
 add("extract_sequences", c(W, 2, 1))
 LABELS, LENGTHS = np.array([[1, 2, 1], [3, 1, 0]], "int32"), np.array([6, 5], "int32")
+add("ctc_decode", c(numbers(2, 6, 5, seed=65), np.array([6, 4], "int32"), strategy="greedy"))
+add("view", c(ROW, dtype="int32"), c(W, dtype="uint8"), c(np.int32([[1, -2]]), dtype="float32"))
 add("ctc_loss", c(LABELS, numbers(2, 6, 5, seed=65), np.array([3, 2], "int32"), LENGTHS))
 add("rearrange", c(numbers(4, 6, 2, seed=64), "a (b c) d -> d (a b) c", b=2), c(W, "a b -> b a"))
 SOUND, HALVES = numbers(2, 24, seed=61), [numbers(2, 4, 9, seed=s) for s in (62, 63)]

@@ -31,28 +31,44 @@ def slopes(function, arrays, step=2.0**-8):
     return found
 
 
-@pytest.mark.parametrize(
-    ("function", "arrays"),
-    [
-        (lambda x: image.resize(x, (2, 6), antialias=True), [X]),
-        (lambda x: image.resize(x, (5, 3), "nearest", pad_to_aspect_ratio=True), [X]),
-        (image.rgb_to_grayscale, [X]),
-        (lambda x: image.rgb_to_hsv(x) * ops.arange(1, 4, dtype="float32"), [X]),
-        (lambda x: image.hsv_to_rgb(x) * ops.arange(1, 4, dtype="float32"), [X]),
-        (lambda x: image.gaussian_blur(x, (3, 5)) ** 2, [X]),
-        (lambda x: image.sobel_edges(x) ** 2, [X]),
-        (lambda x, y: image.ssim(x, y, filter_size=3) * 8.0, [X, X[::-1] ** 2]),
-        (lambda x: image.extract_patches(x, 2, 1) ** 2, [X]),
-        (lambda x: image.pad_images(image.crop_images(x, 1, 0, 1, 2), 1, 1, 1, 1) ** 2, [X]),
-        (
-            lambda x, t: (
-                image.affine_transform(x, ops.pad(t, ((0, 0), (0, 2))), fill_mode="reflect") ** 2
-            ),
-            [X, MATRIX[:, :6]],
+GRADIENTS = {
+    "resize": (lambda x: image.resize(x, (2, 6), antialias=True), [X]),
+    "resize padded": (
+        lambda x: image.resize(x, (5, 3), "nearest", pad_to_aspect_ratio=True),
+        [X],
+    ),
+    "rgb_to_grayscale": (image.rgb_to_grayscale, [X]),
+    "rgb_to_hsv": (lambda x: image.rgb_to_hsv(x) * ops.arange(1, 4, dtype="float32"), [X]),
+    "hsv_to_rgb": (lambda x: image.hsv_to_rgb(x) * ops.arange(1, 4, dtype="float32"), [X]),
+    "gaussian_blur": (lambda x: image.gaussian_blur(x, (3, 5)) ** 2, [X]),
+    "sobel_edges": (lambda x: image.sobel_edges(x) ** 2, [X]),
+    "ssim": (lambda x, y: image.ssim(x, y, filter_size=3) * 8.0, [X, X[::-1] ** 2]),
+    "extract_patches": (lambda x: image.extract_patches(x, 2, 1) ** 2, [X]),
+    "pad_images": (lambda x: image.pad_images(x, 1, 1, 1, 1) ** 2, [X]),
+    "crop_images": (lambda x: image.crop_images(x, 1, 0, 1, 2) ** 2, [X]),
+    "scale_and_translate": (
+        lambda x: (
+            image.scale_and_translate(
+                x, (2, 5, 4, 3), np.float32([1.4, 0.9]), np.float32([0.3, -0.2]), (1, 2), "linear"
+            )
+            ** 2
         ),
-        (lambda x, s, e: image.perspective_transform(x, s, e) ** 2, [X, START, END]),
-    ],
-)
+        [X],
+    ),
+    "affine_transform": (
+        lambda x, t: (
+            image.affine_transform(x, ops.pad(t, ((0, 0), (0, 2))), fill_mode="reflect") ** 2
+        ),
+        [X, MATRIX[:, :6]],
+    ),
+    "perspective_transform": (
+        lambda x, s, e: image.perspective_transform(x, s, e) ** 2,
+        [X, START, END],
+    ),
+}
+
+
+@pytest.mark.parametrize(("function", "arrays"), GRADIENTS.values(), ids=GRADIENTS)
 def test_gradients_are_those_of_central_differences(function, arrays):
     derivatives = cdl.grad(lambda *own: ops.sum(function(*own)), argnums=tuple(range(len(arrays))))(
         *arrays

@@ -91,7 +91,7 @@ def diag(x: ArrayLike, k: int = 0) -> Any:
 @tensor_operation(untraced=_of_samples)
 def diagflat(x: ArrayLike, k: int = 0) -> Any:
     """Diagonal matrix of the flattened x; arguments as of `diag`."""
-    return np.diagflat(x, k)
+    return diag(reshape(x, (-1,)), k)
 
 
 def _keeps_samples(x: ArrayLike, offset: int, axis1: int, axis2: int) -> str:

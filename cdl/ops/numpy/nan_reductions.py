@@ -51,7 +51,11 @@ def nanmean(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> A
 @tensor_operation()
 def nanvar(x: ArrayLike, axis: Ints | None = None, keepdims: bool = False) -> Any:
     """Variance of the numbers that are not NaN; NaN if there is none."""
-    return nanmean(square(subtract(x, nanmean(x, axis, True))), axis, keepdims)
+    missing = isnan(x)
+    # Chosen before the squares: the gradient of NaN squared is NaN, and 0 times it as well.
+    apart = where(missing, 0, subtract(x, nanmean(x, axis, True)))
+    count = total(logical_not(missing), axis, keepdims)
+    return divide(total(square(apart), axis, keepdims), count)
 
 
 @tensor_operation()
