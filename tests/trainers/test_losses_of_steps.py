@@ -48,6 +48,19 @@ class ByFunction(Taped):
         return {"loss": loss}
 
 
+class ByLossOfCompile(Taped):
+    """A net whose step takes gradients of the loss of `compile`."""
+
+    def train_step(self, data):
+        weights = self.trainable_variables
+        pair = cdl.value_and_grad(
+            lambda x, y: self.compute_loss(x, y, self(x, training=True)), variables=weights
+        )
+        loss, gradients = pair(*data)
+        self.optimizer.apply(gradients, weights)
+        return {"loss": loss}
+
+
 def net_of(cls, case, **options):
     cdl.utils.set_random_seed(3)
     _, error, units, activation = CASES[case]
@@ -64,7 +77,7 @@ def trained(net, case, x=X, **options):
     return history.history, net.get_weights()
 
 
-@pytest.mark.parametrize("cls", [Taped, ByFunction])
+@pytest.mark.parametrize("cls", [Taped, ByFunction, ByLossOfCompile])
 @pytest.mark.parametrize("case", CASES)
 def test_steps_learn_as_fit(cls, case):
     history, weights = trained(net_of(cls, case), case)
@@ -151,3 +164,29 @@ def test_an_epoch_that_an_interrupt_follows_is_in_the_history(monkeypatch):
         trained(net, "numbers")
     assert net.history.history["loss"] == expected[:7]
     assert net.history.epoch == list(range(7))
+
+
+class Scaled(cdl.losses.Loss):
+    """A loss with a factor that may change."""
+
+    factor = 1.0
+
+    def call(self, y_true, y_pred):
+        return self.factor * cdl.ops.mean(cdl.ops.square(y_true - y_pred), axis=-1)
+
+
+def test_the_loss_of_compile_is_recorded_until_it_changes():
+    nets = [net_of(ByLossOfCompile, "numbers") for _ in range(2)]
+    for net, is_eager in zip(nets, (False, True), strict=True):
+        net.compile("sgd", loss=Scaled(), run_eagerly=is_eager)
+        cdl.utils.set_random_seed(1)
+        losses = []
+        for factor in (1.0, 3.0):
+            net._compiled.given["loss"].factor = factor
+            losses += net.fit(X, NUMBERS, batch_size=16, epochs=2, verbose=0).history["loss"]
+        net.compile("sgd", loss="mae", run_eagerly=is_eager)
+        net.seen = losses + trained(net, "numbers")[0]["loss"]
+    (chain,) = nets[0]._compiled.chains._states.values()
+    assert chain.is_fed
+    assert nets[0].seen == nets[1].seen
+    assert all(map(np.array_equal, *(each.get_weights() for each in nets)))

@@ -399,11 +399,20 @@ class Reads:
             defined = defined.fget
         if isinstance(defined, types.FunctionType) and is_users(defined):
             self._look_at_method(layer, defined)
+        elif name == "compute_loss" and not self._is_strict:
+            self._look_at_losses(layer)
         elif isinstance(defined, _FUNCTIONS):
             self._check_attributes([name])
         elif name not in _ATTRIBUTES:
             return self._attribute_of_module(type(layer), name)
         return _DERIVED
+
+    def _look_at_losses(self, model: Any) -> None:
+        """Record the losses of `compile`, which `compute_loss` calls."""
+        compiled = model._compiled
+        self._note(model, "_compiled", compiled)
+        self._note(compiled, "resolved", compiled.resolved)
+        self._look_at(compiled.given["loss"])
 
     def _attribute_of_object(self, thing: Any, name: str) -> Any:
         """Attribute of an object of the user's, or what a method of it gives."""
