@@ -218,3 +218,25 @@ def test_integers_of_128_bits_are_numbers():
     large = plain.with_columns(pl.col("b").cast(pl.Int128))
     model = TabularClassifier(**QUICK).fit(large, Y)
     np.testing.assert_array_equal(model.predict_proba(large), model.predict_proba(plain))
+
+
+@pytest.mark.parametrize(
+    ("labels", "kinds"),
+    [([1, "2"], "int, str"), (list(pd.period_range("2020", periods=2, freq="Y")), "Period")],
+)
+def test_labels_of_several_kinds_are_named(labels, kinds):
+    y = pd.Series([labels[each] for each in Y], dtype=object)
+    with pytest.raises(ValueError, match=f"TabularClassifier: y must be labels .* got {kinds}: "):
+        TabularClassifier(**QUICK).fit(X, y)
+    assert set(TabularClassifier(**QUICK).fit(X, y.astype(str)).predict(X)) <= set(y.astype(str))
+
+
+@pytest.mark.parametrize("labels", [[3, 5], [False, True]])
+def test_labels_of_numbers_may_be_objects(labels):
+    y = np.array(labels)[Y]
+    model = TabularClassifier(**QUICK).fit(X, y.astype(object), eval_set=(X, y.astype(object)))
+    assert model.classes_.tolist() == labels
+    assert np.array_equal(
+        model.predict_proba(X),
+        TabularClassifier(**QUICK).fit(X, y, eval_set=(X, y)).predict_proba(X),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -162,6 +163,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
                 f"TabularClassifier: y must be a label for each row, got shape {y.shape}: use "
                 "sklearn.multioutput.MultiOutputClassifier for several"
             )
+        if y.dtype.kind == "O" and not all(isinstance(each, str) for each in y):
+            y = _of_one_kind(y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -233,6 +236,17 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return float(np.average(outputs.argmax(1) == y, weights=weight))
         told = scoring.Classes(self.classes_, outputs)
         return scoring.score(self._scoring, told, self.classes_[y], weight)
+
+
+def _of_one_kind(y: Array) -> Array:
+    """Labels that are all numbers or truth values, in an array of these."""
+    if all(isinstance(each, Real | np.bool_) for each in y):
+        return np.array(y.tolist())
+    kinds = sorted({type(each).__name__ for each in y})
+    raise ValueError(
+        "TabularClassifier: y must be labels of one kind, strings, numbers or truth values, got "
+        f"{', '.join(kinds)}: y.astype(str) makes strings of them"
+    )
 
 
 def _tempered(probabilities: Array, temperature: float) -> Array:
