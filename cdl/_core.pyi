@@ -315,6 +315,14 @@ class StackedMembers:
         self, k: int, first: int = 0
     ) -> list[tuple[list[tuple[float, ...]], tuple[float, float]]]: ...
 
+def predict_members(
+    executor: Executor,
+    parameters: list[Parameter],
+    stacks: list[NDArray[np.float32]],
+    array: _Array,
+    rows: NDArray[np.int64],
+) -> NDArray[np.float32]: ...
+
 @final
 class Updates:
     def __new__(cls, executor: Executor) -> Updates: ...

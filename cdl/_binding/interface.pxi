@@ -256,6 +256,15 @@ cdef extern from "cdl.h" nogil:
                            size_t n, double seconds)
     void cdl_member_enters(const cdl_program *program, const cdl_host_params *host,
                            cdl_member *member)
+    struct cdl_member_rows:
+        float **stacks
+        const cdl_array *array
+        const int64_t *firsts
+        const int64_t *rows
+        size_t n
+        float *output
+    size_t cdl_predict_members(cdl_program *program, const cdl_host_params *host,
+                               const cdl_member_rows *of, size_t done, double seconds)
     void cdl_member_leaves(const cdl_host_params *host, cdl_member *member)
     void cdl_member_is_freed(const cdl_host_params *host, const cdl_member *member)
     size_t cdl_forward(cdl_program *program, cdl_epoch *where, bint training)

@@ -360,3 +360,53 @@ cdef class StackedMembers:
         """states() and penalty() after each finished epoch of member k from `first` on."""
         found = np.asarray(self.numbers[k, first:])
         return self.of.executor._passes(found, self.members[k].done - first)
+
+
+def predict_members(Executor executor, list parameters, list stacks, array, rows):
+    """Outputs of models alike that of an Executor, for rows of one array each: (all rows, *shape).
+
+    parameters: all that the program reads. stacks: float32 (members, ...), one for each, of
+    which the parameters have the last row afterwards. rows: int64 (2, members), the first row
+    of each member and how many it has.
+    """
+    cdef _Arrays held = _Arrays((array,))
+    cdef _Params params = _Params(parameters)
+    cdef const int64_t[:, ::1] of_each = rows
+    cdef const float[:, ::1] values
+    cdef float[::1] to
+    cdef cdl_host_params host
+    cdef cdl_member_rows of
+    cdef size_t done = 0, n = of_each.shape[1]
+    cdef Parameter like
+    executor._check(held)
+    ends = rows.sum(axis=0)
+    if not n or rows.min() < 0 or rows[1].min() < 1 or ends.max() > held.rows:
+        raise ValueError("rows: expected some of the array for each member")
+    if len(executor.shapes) != 1 or executor.has_shared or len(stacks) != len(parameters):
+        raise ValueError("predict_members: expected one output, and a stack a parameter")
+    block = bytearray((len(stacks) + 1) * sizeof(float *))
+    cdef unsigned char[::1] view = block
+    cdef float **places = <float **>&view[0]
+    of.stacks = places
+    for i, (like, stack) in enumerate(zip(parameters, stacks)):
+        if not stack.flags.c_contiguous or len(stack) != <Py_ssize_t>n:
+            raise ValueError("stacks: expected a row for each member, in C order")
+        values = stack.reshape(len(stack), like.size)
+        places[i] = <float *>&values[0, 0]
+    output = np.empty((int(rows[1].sum()), *executor.shapes[0]), np.float32)
+    if not output.size or not executor.input_sizes[0]:
+        raise ValueError("predict_members: expected rows that are not empty")
+    to = output.reshape(-1)
+    host.params, host.n_params = params.params, len(parameters)
+    of.array, of.n, of.output = &held.arrays[0], n, &to[0]
+    of.firsts, of.rows = &of_each[0, 0], &of_each[1, 0]
+    executor._enter()
+    try:
+        while done < n:
+            with nogil:
+                done = cdl_predict_members(executor.program, &host, &of, done, 0.05)
+                _is_to_end(<void *>executor)
+            executor._raise(NULL)
+    finally:
+        executor.busy = False
+    return output

@@ -20,10 +20,12 @@ from cdl.saving import atomic, load_model, save_model
 from cdl.trainers.many import first_weights
 from cdl.trainers.many.member_data import MemberData, of_members, option
 from cdl.trainers.many.members_fit import MembersFit
+from cdl.trainers.many.members_pass import evaluated, predicted
 from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, variables_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_PLAIN = frozenset(("batch_size", "return_dict"))  # options of an evaluation in one call
 _SEEDS = 2**32
 _MODEL = "model.keras"  # in a file: the architecture; then stacked arrays by number and path
 
@@ -229,6 +231,10 @@ class Replicas:
             for number in range(len(self)):
                 stand_in.put_weights(self._stacks, number)
                 found.append(stand_in.model.predict(of_each(number), **predict))
+                if not number and predict == {"verbose": 0}:
+                    at_once = predicted(stand_in, self._stacks, of_each)
+                    if at_once is not None:
+                        return at_once
         shapes = [[each.shape for each in tree.flatten(result)] for result in found]
         if any(each != shapes[0] for each in shapes):
             return found
@@ -256,6 +262,7 @@ class Replicas:
             raise ValueError("evaluate: return_dict must be True for replicas, got False")
         data = self._rows_of((x, y, sample_weight), "evaluate")
         options = {"verbose": 0, **evaluate, "return_dict": True}
+        at_once = None
         with self._stand_in() as stand_in:
             found = []
             for number in range(len(self)):
@@ -263,8 +270,12 @@ class Replicas:
                 rows = data.x(number), data.y(number)
                 weight = data.weight(number)
                 found.append(stand_in.model.evaluate(*rows, sample_weight=weight, **options))
+                if not number and _PLAIN.issuperset(evaluate):
+                    at_once = evaluated(stand_in, self._stacks, data, evaluate.get("batch_size"))
+                    if at_once is not None:
+                        break
         self._settle()
-        return {name: np.array([each[name] for each in found]) for name in found[0]}
+        return at_once or {name: np.array([each[name] for each in found]) for name in found[0]}
 
     def save(self, filepath: Any, overwrite: bool = True) -> None:
         """Write all members to one file, which is there whole or not at all.

@@ -110,3 +110,27 @@ void cdl_train_members(struct cdl_program *program, const struct cdl_host_params
         if (!goes_on) return;
     }
 }
+
+size_t cdl_predict_members(struct cdl_program *program, const struct cdl_host_params *host,
+                           const struct cdl_member_rows *of, size_t done, double seconds) {
+    const double end = cdl_now() + seconds;
+    const struct cdl_tensor *value = program->outputs[0];
+    size_t before = 0;
+    for (size_t k = 0; k < done; k++) before += (size_t)of->rows[k];
+    float *output = of->output + before * value->lines * value->width;
+    for (double now = 0.0; done < of->n && now < end; now = cdl_now()) {
+        const size_t rows = (size_t)of->rows[done];
+        struct cdl_array array = *of->array;
+        array.data += of->firsts[done] * array.strides[0];
+        for (size_t i = 0; i < host->n_params; i++) {
+            const size_t numbers = host->params[i]->rows * host->params[i]->cols;
+            cdl_param_set(host->params[i], of->stacks[i] + done * numbers);
+            cdl_param_changes(host->params[i]);
+        }
+        cdl_predict(program, &array, rows, &output, (struct cdl_draws){0});
+        if (cdl_watch_stopped(&program->watch) || cdl_has_failed(program)) break;
+        output += rows * value->lines * value->width;
+        done++;
+    }
+    return done;
+}

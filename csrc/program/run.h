@@ -110,6 +110,18 @@ double cdl_program_work(const struct cdl_program *program);
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
                  float *const *outputs, struct cdl_draws draws);
 
+/* Predictions of models that are alike, each of its own rows of one array (members.c). */
+struct cdl_member_rows {
+    float *const *stacks; /* of each of the host's parameters: those of all members, row by row */
+    const struct cdl_array *array;
+    const int64_t *firsts, *rows; /* of the array, by member */
+    size_t n;
+    float *output; /* of all, one after the other */
+};
+/* Goes on with member `done` for about `seconds`; the number of those that are done. */
+size_t cdl_predict_members(struct cdl_program *program, const struct cdl_host_params *host,
+                           const struct cdl_member_rows *of, size_t done, double seconds);
+
 /* An input error found by an instruction, which ended the last run before its batch changed a
  * weight: a number that should be in [0, limit). */
 struct cdl_found {

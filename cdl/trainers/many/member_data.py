@@ -10,6 +10,36 @@ import numpy as np
 ByMember = Callable[[int], Any]
 
 
+class Stacked:
+    """Rows by a member's number, of an array with an axis of members.
+
+    Attributes:
+        rows: the array.
+    """
+
+    def __init__(self, rows: np.ndarray[Any, Any]) -> None:
+        self.rows = rows
+
+    def __call__(self, number: int) -> Any:
+        """Rows of a member."""
+        return self.rows[number]
+
+
+class Shared:
+    """Rows of all members.
+
+    Attributes:
+        rows: arrays, nested as the model takes them; or None.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __call__(self, number: int) -> Any:
+        """Rows of any member."""
+        return self.rows
+
+
 class MemberData(NamedTuple):
     """Rows of the members, each by a member's number.
 
@@ -26,6 +56,28 @@ class MemberData(NamedTuple):
     def rows(self, number: int) -> int:
         """Number of rows that a member has."""
         return _rows(self.x(number))
+
+
+def joined(of: ByMember, numbers: range) -> tuple[Any, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Rows of some members in one array, and the first of each and how many it has, (2, members).
+
+    Raises:
+        TypeError: rows that are no arrays of NumPy's, or of several dtypes.
+    """
+    if isinstance(of, (Stacked, Shared)):
+        given = of.rows
+        if type(given) is not np.ndarray:
+            raise TypeError("rows that are no array")
+        count = np.full(len(numbers), _rows(of(numbers[0])))
+        if isinstance(of, Shared):
+            return given, np.stack([np.zeros_like(count), count])
+        some = given[numbers.start : numbers.stop]
+        return some.reshape(-1, *given.shape[2:]), np.stack([np.cumsum(count) - count, count])
+    parts = [of(number) for number in numbers]
+    if any(type(each) is not np.ndarray or each.dtype != parts[0].dtype for each in parts):
+        raise TypeError("rows that are no arrays of one dtype")
+    count = np.array([*map(len, parts)], np.int64)
+    return np.concatenate(parts), np.stack([np.cumsum(count) - count, count])
 
 
 def option(value: Any, n: int, name: str) -> ByMember:
@@ -69,7 +121,7 @@ def _samples(x: Any, n: int, axes: int | None, name: str) -> ByMember:
     if isinstance(x, np.ndarray) and axes is not None and x.ndim == axes + 1:
         return _stacked(x, n, name)
     _rows(x, name)
-    return lambda number: x
+    return Shared(x)
 
 
 def _beside(y: Any, n: int, x: ByMember, row: tuple[int | None, ...] | None, name: str) -> ByMember:
@@ -96,7 +148,7 @@ def _checked_shared(y: Any, n: int, x: ByMember, name: str) -> ByMember:
     if hasattr(y, "shape"):
         for number in range(n):
             _check_rows(y, x(number), name, number)
-    return lambda number: y
+    return Shared(y)
 
 
 def _check_rows(y: Any, x: Any, name: str, number: int) -> None:
@@ -119,7 +171,7 @@ def _stacked(given: np.ndarray[Any, Any], n: int, name: str) -> ByMember:
             f"{name} must have shape ({n}, rows, ...), the rows of each of {n} members, "
             f"got {given.shape}"
         )
-    return given.__getitem__
+    return Stacked(given)
 
 
 def _alike(given: list[Any], name: str) -> list[Any]:

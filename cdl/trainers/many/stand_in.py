@@ -120,6 +120,19 @@ class StandIn:
         kept = self._variables if function.training else self._variables[: self._weights]
         return [i for i, (_, storage) in enumerate(kept) if storage is not None]
 
+    @property
+    def storages(self) -> list[Any]:
+        """Memory in the core of each variable, in the order of stacks; None for one without."""
+        return [storage for _, storage in self._variables]
+
+    def places_in(self, program: Any) -> list[int] | None:
+        """Indices in stacks of the weights that a program reads; None if it reads others."""
+        known = {id(each): i for i, (each, _) in enumerate(self._variables[: self._weights])}
+        places = [known.get(id(each)) for each in program.variables]
+        found = [place for place in places if place is not None]
+        has_all = len(found) == len(places) and all(self.storages[i] is not None for i in found)
+        return found if has_all and not _has_fixed(program, False) else None
+
     def host(self, function: Any) -> _core.Members | None:
         """The core's side of members that train with a function's program; None if none can."""
         if not self.is_plain or not is_for_members(function, [each for each, _ in self._variables]):
@@ -226,8 +239,13 @@ def is_for_members(function: Any, variables: Sequence[Any]) -> bool:
         and not function.batch_of_states
         and not function.plan.observed
         and all(id(each) in known for each in program.variables)
-        and not any(i.attributes.get("fixed") for i in program.flat(True).instructions)
+        and not _has_fixed(program, True)
     )
+
+
+def _has_fixed(program: Any, training: bool) -> bool:
+    """Whether a program has numbers drawn when it was made."""
+    return any(i.attributes.get("fixed") for i in program.flat(training).instructions)
 
 
 def _write(variable: Any, storage: Any, value: Any) -> None:
