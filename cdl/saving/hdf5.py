@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.dtypes import of_bits
+from cdl._common.interrupts import held_interrupts
 from cdl._configs import allocation_limit
 
 _HEAP = b"GCOL\1"
@@ -35,16 +36,17 @@ _SMALL = 1 << 20  # bytes below which no ratio matters
 
 @contextlib.contextmanager
 def opened(file: Path | IO[bytes], name: str) -> Iterator[Any]:
-    """Root group of an open file, or of one by its path.
+    """Root group of an open file, or of one by its path; Ctrl-C waits until it is closed.
 
     Raises:
         OSError: it is no HDF5 file, or damaged.
     """
-    import h5py
-
     try:
-        with h5py.File(file, "r") as root:
-            yield root
+        with held_interrupts():
+            import h5py
+
+            with h5py.File(file, "r") as root:
+                yield root
     except FileNotFoundError:
         raise
     except (OSError, RuntimeError, KeyError, SystemError) as error:

@@ -202,6 +202,7 @@ def _arrays(part: Any, variables: list[Any]) -> dict[str, NDArray[Any]]:
     return {str(name): np.asarray(value) for name, value in store.items()}
 
 
+@held_interrupts()
 def read(
     model: TrainableModel,
     file: Path | IO[bytes],

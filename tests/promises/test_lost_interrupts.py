@@ -1,5 +1,6 @@
 """No interrupt falls into the callback of a weak reference, where Python would ignore it."""
 
+import contextlib
 import gc
 import signal
 import sys
@@ -16,13 +17,58 @@ from cdl._common.interrupts import WeakList, held_interrupts
 def test_callbacks_of_weak_references_run_where_interrupts_wait(validation, tmp_path):
     model = cdl.Sequential([cdl.Input((3,)), layers.Dense(4, "relu"), layers.Dense(1)])
     model.compile("adam", "mse", metrics=["mae"])
-    x, found = np.ones((32, 3), np.float32), []
+    x = np.ones((32, 3), np.float32)
     watching = [
         callbacks.EarlyStopping("loss", patience=20, restore_best_weights=True),
         callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss"),
         callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", "loss", save_weights_only=True),
         callbacks.ModelCheckpoint(tmp_path / "older.h5", "loss"),
     ]
+    with all_held():
+        model.fit(x, x[:, :1], epochs=5, callbacks=watching, verbose=0, **validation)
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.h5", "a.weights.h5"])
+def test_callbacks_of_weak_references_run_where_interrupts_wait_while_a_file_is_read(
+    name, tmp_path
+):
+    model = cdl.Sequential([cdl.Input((3,)), layers.Dense(4, "relu"), layers.Dense(1)])
+    model.compile("adam", "mse")
+    path = tmp_path / name
+    weights = name.endswith("weights.h5")
+    (model.save_weights if weights else model.save)(path)
+    with all_held():
+        _ = (model.load_weights if weights else cdl.models.load_model)(path)
+
+
+def test_callbacks_of_weak_references_run_where_interrupts_wait_while_training_is_resumed(tmp_path):
+    x = np.ones((32, 3), np.float32)
+    model = cdl.Sequential([cdl.Input((3,)), layers.Dense(1)])
+    model.compile("adam", "mse")
+
+    class Stop(callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        model.fit(
+            x,
+            x[:, :1],
+            epochs=3,
+            verbose=0,
+            callbacks=[callbacks.BackupAndRestore(tmp_path), Stop()],
+        )
+    with all_held():
+        model.fit(
+            x, x[:, :1], epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)]
+        )
+
+
+@contextlib.contextmanager
+def all_held():
+    """Context that fails if a callback of a weak reference runs where Ctrl-C is not held."""
+    found = []
 
     def note(frame, event, _):
         code = frame.f_code
@@ -32,7 +78,7 @@ def test_callbacks_of_weak_references_run_where_interrupts_wait(validation, tmp_
     gc.collect()
     sys.setprofile(note)
     try:
-        model.fit(x, x[:, :1], epochs=5, callbacks=watching, verbose=0, **validation)
+        yield
     finally:
         sys.setprofile(None)
     assert found  # h5py's
