@@ -172,5 +172,8 @@ def _part(begins: Sequence[Begin], i: int) -> Callable[[int], Any]:
 
 
 def _sound(stacks: Stacks) -> Any:
-    """Whether each member has no NaN."""
-    return np.all([np.isfinite(stack.reshape(len(stack), -1)).all(axis=1) for stack in stacks], 0)
+    """Whether each member has finite values alone."""
+    finite = [np.isfinite(stack.reshape(len(stack), -1)) for stack in stacks]
+    if all(each.all() for each in finite):  # in half of the time of rows
+        return np.ones(len(stacks[0]), bool)
+    return np.all([each.all(axis=1) for each in finite], 0)
