@@ -39,27 +39,21 @@ static const char *check(const struct cdl_node *node) {
 }
 
 /* Writes noisy samples [first, last), or (back) gradients; false: they are to be copied. */
-typedef bool change_fn(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back);
+typedef bool change_fn(CDL_PASS, struct cdl_key key, struct cdl_matrix from, struct cdl_output to,
+                       bool back);
 
 static struct cdl_drop drop_of(const struct cdl_node *node) {
     const double kept = 1.0 - (double)node->attribute[RATE];
     return (struct cdl_drop){cdl_keep_of(kept), cdl_keep_scale(kept), 0.0f, 0.0f};
 }
 
-static bool drop(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back) {
+static bool drop(CDL_PASS, struct cdl_key key, struct cdl_matrix from, struct cdl_output to,
+                 bool back) {
     const struct cdl_tensor *x = node->in[0];
     const struct cdl_drop drop = drop_of(node);
     if (node->attribute[RATE] <= 0.0f) return false;
-    ctx->kernels->dropout((last - first) * x->lines, x->width, cdl_node_key(node, ctx, SEED),
+    ctx->kernels->dropout((last - first) * x->lines, x->width, key,
                           (uint32_t)((ctx->first + first) * x->lines), &drop, from, to);
-    return true;
-}
-
-static bool drop_lanes(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back) {
-    const struct cdl_drop drop = drop_of(node);
-    if (node->attribute[RATE] <= 0.0f) return false;
-    ctx->kernels->lanes_dropout(last - first, node->in[0]->lines, node->code,
-                                (uint32_t)(ctx->first + first), &drop, from.at, to.at);
     return true;
 }
 
@@ -76,14 +70,14 @@ static size_t pattern_line(const struct cdl_tensor *x, unsigned common, size_t s
     return pattern + (common & 1 ? 0 : sample * each);
 }
 
-static bool drop_pattern(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back) {
+static bool drop_pattern(CDL_PASS, struct cdl_key key, struct cdl_matrix from, struct cdl_output to,
+                         bool back) {
     const struct cdl_tensor *x = node->in[0];
     const unsigned common = (unsigned)node->numbers[COMMON];
     const bool as_one = x->n_dims > 0 && (common >> x->n_dims & 1);
     const struct cdl_drop drop = {cdl_keep_of(1.0 - (double)node->attribute[DROPOUT_RATE]),
                                   node->attribute[SCALE], back ? 0.0f : node->attribute[SHIFT],
                                   back ? 0.0f : node->attribute[DROPPED]};
-    const struct cdl_key key = cdl_node_key(node, ctx, DROPOUT_SEED);
     for (size_t i = first; i < last; i++) {
         for (size_t l = 0; l < x->lines; l++, from.at += from.ld, to.at += to.ld) {
             const uint32_t row = (uint32_t)pattern_line(x, common, ctx->first + i, l);
@@ -93,47 +87,81 @@ static bool drop_pattern(CDL_PASS, struct cdl_matrix from, struct cdl_output to,
     return true;
 }
 
-static bool add_noise(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back) {
+static bool add_noise(CDL_PASS, struct cdl_key key, struct cdl_matrix from, struct cdl_output to,
+                      bool back) {
     const struct cdl_tensor *x = node->in[0];
     const bool multiplies = node->numbers[MULTIPLIES] != 0;
     if (back && !multiplies) return false;
-    ctx->kernels->noise((last - first) * x->lines, x->width, cdl_node_key(node, ctx, NOISE_SEED),
+    ctx->kernels->noise((last - first) * x->lines, x->width, key,
                         (uint32_t)((ctx->first + first) * x->lines), node->attribute[STDDEV],
                         multiplies, from, to);
     return true;
 }
 
-static void change_values(CDL_PASS, change_fn *change) {
+static change_fn *const changes[] = {drop, drop_pattern, add_noise};
+
+static bool change_samples(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back) {
+    const int row = node->op->row;
+    const struct cdl_key key = cdl_node_key(node, ctx, seeds[row]);
+    return changes[row](node, ctx, first, last, key, from, to, back);
+}
+
+static bool drop_lanes(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back) {
+    const struct cdl_drop drop = drop_of(node);
+    if (node->attribute[RATE] <= 0.0f) return false;
+    ctx->kernels->lanes_dropout(last - first, node->in[0]->lines, node->code,
+                                (uint32_t)(ctx->first + first), &drop, from.at, to.at);
+    return true;
+}
+
+/* By members: samples of each lane lie CDL_LINE rows apart. */
+static bool change_members(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back) {
+    const struct cdl_lane_keys *keys = node->code;
+    const size_t ld = from.ld, to_ld = to.ld;
+    bool changed = true;
+    from.ld *= CDL_LINE, to.ld *= CDL_LINE;
+    for (size_t l = 0; l < CDL_LINE && changed; l++, from.at += ld, to.at += to_ld)
+        changed = changes[node->op->row](node, ctx, first / CDL_LINE, last / CDL_LINE,
+                                         (struct cdl_key){keys->a[l], keys->b[l]}, from, to, back);
+    return changed;
+}
+
+/* A change by the keys of the node. */
+typedef bool change_all_fn(CDL_PASS, struct cdl_matrix from, struct cdl_output to, bool back);
+
+static void change_values(CDL_PASS, change_all_fn *change) {
     if (!ctx->training || !change(node, ctx, first, last, cdl_lines(node->in[0], first),
                                   cdl_lines_to(node->out[0], first), false))
         cdl_copy_values(node, ctx, first, last);
 }
 
-static void change_gradient(CDL_PASS, change_fn *change) {
+static void change_gradient(CDL_PASS, change_all_fn *change) {
     if (!change(node, ctx, first, last, cdl_grad_lines(node->out[0], first),
                 cdl_grad_lines_to(node->in[0], first), true))
         cdl_copy_gradient(node, ctx, first, last);
 }
 
-static change_fn *const changes[] = {drop, drop_pattern, add_noise};
+#define PASSES(NAME, CHANGE)                                                                       \
+    static void forward##NAME(CDL_PASS) { change_values(node, ctx, first, last, CHANGE); }         \
+    static void backward##NAME(CDL_PASS) { change_gradient(node, ctx, first, last, CHANGE); }
+PASSES(, change_samples)
+PASSES(_lanes, drop_lanes)
+PASSES(_members, change_members)
 
-static void forward(CDL_PASS) { change_values(node, ctx, first, last, changes[node->op->row]); }
-static void backward(CDL_PASS) { change_gradient(node, ctx, first, last, changes[node->op->row]); }
-static void forward_lanes(CDL_PASS) { change_values(node, ctx, first, last, drop_lanes); }
-static void backward_lanes(CDL_PASS) { change_gradient(node, ctx, first, last, drop_lanes); }
-
-static const struct cdl_lanes_op in_lanes = {
-    .view = CDL_BY_ELEMENTS,
-    .draws = true,
-    .seed = SEED,
-    .forward = forward_lanes,
-    .backward = backward_lanes,
-};
+#define LANES(VIEW, SEED_NUMBER, NAME)                                                             \
+    (&(const struct cdl_lanes_op){.view = VIEW,                                                    \
+                                  .draws = true,                                                   \
+                                  .seed = SEED_NUMBER,                                             \
+                                  .forward = forward##NAME,                                        \
+                                  .backward = backward##NAME})
 
 #define CHANGE(ROW)                                                                                \
     .row = ROW, .check = check, .forward = forward, .backward = backward,                          \
     .reads_back = cdl_reads_none, .parts = CDL_BY_MICRO_BATCHES
-const struct cdl_op cdl_op_dropout = {CHANGE(DROPOUT), .lanes = &in_lanes,
+const struct cdl_op cdl_op_dropout = {CHANGE(DROPOUT),
+                                      .lanes = LANES(CDL_BY_ELEMENTS, SEED, _lanes),
                                       .bf16 = CDL_BF16_THROUGH_FLOATS};
-const struct cdl_op cdl_op_patterned_dropout = {CHANGE(PATTERNED)};
-const struct cdl_op cdl_op_noise = {CHANGE(NOISE)};
+const struct cdl_op cdl_op_patterned_dropout = {
+    CHANGE(PATTERNED), .lanes = LANES(CDL_BY_MEMBERS, DROPOUT_SEED, _members)};
+const struct cdl_op cdl_op_noise = {CHANGE(NOISE),
+                                    .lanes = LANES(CDL_BY_MEMBERS, NOISE_SEED, _members)};

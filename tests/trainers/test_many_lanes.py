@@ -168,6 +168,13 @@ def drops_inputs(i):
     return [layers.Dropout(0.2), layers.Dense(8, "tanh"), layers.Dense(1), layers.Dropout(0.1), 1]
 
 
+def has_noise(i):
+    """Noise that is drawn member by member, on inputs, within, on one column, and none of it."""
+    stack = [layers.GaussianNoise(0.2), layers.Dense(17, "selu"), layers.AlphaDropout(0.2, seed=i)]
+    stack += [layers.GaussianNoise(0.0), layers.Dense(5), layers.GaussianDropout(0.3)]
+    return [*stack, layers.Dense(1), layers.GaussianNoise(0.1, seed=7 + i), 1]
+
+
 def normalizes(i):
     of_batch = layers.BatchNormalization(momentum=0.9, gamma_regularizer="l2")
     return [layers.Dense(20), of_batch, layers.Activation("relu"), 3]
@@ -193,6 +200,7 @@ def has_all_of_them(i):
     [
         drops,
         drops_inputs,
+        has_noise,
         normalizes,
         normalizes_single_columns,
         has_frozen_statistics,
