@@ -10,6 +10,8 @@
 #else
 #define WIDTHS(X, FORM) X(1, FORM) X(2, FORM)
 #endif
+/* Tiles whose rows have pointers of their own: wider ones would be code for few nets. */
+#define NARROW(X, FORM) X(1, FORM) X(2, FORM)
 #define PANEL(NV, FORM)                                                                            \
     static void panel_##FORM##_##NV(const struct cdl_product *p, size_t j) {                       \
         panel(NV, FORM, p, j);                                                                     \
@@ -17,6 +19,8 @@
 WIDTHS(PANEL, PLAIN)
 WIDTHS(PANEL, PLACES)
 WIDTHS(PANEL, PAIRS)
+NARROW(PANEL, OFFSETS)
+NARROW(PANEL, PAIRS_AT)
 #undef PANEL
 
 typedef void panel_fn(const struct cdl_product *p, size_t column);
@@ -24,19 +28,22 @@ typedef void panel_fn(const struct cdl_product *p, size_t column);
 static panel_fn *const panels_PLAIN[] = {WIDTHS(PANEL, PLAIN)};
 static panel_fn *const panels_PLACES[] = {WIDTHS(PANEL, PLACES)};
 static panel_fn *const panels_PAIRS[] = {WIDTHS(PANEL, PAIRS)};
+static panel_fn *const panels_OFFSETS[] = {NARROW(PANEL, OFFSETS)};
+static panel_fn *const panels_PAIRS_AT[] = {NARROW(PANEL, PAIRS_AT)};
 #undef PANEL
 #undef WIDTHS
+#undef NARROW
 
 /* All columns, in registers; those of pads alone are left out, and get what init has. */
-CDL_INLINE void multiply(panel_fn *const *panels, const struct cdl_product *p) {
+CDL_INLINE void multiply(panel_fn *const *panels, const size_t nv, const struct cdl_product *p) {
     const size_t width = cdl_round_up(p->n, CDL_LINE), live = cdl_round_up(p->n, CDL_VLEN);
     assert(p->n > 0 && width <= CDL_PANEL && are_rows(p->m, width, p->c.at, p->c.ld));
     assert(p->m == 0 || p->taps || are_rows(p->k, width, p->b.at, p->b.ld));
     assert(p->m == 0 || (p->a.at && p->init.at && (p->init.ld == 0 || p->init.ld >= width)));
     assert(p->m == 0 || p->k == 0 ||
            are_apart(p->c.at, (p->m - 1) * p->c.ld + width, p->b.at, (p->k - 1) * p->b.ld + width));
-    for (size_t j = 0; j < live; j += CDL_GEMM_NV * CDL_VLEN)
-        panels[cdl_min((live - j) / CDL_VLEN, CDL_GEMM_NV) - 1](p, j);
+    for (size_t j = 0; j < live; j += nv * CDL_VLEN)
+        panels[cdl_min((live - j) / CDL_VLEN, nv) - 1](p, j);
     if (CDL_VLEN == CDL_LINE || live == width) return;
     for (size_t j = live; j < width; j += CDL_VLEN) {
         struct cdl_product pads = from_column(p, j);
@@ -45,10 +52,10 @@ CDL_INLINE void multiply(panel_fn *const *panels, const struct cdl_product *p) {
     }
 }
 
-static void gemm(const struct cdl_product *p) { multiply(panels_PLAIN, p); }
+static void gemm(const struct cdl_product *p) { multiply(panels_PLAIN, CDL_GEMM_NV, p); }
 static void gemm_places(const struct cdl_product *p) {
     assert(is_whole(p->n) && p->taps && !p->transposed);
-    multiply(panels_PLACES, p);
+    multiply(panels_PLACES, CDL_GEMM_NV, p);
 }
 
 /* A whole panel in tiles of the widest, which prefetch; those of few rows do not, and none does
@@ -85,7 +92,12 @@ static void gemm_pairs(const struct cdl_product *p) {
     if (p->taps->ahead && p->n == CDL_PANEL && p->transposed)
         fetching(PAIRS | AHEAD | TRANSPOSED, panels_PAIRS, p, NULL);
     else
-        multiply(panels_PAIRS, p);
+        multiply(panels_PAIRS, CDL_GEMM_NV, p);
+}
+
+static void gemm_offsets(const struct cdl_product *p, bool pairs) {
+    assert(is_whole(p->n) && p->rows && p->steps && !p->transposed && p->a.ld == 0);
+    multiply(pairs ? panels_PAIRS_AT : panels_OFFSETS, 2, p);
 }
 
 /* The first n floats of a row that is no longer than a register, whose other lanes hold anything.

@@ -14,8 +14,18 @@
 /* Flags of a product. Without any: c = init + a b. PLACES: k comes in runs, rows of a are places of
  * a window. PAIRS: k is places of a window, c += a b; the sum begins at 0, so that its error does
  * not grow with what c holds. AHEAD: what taps->ahead says is prefetched. FETCHES: a line from
- * p->prefetch on is, at each step of k. TRANSPOSED: a is. */
-enum form { PLAIN = 0, PLACES = 1, PAIRS = 2, AHEAD = 4, FETCHES = 8, TRANSPOSED = 16 };
+ * p->prefetch on is, at each step of k. TRANSPOSED: a is. OFFSETS: p->rows and
+ * p->steps say where the numbers of a are. */
+enum form {
+    PLAIN = 0,
+    PLACES = 1,
+    PAIRS = 2,
+    AHEAD = 4,
+    FETCHES = 8,
+    TRANSPOSED = 16,
+    OFFSETS = 32,
+    PAIRS_AT = PAIRS | OFFSETS
+};
 
 typedef vf tile_sums[CDL_GEMM_ROWS(1)][CDL_GEMM_NV];
 
@@ -34,6 +44,22 @@ CDL_INLINE void accumulate(const size_t mr, const size_t nv, const int form,
         if (form & AHEAD) __builtin_prefetch(a + p->taps->ahead, 0, 2);
         a += step_p;
         b += p->b.ld;
+    }
+}
+
+/* Numbers of a anywhere: a pointer for each row of the tile, an offset for each step of k. */
+CDL_INLINE void accumulate_offsets(const size_t mr, const size_t nv, const struct cdl_product *p,
+                                   tile_sums acc) {
+    const float *at[CDL_GEMM_ROWS(1)], *b = p->b.at;
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) at[i] = p->a.at + p->rows[i];
+    for (size_t q = 0; q < p->k; q++, b += p->b.ld) {
+        const ptrdiff_t step = p->steps[q];
+        vf row[CDL_GEMM_NV];
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(b + j * CDL_VLEN);
+        CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+            const vf s = vf_splat(at[i][step]);
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_fma(s, row[j], acc[i][j]);
+        }
     }
 }
 
@@ -58,7 +84,9 @@ CDL_INLINE void tile(const size_t mr, const size_t nv, const int form,
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
             form & PAIRS ? vf_splat(0) : vf_load(p->init.at + i * p->init.ld + j * CDL_VLEN);
     }
-    if (form & (PLACES | PAIRS))
+    if (form & OFFSETS)
+        accumulate_offsets(mr, nv, p, acc);
+    else if (form & (PLACES | PAIRS))
         accumulate_taps(mr, nv, form, p, acc);
     else
         accumulate(mr, nv, form, p, p->k, p->a.at, p->b.at, acc);
@@ -110,10 +138,11 @@ CDL_INLINE void panel(const size_t nv, const int form, const struct cdl_product 
     for (; tiles && lower >= tiles; lower -= tiles) most--;
     for (size_t t = 0; t < tiles; t++) {
         const size_t mr = most - (t + lower >= tiles);
-        if (form != PLACES && p.transposed)
+        if (!(form & OFFSETS) && form != PLACES && p.transposed)
             tile_of(mr, nv, form | TRANSPOSED, &p);
         else
             tile_of(mr, nv, form, &p);
         skip_rows(&p, mr);
+        if (form & OFFSETS) p.rows += mr;
     }
 }

@@ -59,9 +59,10 @@ struct cdl_product {
     bool transposed; /* a lies as its transpose: k rows of m numbers */
     struct cdl_matrix b, init;
     struct cdl_output c;
-    const float *prefetch;       /* gemm_prefetch: memory for the next product */
-    const struct cdl_taps *taps; /* in place of k, for products of windows */
-    bool cuts;                   /* but of pairs: what is negative becomes 0 (relu) */
+    const float *prefetch;         /* gemm_prefetch: memory for the next product */
+    const struct cdl_taps *taps;   /* in place of k, for products of windows */
+    bool cuts;                     /* but of pairs: what is negative becomes 0 (relu) */
+    const ptrdiff_t *rows, *steps; /* gemm_offsets: a[i, q] is a.at[rows[i] + steps[q]], a.ld 0 */
 };
 
 /* A product c[m, n] = init + a b of bfloat16. a: m rows of k numbers, a multiple of CDL_BF16_LINE;

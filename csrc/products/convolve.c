@@ -35,8 +35,9 @@ struct product {
     const struct cdl_context *ctx;
     struct column_slice slice;
     const float *b;
-    size_t ldb, read; /* read: the first input column */
-    bool unrolled;    /* places lie side by side, the numbers of a run in lines */
+    size_t ldb, read;                  /* read: the first input column */
+    bool unrolled;                     /* places lie side by side, the numbers of a run in lines */
+    const struct cdl_offsets *offsets; /* of a box that is read in place, or NULL */
     float init[CDL_PANEL];
     bool begins, ends; /* current part of the runs: the first, the last */
     bool cuts, late;   /* relu within the tile; gradients after all is written */
@@ -66,7 +67,8 @@ static void multiply_places(void *who, const struct cdl_places *row) {
         p->work = 0.0;
     }
     for (size_t i = 0, m; i < row->n; i += m) {
-        m = cdl_rows_together(kernels, row->n - i);
+        const bool whole = p->offsets && p->cuts && p->slice.direct;
+        m = whole ? row->n : cdl_rows_together(kernels, row->n - i);
         float *first = row->to + i * row->to_step + p->slice.to;
         float *to = p->slice.direct ? first : p->block;
         const size_t ld = p->slice.direct ? row->to_step : width;
@@ -80,7 +82,13 @@ static void multiply_places(void *who, const struct cdl_places *row) {
             product.k = taps->k;
         else
             product.taps = taps;
-        (in_one_run ? kernels->gemm : kernels->gemm_places)(&product);
+        if (p->offsets) {
+            product.a = (struct cdl_matrix){row->from, 0};
+            product.rows = p->offsets->places + i, product.steps = p->offsets->lines;
+            kernels->gemm_offsets(&product, false);
+        } else {
+            (in_one_run ? kernels->gemm : kernels->gemm_places)(&product);
+        }
         if (p->ends && !p->late) finish(p, m, width, first, to, ld, row->to_step);
         if (!p->slice.direct)
             kernels->copy_columns(m, p->slice.live, to + p->slice.skip, ld, first, row->to_step);
@@ -175,8 +183,9 @@ struct mapping {
     bool back;
     const struct cdl_field *from, *to;
     struct product p;
-    const float *bias, *wide; /* wide: the only column of the weights, padded */
-    float *room;              /* lines of unrolled windows, or transposed weights */
+    const float *bias, *wide;    /* wide: the only column of the weights, padded */
+    float *room;                 /* lines of unrolled windows, or transposed weights */
+    struct cdl_offsets *offsets; /* of boxes that are read in place */
     size_t samples;
 };
 
@@ -204,10 +213,13 @@ static void set_slice(struct mapping *m, size_t at, size_t first, size_t depth) 
 static void multiply_box(void *who, const struct cdl_box *box) {
     struct mapping *m = who;
     const struct cdl_convolution *job = m->job;
-    cdl_unroll(job, m->p.ctx->kernels, m->samples, box, m->room);
+    const float *seen = cdl_seen_in_place(job, m->samples, box, m->offsets);
+    m->p.offsets = seen ? m->offsets : NULL;
+    m->p.unrolled = !seen;
+    if (!seen) cdl_unroll(job, m->p.ctx->kernels, box, m->room);
     const struct cdl_places row = {.taps = {.n = {1, 1, 1}, .k = job->w->rows},
                                    .n = cdl_box_places(box),
-                                   .from = m->room,
+                                   .from = seen ? seen : m->room,
                                    .to = job->map.lines + cdl_box_offset(&job->map, box),
                                    .from_step = 1,
                                    .to_step = job->map.ld};
@@ -258,6 +270,7 @@ void cdl_convolve(const struct cdl_convolution *job, bool back, const struct cdl
     const struct cdl_field *to = back ? &job->image : &job->map;
     const bool direct = all_direct(to, job->groups, !back), widens = !back && job->w->cols == 1;
     float *wide = scratch + BLOCK_FLOATS;
+    struct cdl_offsets offsets;
     struct mapping m = {.job = job,
                         .back = back,
                         .from = back ? &job->map : &job->image,
@@ -266,10 +279,11 @@ void cdl_convolve(const struct cdl_convolution *job, bool back, const struct cdl
                         .bias = bias,
                         .wide = widens ? wide : NULL,
                         .room = wide + (back ? 0 : wide_floats(job->w)),
+                        .offsets = &offsets,
                         .samples = samples};
     if (widens) widen(job->w, wide);
     if (!back && cdl_unrolls(job)) {
-        m.p.unrolled = true;
+        offsets.span = 0;
         cdl_each_box(job->window, ctx, samples, job->band, multiply_box, &m);
     } else {
         const size_t most = ctx->kernels->blocking->sample_floats;

@@ -13,6 +13,9 @@
 /* Blocks of 64 x 64 weights that a thread sums at a time, as blocking.h says. */
 enum { BLOCKS = CDL_MOST_PAIR_BLOCKS, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
+/* Most ones in a line of them: they lie where a map of one column would be widened. */
+enum { ONES = CDL_BOX_PLACES * CDL_LINE };
+
 /* Sums of one thread over all samples: blocks [first, first + n). */
 struct pair_sums {
     const struct cdl_convolution *job;
@@ -21,6 +24,8 @@ struct pair_sums {
     bool w, bias; /* what learns */
     bool ones;    /* behind the lines there is one of ones: its row of g is the sums for the bias */
     float *g, *by_column, *block, *wide, *lines; /* lines: of unrolled windows, or NULL */
+    struct cdl_offsets *offsets;                 /* of boxes that are read in place */
+    const float *seen;                           /* start of such a box, or NULL */
     struct cdl_field map; /* map of the box: lines begin at its first number */
 };
 
@@ -44,6 +49,14 @@ static void multiply(const struct pair_sums *sums, const struct cdl_box *box, si
                      size_t channel, size_t column, struct cdl_product p) {
     const struct cdl_convolution *job = sums->job;
     struct cdl_pairs pairs = {.taps = {.n = {1, 1, 1}, .k = cdl_box_places(box)}};
+    if (sums->seen) {
+        p.a.at = sums->seen, p.k = cdl_box_places(box);
+        p.rows = sums->offsets->lines + tap * job->image.columns + channel;
+        p.steps = sums->offsets->places;
+        p.b = (struct cdl_matrix){sums->map.lines + column, sums->map.pitch[2]};
+        sums->kernels->gemm_offsets(&p, true);
+        return;
+    }
     if (sums->lines) {
         p.a.at = sums->lines + (tap * job->image.columns + channel) * CDL_UNROLLED_LINE;
         p.a.ld = CDL_UNROLLED_LINE;
@@ -105,11 +118,36 @@ static void add_sums(const struct pair_sums *sums, const struct cdl_box *box,
     for (size_t j = 0; j < block.width; j++) sum[j] += part[j];
 }
 
+static void write_ones(float *to, size_t n) {
+    for (size_t i = 0; i < CDL_LINE; i++) to[i] = 1.0f;
+    for (size_t i = CDL_LINE, more; i < n; i += more) {
+        more = cdl_min(i, n - i);
+        memcpy(to + i, to, more * sizeof(float));
+    }
+}
+
+/* Finds what a box sees, in place or in lines. The line of ones, of which a box reads a span, gives
+ * the sums for the bias: the bits are those of add_sums, without waiting for one sum after the
+ * other. */
+static void look(struct pair_sums *sums, const struct cdl_box *box) {
+    const struct cdl_convolution *job = sums->job;
+    struct cdl_offsets *offsets = sums->offsets;
+    const bool begins = !offsets->span;
+    sums->seen = cdl_seen_in_place(job, sums->samples, box, offsets);
+    if (sums->seen && offsets->span > ONES) sums->seen = NULL;
+    if (!sums->seen) {
+        cdl_unroll(job, sums->kernels, box, sums->lines);
+        if (sums->ones) write_ones(sums->lines + job->w->rows * CDL_UNROLLED_LINE, CDL_BOX_PLACES);
+    } else if (sums->ones) {
+        if (begins) write_ones(sums->wide, offsets->span);
+        offsets->lines[job->w->rows] = sums->wide - sums->seen;
+    }
+}
+
 static void add_box(void *who, const struct cdl_box *box) {
     struct pair_sums *sums = who;
     const struct cdl_field *map = &sums->job->map;
-    if (sums->lines && sums->w)
-        cdl_unroll(sums->job, sums->kernels, sums->samples, box, sums->lines);
+    if (sums->lines && sums->w) look(sums, box);
     if (map->columns == 1)
         widen(sums, box);
     else
@@ -135,21 +173,15 @@ size_t cdl_pairs_floats(const struct cdl_convolution *job) {
            cdl_unrolled_floats(job);
 }
 
-/* A chain of sums that begins at 0 in each box, as a row of the product is: the bits are those of
- * add_sums, without waiting for one sum after the other. */
-static void add_ones(struct pair_sums *sums) {
-    const struct cdl_param *w = sums->job->w;
-    float *line = sums->lines + w->rows * CDL_UNROLLED_LINE;
-    sums->ones = sums->w && sums->bias && w->rows < CDL_CHUNK && w->cols > 1;
-    for (size_t i = 0; i < CDL_BOX_PLACES && sums->ones; i++) line[i] = 1.0f;
-}
-
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
                      size_t samples, const struct cdl_sink *to, struct cdl_trained *w,
                      struct cdl_trained *bias) {
+    struct cdl_offsets offsets;
+    offsets.span = 0;
     struct pair_sums sums = {.job = job,
                              .kernels = ctx->kernels,
                              .samples = samples,
+                             .offsets = &offsets,
                              .w = w != NULL,
                              .bias = bias != NULL,
                              .map = job->map};
@@ -159,7 +191,7 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
     sums.wide = sums.block + BLOCK_FLOATS;
     if (cdl_unrolls(job)) {
         sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
-        add_ones(&sums);
+        sums.ones = w && bias && job->w->rows < CDL_CHUNK && job->w->cols > 1;
     }
     if (job->map.columns == 1) memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(job->w));

@@ -4,12 +4,12 @@
 
 /* Limits: with more columns the runs of a window are long enough, and with more taps the copy is
  * too large for a cache. */
-enum { MOST_COLUMNS = 4, MOST_LINES = 160 };
+enum { MOST_COLUMNS = 4 };
 
 bool cdl_unrolls(const struct cdl_convolution *job) {
     const size_t columns = job->image.columns;
     return job->groups == 1 && columns <= MOST_COLUMNS &&
-           cdl_window_taps(job->window) <= MOST_LINES / columns;
+           cdl_window_taps(job->window) <= CDL_MOST_UNROLLED / columns;
 }
 
 /* Elements of an axis that a number of neighbouring places see. */
@@ -80,60 +80,77 @@ static void copy_rows(const struct cdl_window *window, const struct cdl_kernels 
     }
 }
 
-/* Can a box of a sample be read in place? Its rows must be numbers side by side, all within the
- * image. */
-static bool is_readable_in_place(const struct cdl_window *window, const struct cdl_field *image,
-                                 const struct cdl_box *box) {
-    bool all = image->ld == 1 && image->sample >= 2 * CDL_LINE;
+/* Offsets of the places of the largest box, and of the taps' columns. */
+static void find_offsets(const struct cdl_convolution *job, size_t samples,
+                         struct cdl_offsets *to) {
+    const struct cdl_window_axis *axis = job->window->axis;
+    const size_t *pitch = job->image.pitch;
+    struct cdl_box box = cdl_largest_box(job->window, samples);
+    if (job->band) {
+        size_t *n = &box.n[job->band->axis + 1];
+        *n = cdl_min(*n, job->band->end - job->band->first);
+    }
+    size_t step[CDL_AXES], tap_step[CDL_AXES];
     for (int d = 0; d < CDL_AXES; d++) {
-        const struct cdl_window_axis *axis = &window->axis[d];
+        step[d] = axis[d].stride * pitch[d];
+        tap_step[d] = axis[d].dilation * pitch[d];
+    }
+    ptrdiff_t *place = to->places, *line = to->lines;
+    for (size_t s = 0; s < box.n[0]; s++) {
+        for (size_t u = 0; u < box.n[1]; u++) {
+            for (size_t v = 0; v < box.n[2]; v++) {
+                const size_t row = s * job->image.sample + u * step[0] + v * step[1];
+                for (size_t w = 0; w < box.n[3]; w++) *place++ = (ptrdiff_t)(row + w * step[2]);
+            }
+        }
+    }
+    for (size_t u = 0; u < axis[0].taps; u++) {
+        for (size_t v = 0; v < axis[1].taps; v++) {
+            for (size_t w = 0; w < axis[2].taps; w++) {
+                const size_t tap = u * tap_step[0] + v * tap_step[1] + w * tap_step[2];
+                for (size_t c = 0; c < job->image.columns; c++) *line++ = (ptrdiff_t)(tap + c);
+            }
+        }
+    }
+    to->span = (size_t)place[-1] + 1;
+}
+
+const float *cdl_seen_in_place(const struct cdl_convolution *job, size_t samples,
+                               const struct cdl_box *box, struct cdl_offsets *offsets) {
+    const struct cdl_field *image = &job->image;
+    ptrdiff_t at = (ptrdiff_t)(box->first[0] * image->sample);
+    for (int d = 0; d < CDL_AXES; d++) {
+        const struct cdl_window_axis *axis = &job->window->axis[d];
         const ptrdiff_t first = first_of(axis, box->first[d + 1]);
         const ptrdiff_t end = first + (ptrdiff_t)reach(axis, box->n[d + 1]);
-        all &= first >= 0 && end <= (ptrdiff_t)axis->image;
+        if (first < 0 || end > (ptrdiff_t)axis->image) return NULL;
+        at += first * (ptrdiff_t)image->pitch[d];
     }
-    return all;
+    if (!offsets->span) find_offsets(job, samples, offsets);
+    return image->lines + at;
 }
 
-/* Rows of a sample, and their strides in floats along the first two axes. */
-struct rows {
-    const float *first;
-    size_t pitch[2];
-};
-
-static struct rows rows_in_place(const struct cdl_window *window, const struct cdl_field *image,
-                                 const struct cdl_box *box, size_t sample) {
-    ptrdiff_t at = (ptrdiff_t)(sample * image->sample);
-    for (int d = 0; d < CDL_AXES; d++)
-        at += first_of(&window->axis[d], box->first[d + 1]) * (ptrdiff_t)image->pitch[d];
-    return (struct rows){image->lines + at, {image->pitch[0], image->pitch[1]}};
-}
-
-/* Reads of whole registers: a sample that is read in place must have another one behind it. */
 void cdl_unroll(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
-                size_t samples, const struct cdl_box *box, float *room) {
+                const struct cdl_box *box, float *room) {
     const struct cdl_window *window = job->window;
     const struct cdl_field *image = &job->image;
     const struct cdl_window_axis *axis = window->axis;
     float *copy = room + (cdl_window_taps(window) * image->columns + 1) * CDL_UNROLLED_LINE;
     const size_t ld = line_floats(window, box->n[3]), row = image->columns * ld;
-    const bool in_place = is_readable_in_place(window, image, box);
+    const size_t pitch[2] = {reach(&axis[1], box->n[2]) * row, row};
     for (size_t s = 0; s < box->n[0]; s++) {
-        struct rows rows = {copy, {reach(&axis[1], box->n[2]) * row, row}};
-        if (in_place && box->first[0] + s + 1 < samples)
-            rows = rows_in_place(window, image, box, box->first[0] + s);
-        else
-            copy_rows(window, kernels, image, box, box->first[0] + s, copy);
+        copy_rows(window, kernels, image, box, box->first[0] + s, copy);
         for (size_t u = 0; u < box->n[1]; u++) {
             const size_t places = ((s * box->n[1] + u) * box->n[2]) * box->n[3];
             for (size_t tap = 0; tap < axis[0].taps; tap++) {
                 const struct cdl_unrolling unrolling = {
-                    .x = rows.first + (u * axis[0].stride + tap * axis[0].dilation) * rows.pitch[0],
+                    .x = copy + (u * axis[0].stride + tap * axis[0].dilation) * pitch[0],
                     .rows = box->n[2],
-                    .row_step = axis[1].stride * rows.pitch[1],
+                    .row_step = axis[1].stride * pitch[1],
                     .places = box->n[3],
                     .place_step = axis[2].stride,
                     .taps = {axis[1].taps, axis[2].taps, image->columns},
-                    .tap_step = {axis[1].dilation * rows.pitch[1], axis[2].dilation, ld},
+                    .tap_step = {axis[1].dilation * pitch[1], axis[2].dilation, ld},
                     .y = room + places +
                          tap * axis[1].taps * axis[2].taps * image->columns * CDL_UNROLLED_LINE,
                     .ldy = CDL_UNROLLED_LINE};
