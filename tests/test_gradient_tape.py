@@ -482,3 +482,14 @@ def test_an_image_in_a_variable_has_its_gradient_through_models(own):
         x = other.watch(image)
         by_array = ops.sum(model(x) ** 2)
     near(tape.gradient(by_variable, variable), other.gradient(by_array, x))
+
+
+def test_the_value_of_a_variable_has_its_gradient():
+    scale, dense = cdl.Variable(2.0), layers.Dense(1)
+    dense(np.ones((1, 3), np.float32))
+    with cdl.GradientTape() as tape:
+        loss = ops.sum(scale.value * dense.bias.value + scale.value**2)
+    found = tape.gradient(loss, [scale, dense.bias])
+    np.testing.assert_allclose(found[0], 4.0 + dense.bias.numpy()[0])
+    np.testing.assert_allclose(found[1], [2.0])
+    assert isinstance(scale.value, np.ndarray)

@@ -69,9 +69,7 @@ class ModelCheckpoint(MonitorCallback):
         self.save_freq = frequency("ModelCheckpoint", "save_freq", save_freq)
         suffix = ".weights.h5" if save_weights_only else ".keras"
         older = () if save_weights_only else (".h5", ".hdf5")
-        if not self.filepath.endswith((suffix, *older)) or (
-            older and self.filepath.endswith(".weights.h5")
-        ):
+        if not self.filepath.endswith((suffix, *older)):
             which = " when using `save_weights_only=True`" if save_weights_only else ""
             raise ValueError(
                 f"ModelCheckpoint: the filepath provided must end in `{suffix}`{which}, "

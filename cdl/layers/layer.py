@@ -407,13 +407,13 @@ class Layer(Weighted, Building, Hinting):
 
     @property
     def input(self) -> Any:
-        """Symbolic input of the layer's first call in a graph.
+        """Symbolic input of the layer's first call in a graph, a list if there are several.
 
         Raises:
             AttributeError: it was never called so.
         """
         node = calling.first_node(self, "input")
-        return node.args[0] if len(node.args) == 1 else list(node.args)
+        return node.inputs[0] if len(node.inputs) == 1 else list(node.inputs)
 
     @property
     def output(self) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cdl._common.overriding import is_users
 from cdl._core import delete_and_count, pairs_by_type, set_and_count
+from cdl._tracing.integer_variable import WholeNumbers
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.metrics.metric import Metric
@@ -93,9 +94,11 @@ class Tracking:
 
         ValueError if a variable of float64 among these is to be trained.
         """
-        if self._given is None:
-            return self._weights
         found: dict[int, Any] = {id(weight): weight for weight in self._weights}
+        if self._given is None:
+            for _, value in pairs_by_type(vars(self), _VARIABLES, True):
+                found.setdefault(id(value), value)
+            return list(found.values())
         for name, value in vars(self).items():
             if name not in ("_weights", "_frozen", *self._not_owned):
                 for thing in things_in(value):
@@ -195,6 +198,7 @@ def now() -> int:
 
 
 _NESTING = (list, tuple, dict)
+_VARIABLES: frozenset[type] = frozenset((Variable, WholeNumbers, State))
 # Types of most attributes.
 _LEAVES: frozenset[type] = frozenset((bool, int, float, str, type(None)))
 

@@ -245,12 +245,9 @@ class Weighted(Tracking):
 
     def _sorted_variables(self) -> tuple[list[Variable], list[Variable]]:
         """Own weights: trainable ones, and the others."""
-        frozen = self._frozen
-        if not frozen and self._given is None:  # nor can there be a State
-            return list(self._weights), []
         sides: tuple[list[Variable], list[Variable]] = ([], [])
         for weight in self._direct_variables():
-            sides[weight in frozen or isinstance(weight, State)].append(weight)
+            sides[self._is_frozen(weight)].append(weight)
         return sides
 
     def _filed_variables(self) -> list[Any]:

@@ -13,10 +13,12 @@ import numpy as np
 
 from cdl import initializers
 from cdl._common.dtypes import FLOATS, standardize_dtype
+from cdl._common.errors import warn
 from cdl._common.overriding import overrides
 from cdl._common.validation import not_yet, one_of
 from cdl._core import clear_all
 from cdl._tracing.variable import Variable
+from cdl._variables.assigning import assign_all
 from cdl.optimizers.rate_factors import factor_of
 from cdl.optimizers.slots import storages_of
 
@@ -292,6 +294,36 @@ class OwnOptimizer:
         variable.assign(np.asarray(variable) - np.asarray(value))
 
     # Private names of Keras's optimizers that classes of users read
+
+    def save_own_variables(self: Any, store: Any) -> None:
+        """Save `variables` to a store, by "0", "1" ...
+
+        A subclass may override this, and `load_own_variables` with it.
+
+        Args:
+            store: a mapping from names to arrays.
+        """
+        for i, variable in enumerate(self.variables):
+            store[str(i)] = np.array(variable)
+
+    def load_own_variables(self: Any, store: Any) -> None:
+        """Load the store that `save_own_variables` filled.
+
+        A store of another number of arrays is left out with a warning, as in Keras.
+
+        Raises:
+            ValueError: an array of another shape; nothing is loaded then.
+        """
+        variables = self.variables
+        if len(store) != len(variables):
+            warn(
+                f"{type(self).__name__} {self.name!r}: load_own_variables: nothing is loaded, "
+                f"since the store has {len(store)} arrays for {len(variables)} variables; an "
+                "optimizer has its variables once it is built"
+            )
+            return
+        arrays = [np.asarray(store[str(i)]) for i in range(len(variables))]
+        assign_all(zip(variables, arrays, strict=True))
 
     @property
     def _learning(self) -> list[Variable]:

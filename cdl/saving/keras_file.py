@@ -178,7 +178,7 @@ def load_model(
     path = checked_path(filepath, "load_model")
     if not isinstance(safe_mode, bool):
         raise TypeError(f"load_model: safe_mode must be True or False, got {safe_mode!r}")
-    if path.name.endswith(keras2_h5.SUFFIXES) and not path.name.endswith(weights.SUFFIX):
+    if path.name.endswith(keras2_h5.SUFFIXES):
         check_regular(path, "load_model")
         older: Model = keras2_h5.load_model(path, custom_objects, compile)
         return older

@@ -56,9 +56,9 @@ def finalize(found: list[Part]) -> None:
 
 def writes_itself(part: Any) -> bool:
     """Whether a custom class overrides how it is written and read."""
-    own = [getattr(type(part), f"{way}_own_variables", None) for way in ("save", "load")]
-    plain = [getattr(Layer, f"{way}_own_variables", None) for way in ("save", "load")]
-    return isinstance(part, Layer) and own != plain
+    ways = ("save_own_variables", "load_own_variables")
+    base = next((each for each in (Layer, Optimizer) if isinstance(part, each)), None)
+    return base is not None and any(getattr(type(part), w) != getattr(base, w) for w in ways)
 
 
 def _parts(thing: Any, path: str, seen: dict[int, list[str]], keras: str) -> Iterator[Part]:

@@ -237,7 +237,8 @@ def read(
                     group = next(filter(None, there), group)
                 if place == "optimizer" and _has_no_rate(group, variables):
                     variables = [variables[0], *variables[2:]]
-                if isinstance(part, Optimizer) and len(group) != len(variables):
+                by_itself = writes_itself(part)
+                if isinstance(part, Optimizer) and not by_itself and len(group) != len(variables):
                     # One that holds others lists their variables too.
                     n = sum(
                         f"{p}/".startswith(f"{place}/") and isinstance(it, Optimizer)
@@ -252,7 +253,7 @@ def read(
                             f"{len(group)} variables."
                         )
                     continue
-                if writes_itself(part):
+                if by_itself:
                     stores.append((part, _store(group)))
                 elif whole and not shapes:  # a model that is discarded if one does not fit
                     assign(_values(part, variables, group))
@@ -293,7 +294,7 @@ def _that_failed(name: str, failed: list[tuple[Any, str]]) -> str:
 @contextmanager
 def _all_or_none(parts: Iterable[Any]) -> Iterator[None]:
     """Context in which parts load themselves; weights are restored if that fails."""
-    before = [pair for part in parts for each in part.weights for pair in kept(each)]
+    before = [pair for part in parts for each in part.variables for pair in kept(each)]
     try:
         yield
     except BaseException:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl import ops
+from cdl import ops, tree
 from cdl._variables.stepping import plain
 from cdl.data.texts import holds_texts
 from cdl.scripts.tensor import Sizes, Tensor, TensorShape, tensors
@@ -103,6 +103,7 @@ def function(name: str, arguments: str = "") -> Callable[..., Any]:
     here = getattr(ops, name)
     own = [each.name for each in inspect.signature(here).parameters.values()]
     named = dict(zip(arguments.split(), own, strict=False))
+    joins = name in ("stack", "concatenate")  # whose results sizes may be read of
 
     @functools.wraps(here)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -115,6 +116,10 @@ def function(name: str, arguments: str = "") -> Callable[..., Any]:
         first = args[0] if args else next(iter(kwargs.values()), None)
         if holds_texts(first):
             return tensors(_OF_TEXTS.get(name, here)(*args, **kwargs))
+        leaves = tree.flatten(first) if joins and args else ()
+        if leaves and all(type(leaf) in (Sizes, int) for leaf in leaves):
+            dtype = next((leaf.dtype for leaf in leaves if type(leaf) is Sizes), np.int32)
+            return getattr(np, name)(first, *args[1:], **kwargs).astype(dtype).view(Sizes)
         return tensors(here(*args, **kwargs))
 
     return call

@@ -25,6 +25,7 @@ from cdl.losses import Loss
 from cdl.losses.core_loss import CompiledLoss
 from cdl.models import Model
 from cdl.ops.core import custom_gradient
+from cdl.ops.core.tensors import convert_to_tensor
 from cdl.regularizers import Regularizer
 from cdl.taping.recorded import Taped, is_recording, recorded, recorded_item, state
 from cdl.trainers.trainer import Trainer
@@ -44,6 +45,7 @@ def install() -> None:
     variable, rows = cast(Any, Variable), cast(Any, operation)
     item = variable.__getitem__
     variable.__getitem__ = functools.wraps(item)(lambda self, key: recorded_item(item, self, key))
+    variable.value = _Value(variable.value.fget)
     stepping.before_assigning.append(_keep_value)
     having: tuple[Any, ...] = (Layer, Trainer)
     for cls in having:
@@ -65,6 +67,16 @@ def _keep_value(variable: Any) -> None:
         value = stepping.plain(stepping.recorded(_value_of, variable))
         for leaves, i in found:
             leaves[i] = value
+
+
+class _Value(property):
+    """Property `value` of variables, recorded as a conversion while a tape is open."""
+
+    def __get__(self, variable: Any, owner: type | None = None) -> Any:
+        """Value of the variable."""
+        if variable is not None and is_recording():
+            return convert_to_tensor(variable)
+        return super().__get__(variable, owner)
 
 
 def _value_of(variable: Any) -> Any:

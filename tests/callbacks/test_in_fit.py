@@ -265,7 +265,6 @@ def test_list_of_callbacks_may_be_a_callback_list():
         (lambda: callbacks.CSVLogger("a", ", "), TypeError, "separator must be one character"),
         (lambda: callbacks.TerminateOnNaN("no"), ValueError, "raise_error must be True or False"),
         (lambda: callbacks.ModelCheckpoint("m.tf"), ValueError, "must end in `.keras`"),
-        (lambda: callbacks.ModelCheckpoint("m.weights.h5"), ValueError, "must end in `.keras`"),
         (
             lambda: callbacks.ModelCheckpoint("m.h5", save_weights_only=True),
             ValueError,
@@ -344,3 +343,11 @@ def test_no_warning_otherwise(tmp_path):
             callbacks.CSVLogger(tmp_path / "log.csv"),
             callbacks.BackupAndRestore(tmp_path / "b"),
         )
+
+
+def test_a_whole_model_is_written_by_any_name_in_h5_as_in_keras(tmp_path):
+    model, path, (x, y, *_) = net((2, None)), tmp_path / "m.weights.h5", data()
+    model.compile("adam", "mse")
+    model.fit(x, y, verbose=0, callbacks=[callbacks.ModelCheckpoint(path)])
+    loaded = models.load_model(path)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))

@@ -203,3 +203,40 @@ def test_an_argument_whose_attribute_is_gone_is_an_error_that_names_it(layer, na
     delattr(layer, name)
     with pytest.raises(AttributeError, match=name):
         layer.get_config()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        layers.Layer,
+        lambda: cdl.Sequential([layers.Input((3,)), layers.Dense(1)]),
+        lambda: cdl.Model(given := layers.Input((3,)), layers.Dense(1)(given)),
+    ],
+)
+def test_variables_assigned_to_layers_and_models_of_cdl_are_theirs(make, tmp_path):
+    thing = make()
+    first = len(thing.weights)
+    thing.scale = cdl.Variable([1.0, 2.0])
+    thing.count = cdl.Variable(3, dtype="int32", trainable=False)
+    assert [len(thing.weights), len(thing.trainable_variables)] == [first + 2, first + 1]
+    thing.trainable = False
+    assert not thing.trainable_weights
+    thing.trainable = True
+    store = {}
+    thing.save_own_variables(store)
+    thing.scale.assign([5.0, 6.0])
+    thing.load_own_variables(store)
+    np.testing.assert_array_equal(thing.scale, [1.0, 2.0])
+    del thing.scale
+    assert len(thing.weights) == first + 1
+
+
+def test_inputs_of_a_layer_are_all_its_tensors_also_those_by_name():
+    query, value = layers.Input((3, 4)), layers.Input((5, 4))
+    attention = layers.MultiHeadAttention(2, 2)
+    result = attention(query, value=value)
+    assert [each is of for each, of in zip(attention.input, (query, value), strict=True)] == [1, 1]
+    assert attention.output is result
+    dense = layers.Dense(2)
+    dense(inputs=query)
+    assert dense.input is query

@@ -111,3 +111,33 @@ def test_gradients_of_another_shape_are_refused():
     optimizer.build([weight])
     with pytest.raises(ValueError, match=r"must have shape \(3, 2\), got \(3,\)"):
         optimizer.apply([np.zeros(3)])
+
+
+class Noted(optimizers.SGD):
+    noted = 0
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["noted"] = np.array(self.noted)
+
+    def load_own_variables(self, store):
+        self.noted = int(store.pop("noted"))
+        super().load_own_variables(store)
+
+
+def test_an_optimizer_writes_and_reads_its_own_variables(tmp_path):
+    model = net(Noted(0.1, momentum=0.9))
+    fit(model)
+    model.optimizer.noted = 7
+    model.save(tmp_path / "m.keras")
+    loaded = load_model(tmp_path / "m.keras", custom_objects={"Noted": Noted})
+    assert loaded.optimizer.noted == 7
+    np.testing.assert_allclose(fit(loaded), fit(model), rtol=1e-6)
+    other, store = Noted(0.1, momentum=0.9), {}
+    model.optimizer.save_own_variables(store)
+    with pytest.warns(UserWarning, match="nothing is loaded, since the store has 6 arrays for 2"):
+        other.load_own_variables(dict(store))
+    other.build(model.trainable_variables)
+    other.load_own_variables(store)
+    for one, two in zip(other.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(two))

@@ -186,7 +186,8 @@ class BatchNormalization(Scaled):
         if training and not scope.training:
             raise ValueError(
                 f"BatchNormalization {self.name!r}: inputs must have the samples as their first "
-                "axis where a tape differentiates training, got an array that has other ones"
+                "axis with training=True on a tape or by name in a call (pass on the `training` of "
+                "the call: fit gives True), got an array that has other ones"
             )
         if self.trainable and training is not False and scope.training:
             rest = tuple(n for n in range(len(np.shape(inputs))) if n != axis)
