@@ -108,7 +108,8 @@ class TracedActivation:
 
     def lower(self, program: Lowering, x: Value) -> Value:
         """Append the traced custom function."""
-        graph = self._graph_of_model(KerasTensor((None, *x.shape), x.dtype), program.training)
+        spec = KerasTensor((None, *x.shape), x.dtype).sized(x.shape, x.shared)
+        graph = self._graph_of_model(spec, program.training)
         y: Value = graph.lower(program, [x])
         return y
 

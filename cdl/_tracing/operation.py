@@ -369,10 +369,7 @@ def _coupled(
 
 
 def _call_of(row: OpDef) -> Callable[..., Any]:
-    def make(*args: Any, **kwargs: Any) -> Any:
-        return call(row, args, kwargs)
-
-    return make
+    return lambda *args, **kwargs: call(row, args, kwargs)
 
 
 def _called(
@@ -394,6 +391,8 @@ def _called(
         return keep_sizes(row.name, args, appended(program, row, args, kwargs))
     if not row.draws and not is_symbolic(args, kwargs):
         return computed(row, args, kwargs)
+    if row.name == "cast" and isinstance(args[0], SymbolicBatch) and "int" in str(args[1]):
+        return args[0]  # a number of samples stays one, which shapes may have
     if between_inputs() and is_tried(args, kwargs):
         return _coupled(row, args, kwargs, made)
     given = args, kwargs

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import tree
+from cdl._common.overriding import is_users
 from cdl._tracing import graph as graphs
 from cdl._tracing.between_inputs import between_inputs, coupled_outputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor
@@ -205,9 +206,17 @@ def prepare(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None
     """Check the inputs, and build for them."""
     inputs = args[0] if args else next(iter(kwargs.values()))
     layer.check_input(shapes_of(inputs))
-    if not layer.built:
+    if not layer.built and not _is_model_of_several(layer, args, kwargs):
         with name_scope(layer):
             _build_on(layer, shapes_of(inputs, is_scripted(type(layer))), args, kwargs)
+
+
+def _is_model_of_several(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether it is a custom model given several tensors, whose layers build themselves."""
+    if not hasattr(layer, "_shape_to_build") or is_users(type(layer).build):
+        return False
+    given = (*args, *kwargs.values())
+    return is_scripted(type(layer)) and sum(map(is_tensor, given)) > 1
 
 
 def build_for(layer: Layer, shape: Any) -> None:

@@ -241,3 +241,10 @@ def test_a_stack_within_a_layer_that_computes_with_an_open_size_stays_open(tmp_p
     model.save(tmp_path / "m.keras")
     again = saving.load_model(tmp_path / "m.keras", custom_objects={"Decoder": Decoder})
     np.testing.assert_array_equal(again.predict(data), model.predict(data))
+
+
+def test_a_function_as_activation_takes_an_array_within_a_call():
+    model = Lookup(layers.Dense(3, activation=lambda x: x * ops.sigmoid(x)))
+    numbers = np.arange(10)
+    wanted = model.scores(model.net(NODES))
+    np.testing.assert_allclose(model(numbers), wanted, rtol=1e-5, atol=1e-6)

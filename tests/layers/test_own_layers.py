@@ -240,3 +240,15 @@ def test_inputs_of_a_layer_are_all_its_tensors_also_those_by_name():
     dense = layers.Dense(2)
     dense(inputs=query)
     assert dense.input is query
+
+
+def test_a_number_of_samples_that_is_cast_is_a_size():
+    class Longer(layers.Layer):
+        def call(self, x):
+            samples = cdl.ops.cast(cdl.ops.shape(x)[0], dtype="int64")
+            return x + cdl.ops.ones(shape=(samples, 1), dtype="int64")
+
+    given = layers.Input((3,))
+    model = cdl.Model(given, Longer()(given))
+    assert model.output_shape == (None, 3)
+    np.testing.assert_array_equal(model.predict(X, verbose=0), X + 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers
+from cdl import layers, ops
 from cdl.models import load_model
 
 X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
@@ -235,3 +235,20 @@ def test_an_optimizer_that_is_set_scales_the_loss_of_float16_as_that_of_compile_
     model.optimizer = "adam"
     assert type(model.optimizer) is before
     assert type(model.optimizer.inner_optimizer) is cdl.optimizers.Adam
+
+
+def test_a_model_that_is_called_with_several_arrays_is_differentiated():
+    class Steps(cdl.Model):
+        def __init__(self):
+            super().__init__()
+            self.rnn = layers.SimpleRNN(2, activation="linear")
+
+        def call(self, x, first):
+            return self.rnn(x, initial_state=first)
+
+    model, x, first = Steps(), np.ones((4, 1, 3), np.float32), np.ones((4, 2), np.float32)
+    with cdl.GradientTape() as tape:
+        loss = ops.sum(model(x, first))
+    found = tape.gradient(loss, model.trainable_variables)
+    for each, shape in zip(found, ((3, 2), (2, 2), (2,)), strict=True):
+        np.testing.assert_allclose(each, np.full(shape, 4.0))
