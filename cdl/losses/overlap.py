@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import number
+from cdl._tracing import graph
+from cdl._tracing.variable import in_traced_code
 from cdl.losses.loss import Loss, function_of, registry
 
 Array = NDArray[Any]
@@ -35,8 +37,11 @@ class _Overlap(Loss):
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
         """One number for the axes that `axis` leaves, or one for all."""
-        share, _ = self._share(np.asarray(y_true), np.asarray(y_pred))
-        return 1.0 - (share.reshape(()) if self.axis is None else np.squeeze(share, self.axis))
+        y, p = in_traced_code((y_true, y_pred))
+        if not graph.tensors_in((y, p)):
+            y, p = np.asarray(y), np.asarray(p)
+        share, _ = self._share(y, p)
+        return 1.0 - (np.reshape(share, ()) if self.axis is None else np.squeeze(share, self.axis))
 
     def gradients(self, y_true: Array, y_pred: Array, shares: Array) -> Array:
         """The gradient of the sum of `call`'s values, each times its share, by each prediction."""
@@ -57,8 +62,8 @@ class Dice(_Overlap):
     """
 
     def _share(self, y: Array, p: Array) -> tuple[Array, Array]:
-        both = (y * p).sum(self.axis, keepdims=True)
-        size = y.sum(self.axis, keepdims=True) + p.sum(self.axis, keepdims=True) + TINY
+        both = np.sum(y * p, self.axis, keepdims=True)
+        size = np.sum(y, self.axis, keepdims=True) + np.sum(p, self.axis, keepdims=True) + TINY
         return 2 * both / size, (2 * y - 2 * both / size) / size
 
 
@@ -92,9 +97,9 @@ class Tversky(_Overlap):
         self.beta = number("Tversky", "beta", beta)
 
     def _share(self, y: Array, p: Array) -> tuple[Array, Array]:
-        both = (y * p).sum(self.axis, keepdims=True)
-        missed = (y * (1 - p)).sum(self.axis, keepdims=True)
-        wrong = ((1 - y) * p).sum(self.axis, keepdims=True)
+        both = np.sum(y * p, self.axis, keepdims=True)
+        missed = np.sum(y * (1 - p), self.axis, keepdims=True)
+        wrong = np.sum((1 - y) * p, self.axis, keepdims=True)
         size = both + self.alpha * missed + self.beta * wrong + TINY
         d_size = y - self.alpha * y + self.beta * (1 - y)
         return both / size, (y - both / size * d_size) / size
@@ -113,4 +118,8 @@ def tversky(
 
 
 def _value(loss: _Overlap, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
-    return loss.call(np.asarray(y_true, np.float32), np.asarray(y_pred, np.float32))
+    def as_floats(x: Any) -> Any:
+        told = isinstance(x, graph.KerasTensor) or getattr(x, "dtype", None) == "float32"
+        return x if told else np.asarray(x, np.float32)
+
+    return loss.call(as_floats(y_true), as_floats(y_pred))
