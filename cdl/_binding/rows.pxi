@@ -43,20 +43,21 @@ cdef class RowReader:
         cdef list inputs = [_zeros((1, n), dtype) for n, dtype in zip(self.widths, self.dtypes)]
         cdef Py_buffer views[3]
         cdef int i, opened = 0
-        if len(values) != len(self.known):
+        cdef tuple given = tuple(values)  # whose length no thread changes
+        if len(given) != len(self.known):
             return None
         try:
             for i in range(3):
                 PyObject_GetBuffer(inputs[i], &views[i], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
                 opened += 1
-            if not self._fill(values, views[0].buf, <float *>views[1].buf, <int *>views[2].buf):
+            if not self._fill(given, views[0].buf, <float *>views[1].buf, <int *>views[2].buf):
                 return None
         finally:
             for i in range(opened):
                 PyBuffer_Release(&views[i])
         return [each for each, n in zip(inputs, self.widths) if n]
 
-    cdef bint _fill(self, values, void *numbers, float *flags, int *codes) except -1:
+    cdef bint _fill(self, tuple values, void *numbers, float *flags, int *codes) except -1:
         cdef int i = 0, code
         cdef double x
         cdef _Slot *slot

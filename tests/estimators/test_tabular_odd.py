@@ -1,6 +1,7 @@
 """Estimators of tables: odd labels of columns, masked values, texts among numbers, odd targets."""
 
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -195,6 +196,14 @@ def test_categories_of_truth_and_decimals_may_come_as_these(fitted, given):
     np.testing.assert_array_equal(model.predict_proba(pd.DataFrame({"a": given})), wanted)
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_complex_numbers_are_no_categories(rows):
+    x = pd.DataFrame({"a": X[:, 0], "k": pd.Categorical(Y)})
+    model = TabularClassifier(**QUICK).fit(x, Y)
+    with pytest.raises(TypeError, match=r"X: k: argument must be a string .* got complex"):
+        model.predict([{"a": 1.0, "k": 1j}] * rows)
+
+
 def test_a_column_of_unknown_categories_alone_is_warned_of():
     texts = pd.DataFrame({"a": np.where(Y, "yes", "no"), "b": X[:, 0]})
     model = TabularClassifier(**QUICK).fit(texts, Y)
@@ -222,7 +231,11 @@ def test_integers_of_128_bits_are_numbers():
 
 @pytest.mark.parametrize(
     ("labels", "kinds"),
-    [([1, "2"], "int, str"), (list(pd.period_range("2020", periods=2, freq="Y")), "Period")],
+    [
+        ([1, "2"], "int, str"),
+        ([Fraction(1), 2], "Fraction, int"),
+        (list(pd.period_range("2020", periods=2, freq="Y")), "Period"),
+    ],
 )
 def test_labels_of_several_kinds_are_named(labels, kinds):
     y = pd.Series([labels[each] for each in Y], dtype=object)

@@ -136,6 +136,17 @@ def test_a_dict_needs_all_columns_by_name():
         TabularRegressor(**QUICK).fit(NUMBERS.to_numpy(), Y).predict({"size": 1.0})
 
 
+@pytest.mark.parametrize("more", [-1, 1000])
+def test_a_row_that_has_other_values_than_it_says_is_not_read(more):
+    class Row(list):
+        def __len__(self):
+            return 3
+
+    model = TabularRegressor("mlp", **QUICK).fit(NUMBERS, Y)
+    assert model._readers[0](Row([1.0] * 3)) is not None
+    assert model._readers[0](Row([1.0] * (3 + more))) is None
+
+
 def test_columns_of_one_name_are_named():
     twice = NUMBERS.set_axis(["a", "b", "a"], axis=1)
     with pytest.raises(ValueError, match=r"columns of different names, got twice \['a'\]"):

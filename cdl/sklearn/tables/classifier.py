@@ -240,12 +240,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
 def _of_one_kind(y: Array) -> Array:
     """Labels that are all numbers or truth values, in an array of these."""
-    if all(isinstance(each, Real | np.bool_) for each in y):
-        return np.array(y.tolist())
+    plain = np.array(y.tolist()) if all(isinstance(each, Real | np.bool_) for each in y) else y
+    if plain.dtype.kind != "O":  # as that of fractions and of integers above 64 bits
+        return plain
     kinds = sorted({type(each).__name__ for each in y})
     raise ValueError(
-        "TabularClassifier: y must be labels of one kind, strings, numbers or truth values, got "
-        f"{', '.join(kinds)}: y.astype(str) makes strings of them"
+        "TabularClassifier: y must be labels of one kind, strings, numbers of NumPy or truth "
+        f"values, got {', '.join(kinds)}: y.astype(str) makes strings of them"
     )
 
 

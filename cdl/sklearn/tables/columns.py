@@ -19,8 +19,7 @@ from cdl.sklearn.versions import validated
 Array = NDArray[Any]
 
 _FEW = 32  # rows of frames that become one array
-_FIRST = datetime.date(1970, 1, 1)
-_MIDNIGHT = datetime.datetime(1970, 1, 1)
+_FIRST = datetime.datetime(1970, 1, 1)
 _TIMES: dict[str, Any] = {
     "m": datetime.timedelta | np.timedelta64,
     "M": datetime.date | np.datetime64,
@@ -371,14 +370,15 @@ def _of_objects(owner: str, name: str, values: Array, text: bool = False) -> Col
             found[~missing] = [_float(each) for each in known]
             return Column(name, "number", found)
         if all(isinstance(each, datetime.time) for each in known):
-            known = [datetime.datetime.combine(_FIRST, each) - _MIDNIGHT for each in known]
+            known = [datetime.datetime.combine(_FIRST, each) - _FIRST for each in known]
         for kind, types in _TIMES.items():
             if all(isinstance(each, types) for each in known):
                 plain = [_without_zone(each) for each in known]
                 found[~missing] = _seconds(np.array(plain, f"{kind}8[us]"))
                 return Column(name, _OF_TIMES[kind], found)
     words: Any = Hashable if text else str | bytes | Real | np.bool_
-    other = next((each for each in known if not isinstance(each, words)), None)
+    no = complex | np.complexfloating
+    other = next((i for i in known if not isinstance(i, words) or isinstance(i, no)), None)
     if other is not None:
         raise TypeError(
             f"{owner}: X: {name}: argument must be a string or a real number, or a date, got "
