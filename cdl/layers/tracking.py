@@ -94,11 +94,12 @@ class Tracking:
 
         ValueError if a variable of float64 among these is to be trained.
         """
-        found: dict[int, Any] = {id(weight): weight for weight in self._weights}
         if self._given is None:
-            for _, value in pairs_by_type(vars(self), _VARIABLES, True):
-                found.setdefault(id(value), value)
-            return list(found.values())
+            held = {id(value): value for _, value in pairs_by_type(vars(self), _VARIABLES, True)}
+            for weight in self._weights:
+                held.pop(id(weight), None)
+            return [*self._weights, *held.values()] if held else self._weights
+        found: dict[int, Any] = {id(weight): weight for weight in self._weights}
         for name, value in vars(self).items():
             if name not in ("_weights", "_frozen", *self._not_owned):
                 for thing in things_in(value):

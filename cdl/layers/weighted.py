@@ -245,8 +245,11 @@ class Weighted(Tracking):
 
     def _sorted_variables(self) -> tuple[list[Variable], list[Variable]]:
         """Own weights: trainable ones, and the others."""
+        own = self._direct_variables()
+        if own is self._weights and not self._frozen:
+            return list(own), []
         sides: tuple[list[Variable], list[Variable]] = ([], [])
-        for weight in self._direct_variables():
+        for weight in own:
             sides[self._is_frozen(weight)].append(weight)
         return sides
 
