@@ -63,6 +63,8 @@ CASES = {
     "2d_one_channel": Case((9, 9), 1, 33, 3, padding="same"),
     "2d_one_filter": Case((6, 5), 18, 1, 3, padding="same"),
     "2d_one_of_each": Case((6, 5), 1, 1, 3, padding="same"),
+    "2d_read_in_place": Case((14, 31), 3, 16, 3),
+    "2d_one_filter_read_in_place": Case((9, 31), 1, 1, (1, 5)),
     "2d_one_tap": Case((5, 4), 16, 18, 1),
     "2d_wide": Case((3, 4), 65, 130, 3, padding="same"),
     "2d_winograd": Case((5, 6), 33, 70, 3, padding="same"),
@@ -98,6 +100,12 @@ def made(name, way, **options):
 def test_values_and_gradients(name, way, isa):
     check(made(name, way), 19, isa)
     check(made(name, way, bias=False, activation="tanh"), 3, isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["2d", "2d_read_in_place", "2d_one_filter_read_in_place"])
+def test_windows_within_the_image_with_relu_in_the_product(name, isa):
+    check(made(name, "program", activation="plain_relu"), 19, isa)
 
 
 @pytest.mark.parametrize(
