@@ -31,6 +31,9 @@ VALUES = {
     "tf.nn.weighted_cross_entropy_with_logits([1.0], [0.0], 2.0) / np.log(4.0)": "[1]",
     "tf.searchsorted([1.0, 3.0], [2.0])": "[1]",
     "tf.Variable([1.0, 2.0]).read_value()": "[1, 2]",
+    "tf.Variable([1.0, 2.0]).value()": "[1, 2]",
+    "tf.Variable(3).value() + tf.Variable([4], dtype=tf.int64).value()": "[7]",
+    "tf.Variable([0.5], dtype=tf.float64, trainable=False).value()": "[0.5]",
     "tf.Variable([1.0]).assign(value=[2.0], read_value=False) * 0.0": "[0]",
     "tf.Variable([1.0]).assign_add([2.0], use_locking=True)": "[3]",
     "tf.Variable([1.0]).assign_sub([2.0], name='less')": "[-1]",
@@ -99,6 +102,15 @@ STEPS = {
                 loss = tf.reduce_mean(tf.matmul(found, queue, transpose_b=True) ** 2)
                 queue.assign(tf.concat([found[:3], queue[:-3]], axis=0))
             return learn(tape, loss)
+    """,
+    "values of variables": """
+        a, count = tf.Variable([[0.5], [0.2]]), tf.Variable(1)
+
+        def body(x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((tf.matmul(net(x), a.value()) - a.value()[0]) ** 2)
+            count.assign_add(1)
+            return learn(tape, loss, [a]) * tf.cast(count.value(), tf.float32)
     """,
     "two gradients of one tape": """
         def body(x):

@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from cdl import Variable, config, initializers, random, tree
+from cdl._tracing import variable
+from cdl._tracing.integer_variable import WholeNumbers
+from cdl._variables.state import State
 from cdl.scripts import (
     tf_arranging,
     tf_function,
@@ -57,7 +60,7 @@ def _set_seed(seed: int | None) -> None:
 
 
 class TfVariable(Variable):
-    """`tf.Variable`: constructs a `cdl.Variable`, which passes `isinstance(x, tf.Variable)`."""
+    """`tf.Variable`: constructs a `cdl.Variable` that has `value()`; any is an instance of it."""
 
     def __new__(
         cls,
@@ -76,9 +79,34 @@ class TfVariable(Variable):
         value = initial_value() if callable(initial_value) else initial_value
         name = None if name is None else name.rpartition("/")[2]
         dtype = None if dtype is None else str(dtype)
-        return Variable(
+        made = Variable(
             value, dtype=dtype, trainable=trainable is not False, name=name, constraint=constraint
         )
+        made.__class__ = _READABLE[type(made)]
+        return made
+
+
+def _value(variable: Any) -> Any:
+    """The value of a `tf.Variable` as a tensor; that of a `keras.Variable` is an attribute."""
+    return variable.read_value()
+
+
+class _Weight(variable.Variable):
+    __slots__ = ()
+    value: Any = _value
+
+
+class _WholeNumbers(WholeNumbers):
+    __slots__ = ()
+    value: Any = _value
+
+
+class _State(State):
+    __slots__ = ()
+    value: Any = _value
+
+
+_READABLE: dict[Any, Any] = {each.__base__: each for each in (_Weight, _WholeNumbers, _State)}
 
 
 class DType(str):

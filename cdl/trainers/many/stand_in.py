@@ -257,7 +257,8 @@ def _write(variable: Any, storage: Any, value: Any) -> None:
 
 def storage_of(variable: Any) -> Any:
     """Memory of a weight in the core, in float32 whatever its dtype; None for other variables."""
-    return variable.storage if type(variable) is Variable else None
+    is_plain = getattr(type(variable), "numpy", None) is Variable.numpy
+    return variable.storage if is_plain else None
 
 
 def value_of(variable: Any) -> Any:
