@@ -1,4 +1,4 @@
-"""Cache of findings about a class or function, kept as long as that lives."""
+"""Values by objects that are held weakly, and a cache of findings about a class or function."""
 
 from __future__ import annotations
 
@@ -7,9 +7,36 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from cdl._common.locks import new_rlock
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NOTHING = object()
+
+class WeakMap:
+    """Values by objects that are held weakly, without callbacks (see interrupts.py).
+
+    Attributes:
+        pairs: a weak reference to each object and its value, by the object's identity.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: dict[int, tuple[weakref.ref[Any], Any]] = {}
+        self._most = 64  # pairs before those of dead objects are dropped
+        self._changing = new_rlock()
+
+    def get(self, thing: Any) -> Any:
+        """Value of an object; None if it has none."""
+        pair = self.pairs.get(id(thing))
+        return None if pair is None or pair[0]() is not thing else pair[1]
+
+    def __setitem__(self, thing: Any, value: Any) -> None:
+        with self._changing:
+            self.pairs[id(thing)] = weakref.ref(thing), value
+            if len(self.pairs) > self._most:
+                for key, pair in list(self.pairs.items()):
+                    if pair[0]() is None:
+                        self.pairs.pop(key, None)
+                self._most = 64 + 2 * len(self.pairs)
 
 
 def weak_cache(function: F) -> F:
@@ -21,24 +48,24 @@ def weak_cache(function: F) -> F:
     Args:
         function: takes its arguments by position; what it returns must not hold the first one.
     """
-    found: dict[tuple[int, tuple[Any, ...]], Any] = {}  # by the identity of the first argument
-    known: dict[int, tuple[weakref.ref[Any], list[tuple[Any, ...]]]] = {}  # what is in `found`
-
-    def forget(key: int) -> None:
-        for more in known.pop(key)[1]:
-            found.pop((key, more), None)
+    found = WeakMap()  # answers by the other arguments
+    pairs = found.pairs
 
     def note(thing: Any, more: tuple[Any, ...]) -> Any:
-        answer, key = function(thing, *more), id(thing)
-        if key not in known:
-            known[key] = weakref.ref(thing, lambda _: forget(key)), []
-        known[key][1].append(more)
-        found[key, more] = answer
+        answers = found.get(thing)
+        if answers is None:
+            found[thing] = answers = {}
+        answer = answers[more] = function(thing, *more)
         return answer
 
     @functools.wraps(function)
     def cached(thing: Any, *more: Any) -> Any:
-        answer = found.get((id(thing), more), _NOTHING)
-        return note(thing, more) if answer is _NOTHING else answer
+        try:
+            known, answers = pairs[id(thing)]
+            if known() is thing:
+                return answers[more]
+        except KeyError:
+            pass
+        return note(thing, more)
 
     return cast(F, cached)

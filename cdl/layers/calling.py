@@ -18,6 +18,7 @@ import numpy as np
 
 from cdl import tree
 from cdl._common.overriding import is_users
+from cdl._common.weak_cache import WeakMap
 from cdl._tracing import graph as graphs
 from cdl._tracing.between_inputs import between_inputs, coupled_outputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor
@@ -42,12 +43,22 @@ from cdl.layers.running import name_scope
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
 
-# The Sequential that each layer was last added to, which calls it when its tensors are read.
-STACKS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+_stacks = WeakMap()
 
 _REST, _REST_BY_NAME = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 _TRACED = threading.local()  # its stack: the layers whose `call` is being traced
 _MOST_WITHIN_ITSELF = 16  # for a call that goes into itself so often and then ends
+
+
+def stack_of(layer: Layer) -> Any:
+    """Sequential that a layer was last added to, which calls it when its tensors are read."""
+    stack = _stacks.get(layer)
+    return None if stack is None else stack()
+
+
+def note_stack(layer: Layer, stack: Any) -> None:
+    """Note the Sequential that a layer has been added to."""
+    _stacks[layer] = weakref.ref(stack)
 
 
 def is_scripted(cls: type) -> bool:
@@ -456,7 +467,7 @@ def undone_on_failure(layer: Layer) -> Iterator[None]:
 
 def first_node(layer: Layer, what: str) -> graphs.Node:
     """First call of a layer in a graph; AttributeError without one: it has no `what`."""
-    stack = STACKS.get(layer, lambda: None)()
+    stack = stack_of(layer)
     if not layer._inbound_nodes and stack is not None and stack.built:
         stack.outputs  # noqa: B018 - which calls its layers on symbolic tensors
     if layer._inbound_nodes:

@@ -1,6 +1,5 @@
 """Sequential: a linear stack of layers."""
 
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -15,7 +14,7 @@ from cdl.data import brief
 from cdl.data.texts import holds_texts
 from cdl.layers import Attention, InputLayer, Layer
 from cdl.layers.building import with_open_axes
-from cdl.layers.calling import STACKS, is_scripted, undone_on_failure
+from cdl.layers.calling import is_scripted, note_stack, stack_of, undone_on_failure
 from cdl.layers.merging.merge import Merge
 from cdl.models import stacks
 from cdl.models.functional import Functional
@@ -130,13 +129,13 @@ class Sequential(Model):
         if self._places is not None:
             self._places[layer.name] = len(self._stack)
         self._stack.append(layer)
-        STACKS[layer] = weakref.ref(self)
+        note_stack(layer, self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for layer in self._stack:
-            if STACKS.get(layer, lambda: None)() is None:  # not of a model that is copied itself
-                STACKS[layer] = weakref.ref(self)
+            if stack_of(layer) is None:  # not of a model that is copied itself
+                note_stack(layer, self)
 
     def _has_namesake(self, layer: Layer) -> bool:
         """Whether another layer, or the Input, has the name of a layer to add."""
@@ -223,7 +222,7 @@ class Sequential(Model):
         """Invalidate the shapes in models that have this one as a layer."""
         outer: Any = self
         told: set[int] = set()
-        while (outer := STACKS.get(outer, lambda: None)()) is not None and id(outer) not in told:
+        while (outer := stack_of(outer)) is not None and id(outer) not in told:
             told.add(id(outer))
             outer._is_stale = True
 

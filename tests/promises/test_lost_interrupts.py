@@ -11,6 +11,7 @@ import pytest
 import cdl
 from cdl import callbacks, layers
 from cdl._common.interrupts import WeakList, held_interrupts
+from cdl._common.weak_cache import WeakMap
 
 
 @pytest.mark.parametrize("validation", [{}, {"validation_split": 0.25}], ids=["alone", "validated"])
@@ -65,24 +66,60 @@ def test_callbacks_of_weak_references_run_where_interrupts_wait_while_training_i
         )
 
 
+def test_no_callback_of_a_weak_reference_runs_as_models_and_classes_are_made_and_dropped():
+    x = np.ones((8, 3), np.float32)
+
+    def train():
+        class Mine(cdl.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = layers.Dense(1)
+
+            def call(self, x):
+                return self.dense(x)
+
+        for model in (Mine(), cdl.Sequential([cdl.Input((3,)), layers.Dense(1)])):
+            model.compile("adam", "mse")
+            model.fit(x, x[:, :1], epochs=2, verbose=0)
+        cdl.models.clone_model(model)
+
+    train()
+    with callbacks_of_weak_references() as found:
+        for _ in range(3):
+            train()
+        gc.collect()
+    assert not found
+
+
 @contextlib.contextmanager
 def all_held():
     """Context that fails if a callback of a weak reference runs where Ctrl-C is not held."""
+    with callbacks_of_weak_references() as found:
+        yield
+    assert found  # h5py's
+    assert not any(found)
+
+
+@contextlib.contextmanager
+def callbacks_of_weak_references():
+    """List of whether Ctrl-C is answered at once, for each callback that runs."""
     found = []
 
     def note(frame, event, _):
         code = frame.f_code
-        if event == "call" and "weakref" in code.co_filename and "remove" in code.co_name:
+        is_one = any(
+            file in code.co_filename and name in code.co_name
+            for file, name in (("weakref", "remove"), ("weak_cache", "<lambda>"))
+        )
+        if event == "call" and is_one:
             found.append(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 
     gc.collect()
     sys.setprofile(note)
     try:
-        yield
+        yield found
     finally:
         sys.setprofile(None)
-    assert found  # h5py's
-    assert not any(found)
 
 
 def test_an_interrupt_is_answered_at_the_end():
@@ -109,3 +146,28 @@ def test_a_weak_list_has_the_living():
         found.add(Thing())
     assert list(found) == kept
     assert len(found._refs) < 200
+
+
+def test_a_weak_map_has_the_living():
+    class Thing:
+        pass
+
+    found, kept = WeakMap(), [Thing() for _ in range(300)]
+    for i, thing in enumerate(kept):
+        found[thing] = i
+        found[Thing()] = -1
+    assert [found.get(thing) for thing in kept] == [*range(300)]
+    assert found.get(Thing()) is None  # though it may be where a dead one was
+
+
+def test_a_weak_map_drops_the_dead():
+    found, held = WeakMap(), []
+    for size in range(1, 60):
+        sized = type("Sized", (), {"__slots__": ("__weakref__", *(f"a{i}" for i in range(size)))})
+        things = [sized() for _ in range(100)]
+        for thing in things:
+            found[thing] = size
+        held.append(things.pop())  # so that others' places are not used again
+        del things, thing
+    assert [found.get(thing) for thing in held] == [*range(1, 60)]
+    assert len(found.pairs) < 600
