@@ -112,6 +112,16 @@ STEPS = {
             count.assign_add(1)
             return learn(tape, loss, [a]) * tf.cast(count.value(), tf.float32)
     """,
+    "rows of a variable": """
+        table = tf.Variable(np.eye(4, 2, dtype="float32"))
+
+        def body(x):
+            with tf.GradientTape() as tape:
+                found = net(x)
+                rows = tf.gather(table, tf.argmax(found, axis=1))
+                loss = tf.reduce_mean((found + rows - 1.0) ** 2)
+            return learn(tape, loss, [table])
+    """,
     "two gradients of one tape": """
         def body(x):
             with tf.GradientTape() as outer:

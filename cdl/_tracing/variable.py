@@ -219,6 +219,8 @@ class Variable(Operators, Listed):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if current_scope() is not None:
             return function_of_symbols(function, args, kwargs)
+        if function is np.shape:  # which no update changes
+            return self.shape
         return recorded(super().__array_function__, function, types, args, kwargs)
 
     def __getitem__(self, key: Any) -> Any:
