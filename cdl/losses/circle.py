@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.validation import flag, number
-from cdl.losses.loss import Loss, as_array, function_of, registry
+from cdl._tracing import graph
+from cdl._tracing.graph import operator_of
+from cdl._tracing.variable import in_traced_code
+from cdl.losses.loss import MEANS, Loss, as_array, function_of, registry
 
 Array = NDArray[Any]
 
@@ -57,10 +60,29 @@ class Circle(Loss):
         self.margin = number("Circle", "margin", margin)
         self.remove_diagonal = flag("Circle", "remove_diagonal", remove_diagonal)
 
-    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Array:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Array | Any:
         """The loss of each sample; of class numbers (n,) or (n, 1) and embeddings (n, width)."""
+        y_true, y_pred = in_traced_code((y_true, y_pred))
+        if graph.tensors_in((y_true, y_pred)):
+            return self._symbolic(y_true, y_pred)
         y, p = _checked("y_true", y_true), as_array("Circle", "y_pred", y_pred)
         return self.against(y, p, y, p)
+
+    def _symbolic(self, y: Any, p: Any) -> Any:
+        cast, total = operator_of("cast"), operator_of("logsumexp")
+        y = np.reshape(cast(y, "int32"), (-1, 1))
+        same = np.equal(y, np.transpose(y))
+        distance, m = np.maximum(1.0 - np.matmul(p, np.transpose(p)), 0.0), self.margin
+        positive = same
+        if self.remove_diagonal:
+            places = np.cumsum(np.ones_like(y), 0)
+            positive = np.logical_and(same, np.not_equal(places, np.transpose(places)))
+        near = self.gamma * np.maximum(distance + m, 0.0) * (distance - m)
+        far = self.gamma * np.maximum(1.0 + m - distance, 0.0) * (1.0 - m - distance)
+        # A finite number where there is no pair: its exponential is 0, and so is its gradient.
+        none = -1e30
+        sums = total(np.where(positive, near, none), 1) + total(np.where(same, none, far), 1)
+        return operator_of("softplus")(sums)
 
     def against(self, y: Array, p: Array, ref_y: Array, ref_p: Array) -> Array:
         """The loss of each sample, whose pairs are those with the given references."""
@@ -70,6 +92,13 @@ class Circle(Loss):
 
     def reduce(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """Reduce the values; a mean is over the samples that have pairs of both kinds."""
+        if graph.tensors_in((values,)):
+            counts = operator_of("cast")(np.greater(values, 0.0), "float32")
+            if self.reduction in MEANS:
+                n = np.sum(np.ones_like(counts))
+                counts = counts * (n / np.maximum(np.sum(counts), 1.0))
+            weight = counts if sample_weight is None else counts * sample_weight
+            return super().reduce(values, weight)
         return super().reduce(values, self.masked(values, np.asarray(values) > 0, sample_weight))
 
     def shares(self, values: Array, sample_weight: ArrayLike) -> Array | None:

@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import flag, number
+from cdl._tracing import graph
 from cdl._tracing.graph import operator_of
+from cdl._tracing.variable import in_traced_code
 from cdl.config import epsilon
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.crossentropy import Smoothed
@@ -49,6 +51,19 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
     ) -> None:
         super().__init__(reduction, name, dtype)
         self.q = number(type(self).__name__, "q", q, above=0.0, below=1.0)
+
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32] | Any:
+        """The loss of each sample; see the class."""
+        y, p = in_traced_code((y_true, y_pred))
+        if not graph.tensors_in((y, p)):
+            return super().call(y, p)
+        if np.ndim(y) == np.ndim(p):
+            y = np.squeeze(y, -1)
+        hot = operator_of("one_hot")(operator_of("cast")(y, "int32"), np.shape(p)[-1])
+        found = np.sum(hot * p, -1)
+        is_there = np.greater(found, 0.0)  # of probability 0 the gradient is 0
+        power = np.where(is_there, np.where(is_there, found, 1.0) ** self.q, 0.0)
+        return (1.0 - power) / self.q
 
 
 @function_of(CategoricalGeneralizedCrossEntropy, identifies=False)

@@ -230,6 +230,8 @@ class BatchLoss:
         return gradient
 
     def _trace(self, y_shape: Sequence[int], p_shape: Sequence[int]) -> Vjp | None:
+        if hasattr(self._loss, "gradients"):  # its shares may depend on the values
+            return None
         specs = tuple(KerasTensor(shape, rows_per_sample=0) for shape in (y_shape, p_shape))
         graph, _ = attempt(graphs.trace, self._loss.call, specs, {}, True)
         if graph is None or graph.losses:
