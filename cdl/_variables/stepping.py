@@ -70,6 +70,7 @@ _PLAIN = (np.ndarray, np.generic, int, float, complex, str, bytes, type(None))
 
 
 options: set[str] = set()  # further arguments of assignments in scripts, which change nothing
+between: set[Any] = set()  # code of getters between the code of a step and a method of variables
 
 
 def shown(method: F) -> F:
@@ -89,7 +90,8 @@ def shown(method: F) -> F:
         recording = state.recording
         if recording is None:
             return method(*args)
-        if is_of_step(sys._getframe(1)):
+        frame = sys._getframe(1)
+        if is_of_step(frame.f_back if frame.f_code in between else frame):
             return recording.call(method, args, {})
         recording.refuse("a variable is read or assigned")
         return method(*args)

@@ -90,12 +90,13 @@ class Tracking:
         return [variable for metric in self.metrics for variable in metric.variables]
 
     def _direct_variables(self) -> list[Any]:
-        """Weights of `add_weight`, and other variables in attributes.
+        """Weights of `add_weight`, and other variables in attributes; private ones of cdl are none.
 
         ValueError if a variable of float64 among these is to be trained.
         """
         if self._given is None:
-            held = {id(value): value for _, value in pairs_by_type(vars(self), _VARIABLES, True)}
+            pairs = pairs_by_type(vars(self), _VARIABLES, True)
+            held = {id(value): value for name, value in pairs if name[0] != "_"}
             for weight in self._weights:
                 held.pop(id(weight), None)
             return [*self._weights, *held.values()] if held else self._weights
