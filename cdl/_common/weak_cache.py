@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -21,7 +22,7 @@ class WeakMap:
 
     def __init__(self) -> None:
         self.pairs: dict[int, tuple[weakref.ref[Any], Any]] = {}
-        self._most = 64  # pairs before those of dead objects are dropped
+        self._keys: deque[int] = deque()  # of all pairs, in the order to look at them again
         self._changing = new_rlock()
 
     def get(self, thing: Any) -> Any:
@@ -31,12 +32,19 @@ class WeakMap:
 
     def __setitem__(self, thing: Any, value: Any) -> None:
         with self._changing:
+            if id(thing) not in self.pairs:
+                self._keys.append(id(thing))
             self.pairs[id(thing)] = weakref.ref(thing), value
-            if len(self.pairs) > self._most:
-                for key, pair in list(self.pairs.items()):
-                    if pair[0]() is None:
-                        self.pairs.pop(key, None)
-                self._most = 64 + 2 * len(self.pairs)
+            self._look_at_one()
+            self._look_at_one()
+
+    def _look_at_one(self) -> None:
+        """Drop the next pair if its object is dead; two for each that comes keep these few."""
+        key = self._keys.popleft()
+        if self.pairs[key][0]() is None:
+            del self.pairs[key]
+        else:
+            self._keys.append(key)
 
 
 def weak_cache(function: F) -> F:
