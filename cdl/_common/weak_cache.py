@@ -22,7 +22,9 @@ class WeakMap:
 
     def __init__(self) -> None:
         self.pairs: dict[int, tuple[weakref.ref[Any], Any]] = {}
-        self._keys: deque[int] = deque()  # of all pairs, in the order to look at them again
+        # Keys of all pairs, in the order to look at them again. One enters before its pair and
+        # leaves after it, wherever an interrupt falls.
+        self._keys: deque[int] = deque()
         self._changing = new_rlock()
 
     def get(self, thing: Any) -> Any:
@@ -40,11 +42,13 @@ class WeakMap:
 
     def _look_at_one(self) -> None:
         """Drop the next pair if its object is dead; two for each that comes keep these few."""
-        key = self._keys.popleft()
-        if self.pairs[key][0]() is None:
-            del self.pairs[key]
+        key = self._keys[0]
+        pair = self.pairs.get(key)
+        if pair is None or pair[0]() is None:
+            self.pairs.pop(key, None)
+            self._keys.popleft()
         else:
-            self._keys.append(key)
+            self._keys.rotate(-1)
 
 
 def weak_cache(function: F) -> F:

@@ -171,3 +171,41 @@ def test_a_weak_map_drops_the_dead():
         del things, thing
     assert [found.get(thing) for thing in held] == [*range(1, 60)]
     assert len(found.pairs) < 600
+
+
+@pytest.mark.parametrize("line", range(1, 25))
+def test_a_weak_map_goes_on_after_an_interrupt_at_any_line(line):
+    class Thing:
+        pass
+
+    found, held, left = WeakMap(), [Thing()], line
+
+    def interrupt(frame, event, _):
+        nonlocal left
+        if frame.f_globals["__name__"] != WeakMap.__module__:
+            return None
+        left -= event == "line"
+        if event == "line" and not left:
+            raise KeyboardInterrupt
+        return interrupt
+
+    sys.settrace(interrupt)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            for thing in held:
+                found[thing] = 0
+            del held[0], thing
+            for number in range(2):
+                held.append(Thing())
+                found[held[-1]] = number
+    finally:
+        sys.settrace(None)
+    held = [Thing() for _ in range(20)]  # which have the identities of those that are dead
+    for number, thing in enumerate(held):
+        found[thing] = number
+    assert [found.get(thing) for thing in held] == [*range(20)]
+    del held[1:], thing
+    for _ in range(60):
+        found[Thing()] = 0
+    assert set(found.pairs) <= set(found._keys)
+    assert len(found.pairs) < 10
