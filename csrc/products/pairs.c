@@ -137,7 +137,6 @@ static void look(struct pair_sums *sums, const struct cdl_box *box) {
     if (sums->seen && offsets->span > ONES) sums->seen = NULL;
     if (!sums->seen) {
         cdl_unroll(job, sums->kernels, box, sums->lines);
-        if (sums->ones) write_ones(sums->lines + job->w->rows * CDL_UNROLLED_LINE, CDL_BOX_PLACES);
     } else if (sums->ones) {
         if (begins) write_ones(sums->wide, offsets->span);
         offsets->lines[job->w->rows] = sums->wide - sums->seen;
@@ -192,6 +191,7 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
     if (cdl_unrolls(job)) {
         sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
         sums.ones = w && bias && job->w->rows < CDL_CHUNK && job->w->cols > 1;
+        if (sums.ones) write_ones(sums.lines + job->w->rows * CDL_UNROLLED_LINE, CDL_BOX_PLACES);
     }
     if (job->map.columns == 1) memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(job->w));

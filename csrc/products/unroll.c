@@ -2,8 +2,7 @@
  * with zeros around; then the lines. */
 #include "products/unroll.h"
 
-/* Limits: with more columns the runs of a window are long enough, and with more taps the copy is
- * too large for a cache. */
+/* With more columns the runs of a window are long enough. */
 enum { MOST_COLUMNS = 4 };
 
 bool cdl_unrolls(const struct cdl_convolution *job) {

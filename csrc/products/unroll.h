@@ -13,12 +13,14 @@
 /* Stride of the lines in floats: a box, and a register or more that is written behind it. */
 enum { CDL_UNROLLED_LINE = CDL_BOX_PLACES + CDL_LINE };
 
+/* Most rows of weights: with more the copy is too large for a cache. */
+enum { CDL_MOST_UNROLLED = 160 };
+
 /* Are the windows of an image laid out? */
 bool cdl_unrolls(const struct cdl_convolution *job);
 
 /* Offsets of what a box sees where no window leaves the image, so that it is read in place: place p
  * reads the number for row t of the weights at first[places[p] + lines[t]]. */
-enum { CDL_MOST_UNROLLED = 160 };
 struct cdl_offsets {
     size_t span; /* floats from the first place to behind the last; 0: not found yet */
     ptrdiff_t places[CDL_BOX_PLACES], lines[CDL_MOST_UNROLLED + 1]; /* one for the caller */
