@@ -72,17 +72,22 @@ class Circle(Loss):
         cast, total = operator_of("cast"), operator_of("logsumexp")
         y = np.reshape(cast(y, "int32"), (-1, 1))
         same = np.equal(y, np.transpose(y))
-        distance, m = np.maximum(1.0 - np.matmul(p, np.transpose(p)), 0.0), self.margin
+        distance = np.maximum(1.0 - np.matmul(p, np.transpose(p)), 0.0)
+        near, short, far, long = self._parts(distance)
         positive = same
         if self.remove_diagonal:
             places = np.cumsum(np.ones_like(y), 0)
             positive = np.logical_and(same, np.not_equal(places, np.transpose(places)))
-        near = self.gamma * np.maximum(distance + m, 0.0) * (distance - m)
-        far = self.gamma * np.maximum(1.0 + m - distance, 0.0) * (1.0 - m - distance)
-        # A finite number where there is no pair: its exponential is 0, and so is its gradient.
-        none = -1e30
-        sums = total(np.where(positive, near, none), 1) + total(np.where(same, none, far), 1)
-        return operator_of("softplus")(sums)
+        # Finite where there is no pair: its exponential is 0, and so is its gradient.
+        alike = np.where(positive, self.gamma * near * short, -1e30)
+        apart = np.where(same, -1e30, self.gamma * far * long)
+        return operator_of("softplus")(total(alike, 1) + total(apart, 1))
+
+    def _parts(self, distance: Any) -> tuple[Any, Any, Any, Any]:
+        """Factors of the exponents of pairs of one class, and of pairs of two."""
+        m = self.margin
+        near, short = np.maximum(distance + m, 0), distance - m
+        return near, short, np.maximum(1 + m - distance, 0), 1 - m - distance
 
     def against(self, y: Array, p: Array, ref_y: Array, ref_p: Array) -> Array:
         """The loss of each sample, whose pairs are those with the given references."""
@@ -129,9 +134,8 @@ class Circle(Loss):
         positive = same.copy()
         if self.remove_diagonal:
             np.fill_diagonal(positive, False)
-        m, gamma = self.margin, self.gamma
-        near, short = np.maximum(distance + m, 0), distance - m
-        far, long = np.maximum(1 + m - distance, 0), 1 - m - distance
+        near, short, far, long = self._parts(distance)
+        gamma = self.gamma
         near_gradient, far_gradient = near + (near > 0) * short, -(far + (far > 0) * long)
         return (
             _pairs_of(positive, gamma * near * short, gamma * near_gradient),
