@@ -70,7 +70,7 @@ _PLAIN = (np.ndarray, np.generic, int, float, complex, str, bytes, type(None))
 
 
 options: set[str] = set()  # further arguments of assignments in scripts, which change nothing
-between: set[Any] = set()  # code of getters between the code of a step and a method of variables
+getters: set[Any] = set()  # code that calls methods of variables for the code of a step
 
 
 def shown(method: F) -> F:
@@ -91,7 +91,7 @@ def shown(method: F) -> F:
         if recording is None:
             return method(*args)
         frame = sys._getframe(1)
-        if is_of_step(frame.f_back if frame.f_code in between else frame):
+        if is_of_step(frame.f_back if frame.f_code in getters else frame):
             return recording.call(method, args, {})
         recording.refuse("a variable is read or assigned")
         return method(*args)

@@ -293,8 +293,6 @@ class OwnOptimizer:
         """Subtract a value from a variable."""
         variable.assign(np.asarray(variable) - np.asarray(value))
 
-    # Private names of Keras's optimizers that classes of users read
-
     def save_own_variables(self: Any, store: Any) -> None:
         """Save `variables` to a store, by "0", "1" ...
 
@@ -324,6 +322,8 @@ class OwnOptimizer:
             return
         arrays = [np.asarray(store[str(i)]) for i in range(len(variables))]
         assign_all(zip(variables, arrays, strict=True))
+
+    # Private names of Keras's optimizers that classes of users read
 
     @property
     def _learning(self) -> list[Variable]:

@@ -46,7 +46,7 @@ def install() -> None:
     item = variable.__getitem__
     variable.__getitem__ = functools.wraps(item)(lambda self, key: recorded_item(item, self, key))
     variable.value = _Value(variable.value.fget)
-    stepping.between.add(_Value.__get__.__code__)
+    stepping.getters.add(_Value.__get__.__code__)
     stepping.before_assigning.append(_keep_value)
     having: tuple[Any, ...] = (Layer, Trainer)
     for cls in having:

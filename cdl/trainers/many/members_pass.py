@@ -87,7 +87,7 @@ def evaluated(
 def _evaluated(
     stand_in: StandIn, stacks: Stacks, data: MemberData, numbers: range, batch: int | None
 ) -> Sequence[dict[str, Any]]:
-    """Losses and metrics of some members; StopIteration if one must be evaluated alone."""
+    """Losses and metrics of some members; TypeError or ArithmeticError if one must run alone."""
     given, first = _joined(data, numbers)
     model, rows = stand_in.model, data.rows(numbers[0])
     arrays = for_step(

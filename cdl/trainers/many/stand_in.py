@@ -130,7 +130,8 @@ class StandIn:
         known = {id(each): i for i, (each, _) in enumerate(self._variables[: self._weights])}
         places = [known.get(id(each)) for each in program.variables]
         found = [place for place in places if place is not None]
-        has_all = len(found) == len(places) and all(self.storages[i] is not None for i in found)
+        storages = self.storages
+        has_all = len(found) == len(places) and all(storages[i] is not None for i in found)
         return found if has_all and not _has_fixed(program, False) else None
 
     def host(self, function: Any) -> _core.Members | None:
