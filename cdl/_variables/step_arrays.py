@@ -105,7 +105,8 @@ class StepArray(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         first = plain(inputs[0])
-        is_new = isinstance(first, np.generic) or getattr(first, "is_immutable", False)
+        is_new = isinstance(first, np.generic) or hasattr(first, "origin")  # of tapes
+        is_new |= getattr(first, "is_immutable", False)
         if is_new and kwargs.get("out", (None,))[0] is inputs[0]:
             del kwargs["out"]  # `loss += 1.0` gives another number
         if "out" in kwargs or method == "at":

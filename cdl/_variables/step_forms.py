@@ -20,6 +20,8 @@ COMPUTING = (
 )  # fmt: skip
 _OF_COMPILE = "cdl.trainers.custom.compile_metrics"  # metrics of `compile` as one
 ORDINARY = "_default_step"  # the step of cdl.Model, whose logs are numbers of Python
+_LOGS = (ORDINARY, "flat_logs")
+PENALTIES = "losses_of"  # the losses of layers, which are numbers to compute with
 OF_TAPES, _OF_LOSSES = "cdl.taping.recorded", "cdl.trainers.derivatives"
 _OF_SHAPES = frozenset(("iscomplexobj", "isrealobj", "ndim", "result_type", "shape", "size"))
 BRANCH = "what comes next depends on a number: ops.where takes one value or the other"
@@ -73,12 +75,13 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
 def gives_numbers(function: Callable[..., Any]) -> bool:
     """Whether a function gives numbers of Python that depend on arrays: logs."""
     is_of_compile = getattr(function, "__module__", "") == _OF_COMPILE
-    return getattr(function, "__name__", "") == ORDINARY or is_of_compile
+    return getattr(function, "__name__", "") in _LOGS or is_of_compile
 
 
 def is_of_numbers(function: Callable[..., Any], result: Any) -> bool:
-    """Whether a result is a number that an operator of Python gave."""
-    return type(result) in (int, float) and function.__module__ == "_operator"
+    """Whether a result is made of numbers of Python: an operator's, or losses of layers."""
+    is_penalties = getattr(function, "__name__", "") == PENALTIES
+    return is_penalties or (type(result) in (int, float) and function.__module__ == "_operator")
 
 
 def number_of(number: float) -> Whole | Real:

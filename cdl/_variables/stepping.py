@@ -225,7 +225,7 @@ class Recording:
             self.refuse(reason)
         first = self._count
         if is_of_numbers(function, result):
-            result = number_of(result)
+            result = tree.map_structure(number_of, result)
         wrapped = self._wrapped(result, gives_numbers(function))
         kinds = tuple([(e.shape, e.dtype) if isinstance(e, np.ndarray) else None for e in given[0]])
         counts, has_drawn = len(self.noted) - counts, draws.drawn > drawn

@@ -1,4 +1,4 @@
-"""Activity penalties on outputs of layers: the argument `activity_regularizer`."""
+"""Activity penalties on outputs of layers, and the losses of a layer on arrays."""
 
 from __future__ import annotations
 
@@ -45,3 +45,13 @@ def _of_a_sample(regularizer: Any, y: Any) -> Any:
     from cdl import ops
 
     return regularizer(y) / ops.cast(ops.shape(y)[0], "float32")
+
+def losses_of(owner: Any) -> list[float]:
+    """Losses of a layer on arrays; see `Layer.losses`."""
+    found: list[float] = []
+    for layer in owner._flatten_layers():
+        if layer.activity_regularizer is not None and layer._activity is not None:
+            found.append(layer._activity)
+        found += layer._added
+    penalized = [each for each in owner.trainable_weights if each.regularizer is not None]
+    return [*found, *(float(each.regularizer(each.numpy())) for each in penalized)]

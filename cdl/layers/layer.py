@@ -22,9 +22,9 @@ from cdl._configs.identifiers import Registry
 from cdl._ir.lowering import Lowering
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
-from cdl._variables.stepping import recorded, touched
+from cdl._variables.stepping import recorded
 from cdl.data import as_numeric, brief
-from cdl.layers import calling, in_programs, on_arrays, rules
+from cdl.layers import activities, calling, in_programs, on_arrays, rules
 from cdl.layers.arguments import Identifier, KerasTensor, NDArray, Self, Shape, Value
 from cdl.layers.building import Building, given_config
 from cdl.layers.call_arguments import is_tensor, parameters_of, shapes_of
@@ -438,15 +438,7 @@ class Layer(Weighted, Building, Hinting):
         """
         if graph.current_scope() is not None:
             return []
-        found: list[float] = []
-        for layer in self._flatten_layers():
-            if layer.activity_regularizer is not None and layer._activity is not None:
-                found.append(layer._activity)
-            found += layer._added
-        penalized = [each for each in self.trainable_weights if each.regularizer is not None]
-        found += [float(each.regularizer(each.numpy())) for each in penalized]
-        if found:
-            touched("losses of layers are read")
+        found: list[float] = recorded(activities.losses_of, self)
         return found
 
     def get_config(self) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class _Program:
         functions = [e for node in plan.calls for e in node.leaves if callable(e)]
         self._reads = Reads([*owners, *functions], is_strict=False)
         self._reads.close()
-        is_fixed = self._reads.is_known
+        is_fixed = not self._reads.unseen
         self._by_weights = by_variables and derivative_of(
             run, variables=by_variables, is_fixed=True, penalties=penalties
         )
@@ -136,7 +136,7 @@ class _Program:
 
     def holds(self) -> bool:
         """Whether layers and losses are what they were, as far as that can be told."""
-        return self._reads.hold() or not self._reads.is_known
+        return self._reads.hold() or bool(self._reads.unseen)
 
     def _places(self) -> list[Any]:
         """The variables that stand for arrays to differentiate by."""

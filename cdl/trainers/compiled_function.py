@@ -121,12 +121,13 @@ class Compiled:
         numbers: of the arguments to differentiate by, from 0.
         variables: weights to differentiate by in place of arguments, or None.
         has_aux: whether the function gives (value, aux).
-        stays: whether all that the function reads stays as it is; None to compare it in each call.
+        unseen: what it reads beside arguments that cannot be compared; "" if that stays as it is,
+            None to look.
         penalties: see `Vjp`.
 
     Attributes:
         holds: tells whether what the function has read beside its arguments is as it was.
-        is_known: whether that can be told.
+        unseen: why that cannot be told, with the line; or "".
         takes_plain: whether arrays are read as they are given.
         weights: that are read.
         learns: whether an optimizer can take the gradients within the program.
@@ -140,11 +141,11 @@ class Compiled:
         numbers: Sequence[int],
         variables: list[Variable] | None,
         has_aux: bool,
-        stays: bool | None,
+        unseen: str | None,
         penalties: Sequence[str],
     ) -> None:
-        reads = Reads(function, is_strict=variables is None) if stays is None else None
-        self.holds: Callable[[], bool] = (lambda: bool(stays)) if reads is None else reads.hold
+        reads = Reads(function, is_strict=variables is None) if unseen is None else None
+        self.holds: Callable[[], bool] = (lambda: not unseen) if reads is None else reads.hold
         parts = (function, has_aux, numbers, variables, penalties)
         try:
             self._traced, self._vjp = _traced_and_lowered(arguments, *parts)
@@ -156,7 +157,7 @@ class Compiled:
                 raise error from None
         if reads is not None:
             reads.close()
-        self.is_known = reads is None or reads.is_known
+        self.unseen = reads.unseen if reads is not None else unseen or ""
         self._numbers, self._variables = numbers, variables
         places = {v: i for i, v in enumerate(self._vjp.learning)}
         self._places = [places.get(v) for v in variables or ()]
@@ -164,7 +165,7 @@ class Compiled:
         self.takes_plain = arguments.is_plain
         self.weights = self._vjp.variables
         self._traced.arguments = arguments.without_arrays()
-        can_learn = self._as_given and self.is_known and self.takes_plain and bool(places)
+        can_learn = self._as_given and not self.unseen and self.takes_plain and bool(places)
         self.learns = can_learn and self._vjp.gradients.learning is not None
         self.draws = self._vjp.gradients.draws
 

@@ -22,7 +22,7 @@ from cdl._tracing.derivatives import are_traced, value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables.draw_counts import counted
 from cdl._variables.program_caches import register_cache
-from cdl._variables.stepping import recorded
+from cdl._variables.stepping import recorded, state
 from cdl.data import brief
 from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.custom.structures import FunctionOfLeaves, is_nested, leaves_and_form
@@ -59,7 +59,7 @@ class _Differentiated:
         self._penalties = penalties
         self._argnums, self._is_one = argument_numbers("grad", argnums)
         self._has_aux = has_aux
-        self._stays = True if is_fixed else None  # False once it cannot be told
+        self._unseen = "" if is_fixed else None  # see `Compiled`
         self.compiled: dict[Any, Compiled] = {}
         self._of_leaves: dict[str, tuple[_Differentiated, FunctionOfLeaves]] = {}
         self._steps = itertools.count()
@@ -77,6 +77,8 @@ class _Differentiated:
 
     def of(self, *args: Any) -> tuple[Any, Any]:
         """Value and gradient for such arguments."""
+        if state.recording is not None and any(map(is_nested, args)):
+            return self._of_nested(args)  # so that the record has the arrays themselves
         found: tuple[Any, Any] = recorded(self._of, *args)
         return found
 
@@ -147,11 +149,10 @@ class _Differentiated:
                     numbers,
                     self._variables,
                     self._has_aux,
-                    self._stays,
+                    self._unseen,
                     self._penalties,
                 )
-                if not found.is_known:
-                    self._stays = False
+                self._unseen = found.unseen or self._unseen
                 compiled[key] = found
             return found
 

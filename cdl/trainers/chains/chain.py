@@ -17,7 +17,13 @@ from cdl import _core, tree
 from cdl._common.overriding import overrides
 from cdl._variables.draw_counts import repeating
 from cdl._variables.program_caches import register_cache
-from cdl._variables.step_forms import COMPUTING, OF_TAPES, ORDINARY
+from cdl._variables.step_forms import (
+    COMPUTING,
+    OF_TAPES,
+    ORDINARY,
+    PENALTIES,
+    gives_numbers,
+)
 from cdl._variables.stepping import Call, Ref
 from cdl.layers import Layer
 from cdl.optimizers import Optimizer
@@ -353,7 +359,7 @@ def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int
         if i in linked or has_effect(call) or counts or not numbers.isdisjoint(own):
             places.add(i)
             is_taped = _module_of(call) == OF_TAPES
-            reads_losses |= is_taped and call.args[1][0] == "penalties"
+            reads_losses |= _is_of_losses(call) or (is_taped and call.args[1][0] == "penalties")
             numbers.update(_args_refs(call))
     return places
 
@@ -393,9 +399,10 @@ def can_repeat(call: Call) -> bool:
         return bool(model._executors.steps_in_core(kind)) and not counts
     if changed([call]) or isinstance(getattr(function, "__self__", None), np.ufunc):
         return True
-    compiled = compiled_of(function, call.kinds)
-    if compiled is not None:
-        return compiled.is_known
+    if gives_numbers(function):
+        return True
+    if compiled_of(function, call.kinds) is not None:
+        return True
     layer = _layer_of(call)
     if layer is not None:  # one that is stateful keeps what no variable holds
         return not any(getattr(each, "stateful", False) for each in layer._flatten_layers())
@@ -425,11 +432,21 @@ def has_effect(call: Call) -> bool:
         return compiled.draws
     if call.draws:
         return True
+    if _is_of_losses(call):
+        return False
+    if _module_of(call) == OF_TAPES and call.args[1][0] == "compute_loss":
+        means = layer._loss_and_metrics_made  # of the single losses, which it adds to
+        return bool(means is not None and means.losses)
     if layer is None:
         return _module_of(call) in (_OF_DRAWS, _OF_PROGRAMS)
     draws = ("seed", "seed_generator")
     is_drawn = any(vars(each).get(name) for each in layer._flatten_layers() for name in draws)
     return is_drawn or bool(layer.non_trainable_variables)
+
+
+def _is_of_losses(call: Call) -> bool:
+    """Whether a call reads the losses of a layer."""
+    return getattr(call.function, "__name__", "") == PENALTIES
 
 
 def _module_of(call: Call) -> str:

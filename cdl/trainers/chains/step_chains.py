@@ -21,6 +21,7 @@ from cdl.trainers.chains.given import Given
 from cdl.trainers.chains.held import Held
 from cdl.trainers.chains.kept_state import KeptState, Trial, numpys_state
 from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
+from cdl.trainers.derivatives import compiled_of
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -112,13 +113,13 @@ class StepChains:
             return step(*args)
         reads = StepReads(step)
         held = Held(model, reads, getattr(step, "__name__", "") not in _READING)
-        if reads.is_known and held.begins:
+        if not reads.unseen and held.begins:
             return step(*args)
         self._states[key] = _REFUSED
         if not all(map(is_plain, tree.flatten(args))):
             return step(*args)
-        if not reads.is_known:
-            self._refuse(step, reads.reason)
+        if reads.unseen:
+            self._refuse(step, reads.unseen)
             self._is_ordinary |= reads.is_ordinary
             return step(*args)
         logs, found = _recorded(held, step, args, reads)
@@ -204,6 +205,10 @@ def _recorded(
         return logs, "it draws by NumPy: draw by cdl.random"
     if not reads.hold():
         return logs, "it changes what it reads"
+    compiled = [compiled_of(each.function, each.kinds) for each in calls]
+    unseen = [each.unseen for each in compiled if each is not None and each.unseen]
+    if unseen:
+        return logs, unseen[0]
     if not all(map(can_repeat, calls)):
         return logs, "it does more than learn, assign, draw and compute"
     if held.has_calls_of_users or any(map(has_calls_of_users, changed(calls))):

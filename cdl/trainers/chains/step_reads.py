@@ -22,7 +22,7 @@ from cdl.trainers.custom.reads import Reads
 # Attributes that a step may use, since each repetition uses them again.
 _CALLS = frozenset((
     "apply", "apply_gradients", "assign", "assign_add", "assign_sub", "compiled_loss",
-    "compiled_metrics", "compute_loss", "gradient",
+    "compiled_metrics", "compute_loss", "compute_metrics", "gradient",
     "as_list", "get_shape", "losses", "metrics", "num_elements", "numpy", "optimizer", "rank",
     "result", "set_shape", "stop_recording", "update_state", "watch",
 ))  # fmt: skip
@@ -49,7 +49,6 @@ class StepReads(Reads):
 
     Attributes:
         found: layers, weights, optimizers and metrics that it reads.
-        reason: why it is unknown, with the line; or "".
         is_ordinary: whether it may call the step of cdl.Model, which is compiled anyway.
     """
 
@@ -61,11 +60,8 @@ class StepReads(Reads):
         self.is_ordinary = False
         self.found: list[Any] = []
         super().__init__(step, is_strict=False)
-        self.reason = ""
-        if self.is_ordinary and any(map(self._has_steps, self.found)):
-            self.is_known, self.why = False, "a step of another model is called"
-        if not self.is_known:
-            self.reason = f"{self.place}: {self.why or 'what this reads or does cannot be seen'}"
+        if not self.unseen and self.is_ordinary and any(map(self._has_steps, self.found)):
+            self.unseen = f"{self._place}: a step of another model is called"
 
     def _look_at(self, value: Any) -> None:
         if isinstance(value, Given):

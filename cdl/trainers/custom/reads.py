@@ -44,6 +44,7 @@ from cdl.trainers.custom.contents import (
     is_same,
     parts_of,
 )
+from cdl.trainers.custom.pure import DERIVING, WRAPPING, is_of_users, is_pure, is_users_function
 
 _BUILTINS = frozenset((
     "abs", "all", "any", "bool", "bytes", "complex", "dict", "divmod", "enumerate", "filter",
@@ -51,17 +52,6 @@ _BUILTINS = frozenset((
     "pow", "print", "range", "repr", "reversed", "round", "set", "slice", "sorted", "str",
     "sum", "super", "tuple", "type", "zip",
 ))  # fmt: skip
-# Modules whose functions give the same for the same arguments.
-_PURE_MODULES = ("cdl.ops", "cdl.random.draws", "cdl.activations", "cdl.losses", "cdl.tree")
-# Functions that give derivatives of what they are given, and the module of what these are.
-_DERIVING = ("cdl.trainers.derivatives", "cdl.trainers.jvp", "cdl.trainers.custom.structures")
-_WRAPPING = (
-    "cdl.scripts.tf_function",
-    "cdl.scripts.tf_math",
-    "cdl.taping.hooks",
-)  # modules that wrap functions
-_IMPURE_NUMPY = ("load", "save", "from", "genfrom", "memmap", "mem", "get", "set", "put", "copyto")
-_MADE_BY_NUMPY = ("array", "asarray", "zeros", "ones", "full", "arange", "eye", "linspace")
 
 
 def _attributes_of(*kinds: type) -> frozenset[str]:
@@ -92,15 +82,13 @@ class Reads:
         is_strict: whether methods and objects of users make it unknown.
 
     Attributes:
-        is_known: whether all that it reads can be compared later.
-        place: file and line where the analysis stopped, if not known.
-        why: reason why that cannot be compared, or "".
+        unseen: what it reads that cannot be compared later, with file and line; or "".
     """
 
     _storing: Any = Layer  # whose methods may set attributes
 
     def __init__(self, function: Any, is_strict: bool) -> None:
-        self._is_strict, self.place, self.why = is_strict, "", ""
+        self._is_strict, self._place = is_strict, ""
         self._reads: tuple[Any, ...] = ()  # triples of a dict or an object, a name, and its value
         self._contents: list[tuple[Any, Any]] = []
         self._seen: dict[Any, Any] = {}  # by id, and what is held so that ids stay its own
@@ -108,22 +96,22 @@ class Reads:
         self._watches: list[Watch] = []
         self._note(dtypes._settings, "floatx", dtypes.floatx())
         self._note(config, "_image_data_format", config.image_data_format())
-        self.is_known = self._knows(self._look_at, [function])
+        self.unseen = self._unseen_in(self._look_at, [function])
 
     def close(self) -> None:
         """Start to watch the layers, which the trace may have built, and analyse their code."""
-        self.is_known = self.is_known and self._knows(self._look_within, self._layers)
+        self.unseen = self.unseen or self._unseen_in(self._look_within, self._layers)
         self._watches = [Watch(layer) for layer in self._layers]
         self._seen.clear()
 
-    def _knows(self, look: Callable[[Any], None], things: Sequence[Any]) -> bool:
+    def _unseen_in(self, look: Callable[[Any], None], things: Sequence[Any]) -> str:
         try:
             for each in things:
                 look(each)
         except Exception as error:  # whatever an object of the user's does when one looks at it
-            self.why = str(error) if type(error) is UnknownError else ""
-            return False
-        return True
+            why = str(error) if type(error) is UnknownError else ""
+            return f"{self._place}: {why or 'what this reads or does cannot be seen'}"
+        return ""
 
     def compared(self) -> set[int]:
         """Ids of the arrays whose contents are compared."""
@@ -132,7 +120,7 @@ class Reads:
     def hold(self) -> bool:
         """Whether all reads are known and unchanged."""
         try:
-            if not self.is_known or not (unchanged(self._reads) or self._have_equals()):
+            if self.unseen or not (unchanged(self._reads) or self._have_equals()):
                 return False
             for thing, before in self._contents:
                 if not are_same(contents(thing), before):
@@ -192,13 +180,13 @@ class Reads:
         elif isinstance(value, type):
             if not _is_plain_class(value):
                 raise UnknownError
-        elif not (isinstance(value, (Variable, SeedGenerator)) or _is_pure(value)):
+        elif not (isinstance(value, (Variable, SeedGenerator)) or is_pure(value)):
             self._look_at_callable(value)
 
     def _is_own(self, value: Any) -> bool:
         """Whether a value has known behaviour: it is of cdl, NumPy or Python, or a function."""
         kind = type(value)
-        if kind is types.MethodType and type(value.__self__).__module__ in _DERIVING:
+        if kind is types.MethodType and type(value.__self__).__module__ in DERIVING:
             return True
         if isinstance(value, Layer):
             return self._is_own_layer(value)
@@ -206,7 +194,7 @@ class Reads:
             return not is_users(kind) and PLAIN.issuperset(map(type, vars(value).values()))
         if kind in (types.FunctionType, np.ndarray, *NESTING) or not is_users(kind):
             return True
-        return _is_plain_class(value) if isinstance(value, type) else _is_pure(value)
+        return _is_plain_class(value) if isinstance(value, type) else is_pure(value)
 
     def _is_own_layer(self, layer: Layer) -> bool:
         """Whether no code of users is in a layer; arrays in it are recorded."""
@@ -218,7 +206,7 @@ class Reads:
             things = [each for name, each in vars(part).items() if name not in part._passing]
             things += [each for thing in things for each in parts_of(thing)]
             for each in things:
-                is_code = callable(each) and (_is_users_function(each) or is_users(type(each)))
+                is_code = callable(each) and (is_users_function(each) or is_users(type(each)))
                 is_apart = isinstance(each, (Layer, TracedActivation)) and id(each) not in within
                 if is_code or is_apart:
                     return False
@@ -244,7 +232,7 @@ class Reads:
             for name, value in vars(each).items():
                 if isinstance(value, TracedActivation):
                     self._look_at(value.function)
-                elif name not in each._passing and _is_users_function(value):
+                elif name not in each._passing and is_users_function(value):
                     self._look_at(value)
 
     def _look_at_callable(self, thing: Any) -> None:
@@ -269,7 +257,7 @@ class Reads:
                 self._look_at_method(thing, inspect.getattr_static(kind, name))
 
     def _look_at_method(self, owner: Any, method: Any) -> None:
-        if type(owner).__module__ in _DERIVING:
+        if type(owner).__module__ in DERIVING:
             self._look_at(owner.function)
             return
         if isinstance(owner, types.ModuleType) or not isinstance(method, types.FunctionType):
@@ -278,13 +266,13 @@ class Reads:
 
     def _look_at_function(self, function: types.FunctionType, owner: Any = None) -> None:
         """Record what a function reads; of a method its first argument is the owner."""
-        if function.__globals__.get("__name__") in _WRAPPING:
+        if function.__globals__.get("__name__") in WRAPPING:
             wrapped: Any = function.__wrapped__  # type: ignore[attr-defined]
             if not isinstance(wrapped, types.FunctionType):
                 self._look_at(wrapped)
                 return
             function = wrapped
-        if _is_pure(function) or (key := (id(function), id(owner))) in self._seen:
+        if is_pure(function) or (key := (id(function), id(owner))) in self._seen:
             return
         self._seen[key] = function
         self._note(function, "__code__", function.__code__)
@@ -306,7 +294,7 @@ class Reads:
         first: str | None,
         owner: Any,
     ) -> None:
-        for opname, name, attributes, self.place in bytecode.chains(code):
+        for opname, name, attributes, self._place in bytecode.chains(code, first):
             if opname.startswith(
                 bytecode.EFFECTS + (bytecode.TEXTS_AND_SUPER if self._is_strict else ())
             ):
@@ -324,6 +312,9 @@ class Reads:
                 self._follow(value, attributes)
             elif name == first and opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
                 self._follow(owner, attributes)
+            elif opname == bytecode.SUPER:
+                self._look_at_inherited(owner, name)
+                self._check_attributes(attributes)
             elif opname in bytecode.READS_ATTRIBUTE:
                 self._check_attributes([name, *attributes])
             else:
@@ -362,7 +353,7 @@ class Reads:
             elif isinstance(value, (Layer, Loss)):
                 self._look_at(value)
                 value = self._attribute_of_layer(value, name)
-            elif _is_of_users(value):
+            elif is_of_users(value):
                 value = self._attribute_of_object(value, name)
             else:
                 self._check_attributes(attributes[i:])
@@ -407,6 +398,18 @@ class Reads:
             return self._attribute_of_module(type(layer), name)
         return _DERIVED
 
+    def _look_at_inherited(self, owner: Any, name: str) -> None:
+        """Record what `super()` may find: each definition of a name among an object's classes."""
+        for kind in [each for each in type(owner).__mro__ if name in vars(each)]:
+            defined = vars(kind)[name]
+            if is_users(kind):
+                self._note(kind, name, defined)
+                self._look_at_method(owner, getattr(defined, "fget", defined))
+            elif isinstance(owner, Layer) and name == "compute_loss":
+                self._look_at_losses(owner)
+            else:
+                self._check_attributes([name])
+
     def _look_at_losses(self, model: Any) -> None:
         """Record the losses of `compile`, which `compute_loss` calls."""
         compiled = model._compiled
@@ -440,51 +443,10 @@ class Reads:
 _FUNCTIONS = (types.FunctionType, property, staticmethod, classmethod, functools.cached_property)
 
 
-def _is_pure(function: Any) -> bool:
-    """Whether a function is known to depend on its arguments alone."""
-    if getattr(function, "__name__", "") in ("get", "deserialize"):  # of what users registered
-        return False
-    if isinstance(function, types.FunctionType):
-        # A wrapper has the module of what it wraps, and one of cdl may hold code of the user's.
-        parts = [function, *(cell.cell_contents for cell in function.__closure__ or ())]
-        called = (e for e in parts if callable(e) and not isinstance(e, type))
-        is_ours = not any(map(_is_users_function, parts)) and not any(map(_is_of_users, called))
-        if function.__module__ in _DERIVING:
-            return is_ours and function.__closure__ is None
-        return is_ours and str(function.__module__).startswith(_PURE_MODULES)
-    name = getattr(function, "__name__", "")
-    if type(function).__module__.startswith(_PURE_MODULES):
-        return not isinstance(function, Loss)
-    if isinstance(function, types.BuiltinFunctionType):
-        is_numpys = name in _MADE_BY_NUMPY and getattr(np, name) is function
-        return is_numpys or function.__module__ in ("math", "_operator", "cmath")
-    if isinstance(function, np.ufunc) or type(function) is type(np.sum):
-        homes = (np, np.linalg, np.fft)
-        is_numpys = any(getattr(home, name, None) is function for home in homes)
-        return is_numpys and not name.startswith(_IMPURE_NUMPY)
-    return False
-
-
 def _is_plain_class(kind: type) -> bool:
     """Whether a class makes numbers, or is one of Python's own."""
     is_numbers = issubclass(kind, np.generic) and kind is not np.datetime64  # which has a clock
     return kind.__module__ == "builtins" or is_numbers
-
-
-def _is_of_users(thing: Any) -> bool:
-    is_ours = not all(map(is_users, type(thing).__mro__[:-1]))
-    return not (is_ours or isinstance(thing, (*NESTING, np.ndarray, np.generic, *_CALLABLES)))
-
-
-_CALLABLES = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
-
-
-def _is_users_function(thing: Any) -> bool:
-    function = getattr(thing, "__func__", thing)
-    if isinstance(function, types.FunctionType):
-        home = str(function.__globals__.get("__name__"))
-        return home == _WRAPPING[0] or not home.startswith("cdl.")
-    return isinstance(function, functools.partial)
 
 
 def _is_simple(kind: Any) -> bool:

@@ -17,6 +17,7 @@ from cdl import data, tree
 from cdl._common import clock
 from cdl._common.naming import FreeNames
 from cdl._common.overriding import overrides
+from cdl._variables.stepping import recorded
 from cdl.data import brief
 from cdl.data.texts import array_of, holds_texts
 from cdl.distribution.ranks import check_no_own_data
@@ -372,9 +373,10 @@ def results_of(metrics: Sequence[Any]) -> dict[str, Any]:
     """Values of metrics by name, numbers as floats; the second `mean` is `mean_1`."""
     names, found = FreeNames(), {}
     for each in metrics:
-        for name, value in flat_logs({each.name: each.result()}).items():
+        for name, value in flat({each.name: each.result()}).items():
             found[names.take(name)] = value
-    return found
+    logs: dict[str, Any] = recorded(flat_logs, found)
+    return logs
 
 
 def flat(logs: Mapping[str, Any]) -> dict[str, Any]:

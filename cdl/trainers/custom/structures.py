@@ -10,8 +10,9 @@ import numpy as np
 from cdl import tree
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.variable import Variable
+from cdl._variables.step_arrays import StepArray
 
-_ARRAYS = (np.ndarray, KerasTensor, Variable)
+_ARRAYS = (np.ndarray, KerasTensor, Variable, StepArray)
 
 
 def is_nested(argument: Any) -> bool:
