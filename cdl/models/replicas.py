@@ -208,8 +208,9 @@ class Replicas:
         for number, each in enumerate(histories):
             for name, listed in each.history.items():
                 found = np.asarray(listed, np.float64)
-                shape = n, epochs.max(), *found.shape[1:]
-                values.setdefault(name, np.full(shape, np.nan))[number, : len(found)] = found
+                if name not in values:
+                    values[name] = np.full((n, epochs.max(), *found.shape[1:]), np.nan)
+                values[name][number, : len(found)] = found
         return Histories(values, epochs)
 
     def predict(self, x: Any, **predict: Any) -> Any:

@@ -57,6 +57,21 @@ class MemberData(NamedTuple):
         """Number of rows that a member has."""
         return _rows(self.x(number))
 
+    def block(self, numbers: Sequence[int]) -> list[Any] | None:
+        """Rows of members in a row, as views of arrays with an axis of members; None for others."""
+        if [*numbers] != [*range(numbers[0], numbers[-1] + 1)]:
+            return None
+        some = slice(numbers[0], numbers[-1] + 1)
+        found: list[Any] = []
+        for of in self:
+            if isinstance(of, Stacked):
+                found.append(of.rows[some].reshape(-1, *of.rows.shape[2:]))
+            elif isinstance(of, Shared) and of.rows is None:
+                found.append(None)
+            else:
+                return None
+        return found
+
 
 def joined(of: ByMember, numbers: range) -> tuple[Any, np.ndarray[Any, np.dtype[np.int64]]]:
     """Rows of some members in one array, and the first of each and how many it has, (2, members).

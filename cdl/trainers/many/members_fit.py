@@ -132,7 +132,7 @@ class MembersFit:
             if not options and type(batch) is type(epochs) is int and min(batch, epochs) > 0:
                 plain[number] = batch, epochs
         begin = self._begin
-        draws = [*map(self._draws, self._seeds)]
+        draws = {number: self._draws(self._seeds[number]) for number in plain}
         run = StackedRun(stand_in, self._stacks, begin, self._data, draws)
         ended: dict[int, Epochs] = {}
         for some in run.train(plain, halt):

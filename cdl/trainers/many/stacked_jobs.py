@@ -88,7 +88,7 @@ class StackedJobs:
         stacks = self._stacks(jobs)
         before = [stack.copy() for stack in stacks[: self._count]]
         data = MemberData(*(_part(begins, i) for i in range(3)))
-        draws = [begin.draws for begin in begins]
+        draws = {k: begin.draws for k, begin in enumerate(begins)}
         run = StackedRun(self._stand_in, stacks, stacks, data, draws)
         sound = _sound(stacks)
         options = {k: (one.batch, one.epochs) for k, one in enumerate(begins) if sound[k]}

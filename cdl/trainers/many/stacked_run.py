@@ -99,7 +99,7 @@ class StackedRun:
         stacks: weights and states of all members, which training changes.
         begin: initial weights and states, in stacks too.
         data: rows of each member.
-        draws: seeds of each member.
+        draws: seeds of each member, by its number.
 
     Attributes:
         lost: members with NaN in a loss, or in their initial weights.
@@ -112,7 +112,7 @@ class StackedRun:
         stacks: Stacks,
         begin: Stacks,
         data: MemberData,
-        draws: Sequence[Draws],
+        draws: Mapping[int, Draws],
     ) -> None:
         self._stand_in, self._stacks, self._begin = stand_in, stacks, begin
         self._data, self._draws = data, draws
@@ -206,17 +206,16 @@ class StackedRun:
     def _joined_rows(self, numbers: list[int], batch: int) -> tuple[Any, NDArray[np.int64]]:
         places: dict[tuple[int, ...], int] = {}
         parts: list[list[Any]] = []
-        which = []
-        for k in numbers:
+        joined, which = self._data.block(numbers), list(range(len(numbers)))
+        for i, k in enumerate(numbers if joined is None else ()):
             own = [of(k) for of in self._data]
-            place = places.setdefault(tuple(map(id, own)), len(parts))
+            place = which[i] = places.setdefault(tuple(map(id, own)), len(parts))
             if place == len(parts):
                 parts.append(own)
-            which.append(place)
         starts = np.array(which) * self._data.rows(numbers[0])
         model, arrays = self._stand_in.model, None
         with suppress(Exception), standing_in():
-            joined = [_flat(each) for each in zip(*parts, strict=True)]
+            joined = joined or [_flat(each) for each in zip(*parts, strict=True)]
             arrays = for_step(model, model._compiled, "train", (*joined,), None, "fit", batch)
         return (arrays if isinstance(arrays, Arrays) else None), starts
 
