@@ -20,6 +20,23 @@ static bool fits(const struct cdl_node *node) {
     return node->n_in == 1 && node->n_out == 1 && !node->param[BIAS + 1];
 }
 
+/* A product of samples, some at a time, to which its epilogue comes while they are in L1. */
+static void multiply(const struct cdl_kernels *kernels, struct cdl_lanes_product product, bool dots,
+                     struct cdl_epilogue epilogue) {
+    enum { BYTES = 16384, TILE = 4, FEWEST = 2 * TILE };
+    const size_t together = BYTES / ((product.n + product.k) * CDL_LINE * sizeof(float));
+    const size_t most = cdl_max(together / TILE * TILE, FEWEST);
+    for (size_t left = product.m; left > 0; left -= product.m) {
+        product.m = cdl_min(left, most);
+        (dots ? kernels->lanes_dots : kernels->lanes_product)(&product);
+        const size_t lines = product.m * product.n;
+        cdl_finish(kernels, &epilogue, lines, CDL_LINE, 0, product.c, CDL_LINE, CDL_LINE);
+        product.a += product.m * product.a_row * CDL_LINE;
+        product.c += lines * CDL_LINE;
+        if (epilogue.gradient) epilogue.y += lines * CDL_LINE;
+    }
+}
+
 static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_param *bias = node->param[BIAS];
@@ -37,10 +54,9 @@ static void forward(CDL_PASS) {
                                               .c = cdl_rows(y, first),
                                               .rest_is_last = true};
     const bool sums = y->lines == 1 && x->lines > CDL_LINE;
-    (sums ? ctx->kernels->lanes_dots : ctx->kernels->lanes_product)(&product);
     const struct cdl_epilogue epilogue = {.activation = (int)node->numbers[ACTIVATION],
                                           .params = node->row_param};
-    cdl_finish(ctx->kernels, &epilogue, product.m * y->lines, CDL_LINE, 0, product.c, CDL_LINE, 0);
+    multiply(ctx->kernels, product, sums, epilogue);
 }
 
 /* dx = dz W^T */
@@ -61,13 +77,11 @@ static void give(CDL_PASS) {
                                               .init = keeps_sign ? minus_zeros : cdl_zeros,
                                               .c = cdl_grad_rows(x, first),
                                               .rest_is_last = is_row};
-    (is_small || is_row ? ctx->kernels->lanes_dots : ctx->kernels->lanes_product)(&product);
     const struct cdl_epilogue epilogue = {.activation = node->dx_activation,
                                           .gradient = true,
                                           .y = cdl_rows(x, first),
                                           .params = node->dx_row_param};
-    cdl_finish(ctx->kernels, &epilogue, product.m * x->lines, CDL_LINE, 0, product.c, CDL_LINE,
-               CDL_LINE);
+    multiply(ctx->kernels, product, is_small || is_row, epilogue);
 }
 
 static void backward(CDL_PASS) {

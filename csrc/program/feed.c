@@ -288,8 +288,15 @@ void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
     }
 }
 
+/* An item of `size` bytes of each lane, side by side. */
+static inline void pick_lanes(const struct cdl_lane_rows *from, size_t r, size_t size, char *to) {
+    for (size_t l = 0; l < CDL_LINE; l++)
+        memcpy(to + l * size, from->data[l] + from->order[l][r] * from->stride[l], size);
+}
+
 bool cdl_feed_lanes(const struct cdl_kernels *kernels, const struct cdl_array *const *arrays,
-                    const int64_t *const *orders, size_t n, const struct cdl_tensor *to) {
+                    const int64_t *const *orders, size_t n, size_t more,
+                    const struct cdl_tensor *to) {
     const enum cdl_dtype dtype = arrays[0]->dtype;
     const size_t size = item_sizes[dtype];
     struct cdl_lane_rows from;
@@ -305,19 +312,26 @@ bool cdl_feed_lanes(const struct cdl_kernels *kernels, const struct cdl_array *c
     }
     if (run.n > 1) {
         kernels->lanes_gather(n, run.n, &from, to->data);
+        const ptrdiff_t step = (ptrdiff_t)size;
+        for (size_t l = 0; l < CDL_LINE; l++) { /* the next batch: L2 keeps few of the rows */
+            for (size_t r = n; r < n + cdl_min(n, more); r++)
+                fetch(from.data[l] + from.order[l][r] * from.stride[l], run.n, size, step);
+        }
         return true;
     }
     _Alignas(16) char items[CDL_LINE * sizeof(long double)];
+    const bool copies = dtype == CDL_DTYPE_float32 && !cdl_is_int(to);
     for (size_t r = 0; r < n; r++) {
-        for (size_t l = 0; l < CDL_LINE; l++) {
-            const char *item = from.data[l] + from.order[l][r] * from.stride[l];
-            if (size == sizeof(int64_t)) /* as in gather_items */
-                memcpy(items + l * size, item, sizeof(int64_t));
-            else
-                memcpy(items + l * size, item, size);
+        float *line = to->data + r * CDL_LINE;
+        if (copies) {
+            pick_lanes(&from, r, sizeof *line, (char *)line);
+            continue;
         }
-        convert(kernels, arrays[0], cdl_is_int(to), CDL_LINE, items, (ptrdiff_t)size,
-                to->data + r * CDL_LINE);
+        if (size == sizeof(int64_t)) /* as in gather_items */
+            pick_lanes(&from, r, sizeof(int64_t), items);
+        else
+            pick_lanes(&from, r, size, items);
+        convert(kernels, arrays[0], cdl_is_int(to), CDL_LINE, items, (ptrdiff_t)size, line);
     }
     return true;
 }

@@ -130,7 +130,8 @@ static void feed(struct cdl_member_lanes *lanes, int i, struct cdl_picked rows, 
         orders[l] = member->orders + member->done * member->epoch.rows + rows.start;
     }
     if ((to->ld == 1 || value->home == CDL_BY_ELEMENTS) &&
-        cdl_feed_lanes(program->kernels, arrays, orders, n, &value->in[value->home]))
+        cdl_feed_lanes(program->kernels, arrays, orders, n, rows.all - rows.start - n,
+                       &value->in[value->home]))
         return;
     const size_t all = CDL_LINE * to->ld;
     struct cdl_tensor own = *to;
