@@ -21,6 +21,7 @@ from cdl._tracing.joining import SAMPLES, parts_of
 from cdl._tracing.keras_tensor import KerasTensor, knowing_samples, known_samples
 from cdl._tracing.lowered_tensor import current_program
 from cdl._tracing.shape_inference import narrowed
+from cdl._tracing.symbolic import for_any_size
 
 _PARTED = 120, 240  # divisible by 2 and 3, for calls that split the batch
 _OTHERS = 89  # second batch size to try a call with, beside `SAMPLES`
@@ -44,19 +45,23 @@ def is_fixed(tensor: KerasTensor) -> bool:
 
 
 @contextmanager
-def suppressed(tensors: list[KerasTensor]) -> Iterator[None]:
+def suppressed(tensors: list[KerasTensor]) -> Iterator[list[Exception]]:
     """Context in which a call is tried again, as one that couples samples; it may fail.
+
+    Its value is a list, of the error if it does.
 
     Raises:
         ValueError: known sizes of tensors do not go together.
     """
+    errors: list[Exception] = []
     try:
-        yield
-    except TypeError:
-        pass
-    except ValueError:
+        yield errors
+    except TypeError as error:
+        errors.append(error)
+    except ValueError as error:
         if not any(None in tensor.shape for tensor in tensors) or any(map(is_fixed, tensors)):
             raise
+        errors.append(error)
 
 
 def is_other(
@@ -128,15 +133,20 @@ def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     """
     refusal: Exception | None = None
     for numbers in _numbers_for(graph.tensors_of(args, kwargs)):
-        try:
-            one, other = (
-                _result_for(which, samples, make, args, kwargs)
-                for which, samples in enumerate(numbers)
-            )
-        except (TypeError, ValueError) as error:
+        results, errors = [], list[tuple[Exception, int]]()
+        for which, samples in enumerate(numbers):
+            try:
+                results.append(_result_for(which, samples, make, args, kwargs))
+            except (TypeError, ValueError) as error:
+                errors.append((error, samples))
+        if errors:
+            (first, samples), (second, _) = errors[0], errors[-1]
             given = numbers[0] == numbers[1]  # errors about the user's own sizes tell most
-            refusal = error if given else refusal or error
+            if not given:
+                first = for_any_size(first, samples if second is first else second)
+            refusal = first if given else refusal or first
             continue
+        one, other = results
         return tree.map_structure(
             lambda *pair, numbers=numbers: _any_of(*zip(numbers, pair, strict=True)), one, other
         )

@@ -14,14 +14,18 @@ import numpy as np
 
 from cdl import tree
 from cdl._common import dtypes
+from cdl._common.errors import cause
 from cdl._ir import emit
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, knowing_samples, known_samples
 from cdl._tracing.lowered_tensor import LoweredTensor, current_program
+from cdl._tracing.shape_inference import unfit
+from cdl._tracing.symbolic import for_any_size
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
     from cdl._ir.program import Value
+    from cdl._tracing.operation import OpDef
 
 T = TypeVar("T")
 
@@ -96,7 +100,8 @@ def telling(apart: Exception, joined: Exception) -> Exception:
         joined: error of the call for joined samples.
     """
     sizes = isinstance(apart, TypeError) and isinstance(joined, ValueError)
-    return joined if sizes else apart
+    by_trial = "-None" in str(joined)  # it would fit another number of samples
+    return joined if sizes and not by_trial else apart
 
 
 def apart_or_joined(make: Callable[[], T], samples: int = SAMPLES) -> T:
@@ -106,7 +111,7 @@ def apart_or_joined(make: Callable[[], T], samples: int = SAMPLES) -> T:
         make: the function; called again if it fails, for a known number of samples.
 
     Raises:
-        TypeError, ValueError: what `make` raised at first.
+        TypeError, ValueError: what `make` raised; see `telling`.
     """
     try:
         return make()
@@ -116,8 +121,8 @@ def apart_or_joined(make: Callable[[], T], samples: int = SAMPLES) -> T:
         try:
             with knowing_samples(samples):
                 return make()
-        except (TypeError, ValueError):
-            raise error from None
+        except (TypeError, ValueError) as other:
+            raise telling(error, for_any_size(other, samples)) from None
 
 
 def joined(program: Lowering, value: Value, spec: KerasTensor) -> Value:
@@ -186,19 +191,26 @@ def forms(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Any, 
         before = kinds
 
 
-def prepared(prepare: Callable[..., tuple[Any, ...]], args: tuple[Any, ...]) -> tuple[Any, ...]:
+def prepared(row: OpDef, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Arguments as an operation prepares them, with the number of samples where it needs one.
 
     Args:
-        prepare: the operation's own function of all arguments.
-        args: these.
+        row: the operation.
+        args: all arguments.
+
+    Raises:
+        ValueError: they do not go together.
     """
+    assert row.prepare is not None
     try:
-        return prepare(*args)
-    except (TypeError, ValueError):
-        if known_samples() is None:
-            raise
-        return prepare(*(_mapped(lambda leaf: leaf, arg) for arg in args))
+        try:
+            return row.prepare(*args)
+        except (TypeError, ValueError):
+            if known_samples() is None:
+                raise
+            return row.prepare(*(_mapped(lambda leaf: leaf, arg) for arg in args))
+    except ValueError as error:
+        raise unfit(row, args, {}, error) from cause(error)
 
 
 def wholes(structure: Any) -> Any:

@@ -266,8 +266,7 @@ def operation(
     return decorate
 
 
-# Types for functions of one tensor, x, or two, x1 and x2: type checkers see that a symbolic tensor
-# comes out where one goes in.
+# Types for functions of tensors: type checkers see that a symbolic one comes out where one goes in.
 if TYPE_CHECKING:
 
     class OfTensor(Protocol[P]):
@@ -325,11 +324,11 @@ def call(
     """Run a definition on arrays, record it on symbolic tensors, or append it to a program."""
     try:
         return _called(row, args, kwargs, made)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
         if between_inputs() and is_symbolic(args, kwargs):
             try:
                 found = None
-                with suppressed(graph.tensors_of(args, kwargs)):
+                with suppressed(graph.tensors_of(args, kwargs)) as errors:
                     found = _coupled(row, args, kwargs, made)
             except ValueError:
                 found = None if row.untraced else _outlined(row, args, kwargs, made)
@@ -339,6 +338,8 @@ def call(
                 found = _outlined(row, args, kwargs, made)
             if found is not None:
                 return found
+            if errors and joining.telling(error, errors[0]) is not error:
+                raise errors[0] from None
         raise
 
 
@@ -385,7 +386,7 @@ def _called(
             refuse_none(row, args)
             break
     if row.prepare is not None:
-        args = joining.prepared(row.prepare, args)
+        args = joining.prepared(row, args)
     program = current_program()
     if program is not None and _has_terms(args, kwargs):
         return keep_sizes(row.name, args, appended(program, row, args, kwargs))

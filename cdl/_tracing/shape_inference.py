@@ -24,9 +24,9 @@ from cdl._common.errors import cause, hint
 from cdl._common.locks import new_lock
 from cdl._common.validation import unfit_matrices
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
 from cdl._tracing.lowered_tensor import LoweredTensor
-from cdl._tracing.symbolic import symbolic_error
+from cdl._tracing.symbolic import for_any_size, symbolic_error
 from cdl._tracing.variable import Variable, in_calls
 from cdl._variables.low_array import low_of, lowered, widened
 from cdl._variables.stepping import recorded
@@ -201,7 +201,10 @@ def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> 
     An open axis that goes with an axis of one size only has that size.
     """
     if not any(tensor.is_open for tensor in tensors):
-        return [_tried(row, args, kwargs, rows) for rows in (2, 3)]
+        try:
+            return [_tried(row, args, kwargs, rows) for rows in (2, 3)]
+        except ValueError as error:
+            raise _as_seen(row, args, kwargs, error) from error.__cause__
     refusal: ValueError | None = None
     for fixed, (size, other) in _guesses(args, kwargs, tensors):
         try:
@@ -215,7 +218,24 @@ def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> 
                 results.append(_tried(row, args, kwargs, 2, 2, fixed))
         return results
     assert refusal is not None
-    raise refusal
+    raise _as_seen(row, args, kwargs, refusal) from refusal.__cause__
+
+
+_OF_SIZES = "NumPy says", "got shape", " of shape", "must have shape", " size"
+
+
+def _as_seen(row: OpDef, args: Any, kwargs: Any, error: ValueError) -> Exception:
+    """Error of a trial with the sizes that the user's code sees, None for open ones."""
+    if not any(words in str(error) for words in _OF_SIZES):
+        return error
+    errors: list[Exception] = []
+    samples = known_samples()
+    for rows, size in zip((samples or 2, samples or 3), _SIZES[0], strict=True):
+        try:
+            _tried(row, args, kwargs, rows, size)
+        except ValueError as other:
+            errors.append(other)
+    return for_any_size(*errors) if len(errors) == 2 else error
 
 
 CUT_OFF = ("get_item",)  # whose results may end where an axis does
@@ -261,8 +281,9 @@ def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with np.errstate(all="ignore"):
             result = row.eager(*args, **kwargs)
     except ValueError as error:
-        if type(error) is not ValueError:  # LinAlgError says what it is
-            raise
+        if type(error) is not ValueError:  # LinAlgError and AxisError say what they are
+            text = str(error).rsplit(": ", 1)[-1]  # without the operation within that says it
+            raise type(error)(f"{row.name}: {text}") from cause(error)
         raise unfit(row, args, kwargs, error) from cause(error)
     if to is None:
         return tree.map_structure(narrowed, result)
@@ -321,7 +342,10 @@ def why_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> s
         args, kwargs = map_arguments(_shared_spec, args, kwargs)
         bound = signature_of(row.eager).bind(*args, **kwargs)
         bound.apply_defaults()
-        why = why(*bound.args, **bound.kwargs)
+        try:
+            why = why(*bound.args, **bound.kwargs)
+        except ValueError as error:
+            raise unfit(row, args, kwargs, error) from cause(error)
     return why
 
 
@@ -410,6 +434,9 @@ def _of_any_numbers(row: OpDef, sizes: Sequence[int]) -> np.ndarray[Any, Any]:
     return ones
 
 
+_OF_ARRAYS = re.compile(r"\w+: (arguments must go together|matrices must agree)")
+
+
 def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
     """Error for arrays that do not go together: the function's text, or their shapes.
 
@@ -420,19 +447,19 @@ def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
     said = str(error)
     # NumPy's own text about matmul begins with the name too.
     from_row = said.startswith(f"{row.name}: ") and "gufunc" not in said
-    if from_row or re.match(r"\w+: .* must ", said):
+    leaves = tree.flatten((args, kwargs))
+    # Shapes of arrays that the operation itself has made tell the user nothing.
+    of_part = _OF_ARRAYS.match(said) and not from_row and not any(map(callable, leaves))
+    if not of_part and (from_row or re.match(r"\w+: .* must ", said)):
         return ValueError(said)
-    leaves = [
-        leaf
-        for leaf in tree.flatten((args, kwargs))
-        if isinstance(leaf, (KerasTensor, Variable, np.ndarray))
-    ]
+    leaves = [leaf for leaf in leaves if isinstance(leaf, (KerasTensor, Variable, np.ndarray))]
     if len(leaves) < 2 and not any(isinstance(leaf, (KerasTensor, Variable)) for leaf in leaves):
         return ValueError(f"{row.name}: {said}")
-    if "core dimension" in said:  # NumPy's words for the products of matrices
+    if "core dimension" in said or "matrices must agree" in said:  # NumPy's words, and cdl's
         return unfit_matrices(row.name, [leaf.shape for leaf in leaves])
     shapes = " and ".join(str(tuple(leaf.shape)) for leaf in leaves)
-    remark = "" if "broadcast" in said else f" (NumPy says: {said})"
+    plain = of_part or ("broadcast" in said and len(leaves) > 1)
+    remark = "" if plain else f" (NumPy says: {said})"
     return ValueError(f"{row.name}: arguments must go together, got shapes {shapes}{remark}")
 
 

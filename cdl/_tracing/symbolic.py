@@ -6,6 +6,7 @@ import functools
 import importlib
 import linecache
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -81,6 +82,27 @@ def users_line() -> tuple[str, int]:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INNER):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
+
+
+_NUMBER = re.compile(r"(?<![\w.])\d+(?!\w|\.\d)")
+
+
+def for_any_size(error: Exception, other: Exception | int) -> Exception:
+    """Error of a trial, with None for the sizes that are the trial's and not the user's.
+
+    Args:
+        error: changed in place, so that it keeps its traceback.
+        other: error of a trial with another size, which shows where that stands; or the size.
+    """
+    text = str(error)
+    given = str(other)
+    if isinstance(other, int):
+        given = re.sub(rf"\b{other}\b", str(other + 1), text)
+    if error.args == (text,) and re.sub(r"\d", "", text) == re.sub(r"\d", "", given):
+        numbers = iter(_NUMBER.findall(given))
+        shown = _NUMBER.sub(lambda n: n[0] if n[0] == next(numbers, n[0]) else "None", text)
+        error.args = (shown,)
+    return error
 
 
 def note_line(error: Exception, name: str, line: tuple[str, int] | None) -> None:

@@ -7,6 +7,7 @@ from cdl.data.arrays import brief as brief
 from cdl.data.chunked import ChunkedArrays as ChunkedArrays
 from cdl.data.mapped import Mapped as Mapped
 from cdl.data.py_dataset import PyDataset as PyDataset
+from cdl.data.shapes import batch_of as batch_of
 from cdl.data.shapes import fit_classes as fit_classes
 from cdl.data.shapes import fit_input as fit_input
 from cdl.data.shapes import fit_values as fit_values

@@ -60,9 +60,13 @@ def fit_input(x: NDArray[Any], expected: tuple[int | None, ...], name: str) -> N
 
 
 def fit_values(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[Any]:
-    """`y` as targets of the output's shape: a number per output value."""
+    """`y` as targets of the output's shape: a number per output value.
+
+    Args:
+        output: None for an axis whose size is that of the batch.
+    """
     got = y.shape[1:]
-    if got in (output, (*output, 1)) or (*got, 1) == output:
+    if got in (output, (*output, 1)) or (*got, 1) == output or fits(got, output):
         return y
     hint = ""
     if len(got) <= len(output) and _without_last_one(got) == output[:-1]:

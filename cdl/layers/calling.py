@@ -22,7 +22,7 @@ from cdl._common.weak_cache import WeakMap
 from cdl._tracing import graph as graphs
 from cdl._tracing.between_inputs import between_inputs, coupled_outputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.joining import parts_of
+from cdl._tracing.joining import parts_of, telling
 from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.shape_inference import map_arguments
 from cdl._tracing.symbolic import operator_of
@@ -302,11 +302,11 @@ def trace_any(
         training: for which it is traced.
 
     Raises:
-        TypeError, ValueError: of a trace in which samples are apart.
+        TypeError, ValueError: of a trace in which samples are apart, or joined; see `telling`.
     """
     try:
         return trace_open(layer, args, kwargs, training)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
         if known_samples() is not None:
             raise
         found: list[graphs.Graph] = []
@@ -315,10 +315,13 @@ def trace_any(
             found.append(trace_open(layer, args, kwargs, training))
             return found[-1].outputs
 
-        with contextlib.suppress(TypeError, ValueError):
-            found[0].outputs = coupled_outputs(make, args, kwargs)
-            return found[0]
-        raise
+        try:
+            outputs = coupled_outputs(make, args, kwargs)
+        except (TypeError, ValueError) as other:
+            raise telling(error, other) from None
+        graph = _opened(*found[-2:])
+        graph.outputs = outputs
+        return graph
 
 
 def _training_of(kwargs: dict[str, Any]) -> bool:
@@ -386,6 +389,11 @@ def trace_open(
                     each._open_axes_of(first)
         else:
             raise error from None
+    return _opened(one, other)
+
+
+def _opened(one: graphs.Graph, other: graphs.Graph) -> graphs.Graph:
+    """First of two graphs of a call, with None for the sizes that differ in the other."""
     results = [(one.outputs, other.outputs)]
     if len(one.nodes) == len(other.nodes):  # else it loops over the axis
         pairs = zip(one.nodes, other.nodes, strict=True)

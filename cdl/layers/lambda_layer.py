@@ -18,7 +18,8 @@ from cdl._configs import custom_objects as registered
 from cdl._configs import serialization
 from cdl._ir import emit
 from cdl._tracing.graph import KerasTensor, tensors_in, tensors_of
-from cdl._tracing.untraced import Untraced, attempt
+from cdl._tracing.symbolic import for_any_size
+from cdl._tracing.untraced import Untraced, attempt, reason_of
 from cdl.data import as_numeric
 from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Self, Shape, Unpack, Value
 from cdl.layers.call_arguments import takes
@@ -146,14 +147,23 @@ class Lambda(Layer):
 
     def _try(self, owner: str, shape: Shape) -> Shape:
         """Shape of a sample of the result, from a trial on ones."""
-        ones = np.ones([2, *(n for n in shape if n is not None)], np.float32)
-        try:
+        told = {"training": False} if takes(type(self), "training") else {}
+
+        def result(samples: int) -> Array:
+            ones = np.ones([samples, *(n for n in shape if n is not None)], np.float32)
             with np.errstate(all="ignore"):
-                told = {"training": False} if takes(type(self), "training") else {}
-                y = np.asarray(self.call(ones, **told))
+                return np.asarray(self.call(ones, **told))
+
+        try:
+            y = result(2)
         except Exception as error:
+            try:
+                result(3)
+            except Exception as other:
+                for_any_size(error, other)
             raise NotImplementedError(
-                f"{owner}: output_shape must be given, since trying the function failed: {error}"
+                f"{owner}: output_shape must be given, since trying the function failed: "
+                f"{reason_of(error)}"
             ) from error
         if y.shape[:1] != (2,):
             raise ValueError(

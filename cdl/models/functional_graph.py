@@ -20,7 +20,7 @@ from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.between_inputs import outputs_for, replayed
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.joining import apart_or_joined
+from cdl._tracing.joining import SAMPLES, apart_or_joined
 from cdl.data import as_numeric, brief, frames
 from cdl.data.named_columns import by_name
 from cdl.data.texts import holds_texts
@@ -139,7 +139,13 @@ class FunctionalGraph(GraphOfModel):
         known = [info.row for info in self.output_infos()]
         if not self.takes_any_size() and all(None not in row for row in known):
             return known  # no open axis of an input goes on to an output
-        return apart_or_joined(lambda: self._lowered_rows(rows))
+        found = apart_or_joined(lambda: self._lowered_rows(rows))
+        if not any(SAMPLES in row for row in found):
+            return found
+        other = apart_or_joined(lambda: self._lowered_rows(rows), SAMPLES + 1)
+        pairs = [zip(*each, strict=True) for each in zip(found, other, strict=True)]
+        sizes: Any = [tuple(n if n == m else None for n, m in each) for each in pairs]
+        return tuple(sizes)
 
     def _lowered_rows(self, rows: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         program = Lowering()

@@ -164,7 +164,7 @@ def take(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
         axis: along which; None flattens x first.
     """
     array, places = np.asarray(x), np.asarray(indices).astype(np.int64)
-    n = array.size if axis is None else array.shape[axis]
+    n = array.size if axis is None else array.shape[axes_of(axis, array.ndim)[0]]
     inside = np.where(places < 0, places + n, places)
     outside = (inside < 0) | (inside >= n)
     found = np.take(array, np.clip(inside, 0, n - 1), axis)

@@ -8,12 +8,14 @@ own. All share the weights, the optimizer's slots and its step counter.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl import data
 from cdl._ir.program import Program
 from cdl._tracing.joining import telling
 from cdl._tracing.keras_tensor import knowing_samples
@@ -207,10 +209,28 @@ class CoupledFunction(TrainFunction):
             arrays = arrays.each(lambda each: each[:whole])
         elif whole < rows and order is not None:
             self._rest, order = (arrays, order[whole:]), order[:whole]
-        if whole < rows and rows - whole not in self._of_rows:  # an error in it comes before a step
-            self._remake_executor(rows - whole)
+        if whole < rows:  # an error in it comes before a step
+            if rows - whole not in self._of_rows:
+                self._remake_executor(rows - whole)
+            self._check_targets(arrays, rows - whole)
         super().begin(arrays, batch, order)
         self._left = whole // batch
+
+    def _fed(self, arrays: Arrays) -> list[Any]:
+        self._check_targets(arrays, self.executor.rows)
+        return super()._fed(arrays)
+
+    def _check_targets(self, arrays: Arrays, rows: int) -> None:
+        """ValueError for targets of other sizes than the outputs of batches of so many samples."""
+        inputs = self._of_rows[rows][0].program.inputs
+        for (part, number), value in zip(self._feeds, inputs, strict=True):
+            y = arrays.y[number] if arrays._fields[part] == "y" else None
+            if y is not None and math.prod(y.shape[1:]) != math.prod(value.shape):
+                shape = data.batch_of(value.shape)
+                raise ValueError(
+                    f"y must have shape {shape}, that of the output for batches of {rows} "
+                    f"samples, got {y.shape}"
+                )
 
     def run(self, steps: int, seconds: float) -> int:
         if not self._left and self._rest is not None:
