@@ -93,15 +93,14 @@ class _Split:
 
 
 def telling(apart: Exception, joined: Exception) -> Exception:
-    """More informative of two errors: one about sizes rather than about coupled samples.
+    """More informative of two errors: one of code that goes on where samples are joined.
 
     Args:
         apart: error of the call for independent samples.
         joined: error of the call for joined samples.
     """
-    sizes = isinstance(apart, TypeError) and isinstance(joined, ValueError)
     by_trial = "-None" in str(joined)  # it would fit another number of samples
-    return joined if sizes and not by_trial else apart
+    return joined if isinstance(apart, TypeError) and not by_trial else apart
 
 
 def apart_or_joined(make: Callable[[], T], samples: int = SAMPLES) -> T:

@@ -46,6 +46,7 @@ def _of_a_sample(regularizer: Any, y: Any) -> Any:
 
     return regularizer(y) / ops.cast(ops.shape(y)[0], "float32")
 
+
 def losses_of(owner: Any) -> list[float]:
     """Losses of a layer on arrays; see `Layer.losses`."""
     found: list[float] = []

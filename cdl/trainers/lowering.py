@@ -375,7 +375,10 @@ class _Step:
         """Refuse to couple samples where numbers (n,) stand beside predictions (n, 1)."""
         numbers = () in self._form.targets and any(y.shape == (1,) for y in self._outputs)
         if known_samples() is not None and numbers:
-            raise TypeError("compute_loss: y_true and y_pred must be of one rank")
+            raise ValueError(
+                "compute_loss: y must have as many axes as the predictions, got shapes (n,) and "
+                "(n, 1), which together are (n, n): y[:, None] goes with them row by row"
+            )
 
     def add_metrics(self) -> None:
         """Append those metrics of `compile` that the core has."""

@@ -111,6 +111,16 @@ def test_errors_name_the_operation_and_shapes_without_a_size_of_the_batch(where,
     assert any((frame.filename, frame.name) == (__file__, "<lambda>") for frame in frames)
 
 
+@pytest.mark.parametrize("where", [in_layer, in_fit])
+def test_code_behind_a_product_of_samples_is_blamed_itself(where):
+    def chosen(z):
+        z = gram(z)
+        return z if ops.sum(z) > 0 else -z
+
+    with pytest.raises(TypeError, match=r"the truth value(.|\n)*return z if ops\.sum"):
+        where(chosen)
+
+
 def test_compute_loss_shows_the_sizes_of_its_batch():
     class Model(cdl.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):

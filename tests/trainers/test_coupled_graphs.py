@@ -53,6 +53,14 @@ GRAPHS = {
     ),
     "median": (lambda z: z - ops.median(z, axis=0), lambda z: z - np.median(z, 0)),
     "roll": (lambda z: ops.roll(z, 1, axis=0), lambda z: np.roll(z, 1, 0)),
+    "all turned": (
+        lambda z: ops.reshape(ops.flip(ops.ravel(z)), (-1, 4)),
+        lambda z: z.ravel()[::-1].reshape(-1, 4),
+    ),
+    "all repeated": (
+        lambda z: ops.reshape(ops.repeat(z, 2), (-1, 8))[:, 2:6],
+        lambda z: np.repeat(z, 2).reshape(-1, 8)[:, 2:6],
+    ),
     "first sample": (lambda z: z - z[:1] * z[0], lambda z: z - z[:1] * z[0]),
     "neighbours": (
         lambda z: ops.concatenate([z[1:], z[:1]], axis=0) - z,

@@ -172,6 +172,6 @@ def test_numbers_beside_predictions_of_one_column_are_a_slip():
     x = cdl.Input((5,))
     model = Slip(x, layers.Dense(1)(x))
     model.compile("sgd")
-    with pytest.raises(TypeError, match="the samples must stay along one axis"):
+    with pytest.raises(ValueError, match=r"y must have as many axes .* \(n,\) and \(n, 1\)"):
         model.fit(A, A[:, 0], verbose=0)
     model.fit(A, A[:, :1], verbose=0)

@@ -230,11 +230,13 @@ def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
 def _repeat(program: Lowering, spec: KerasTensor, x: Any, repeats: Ints, axis: Any) -> Any:
     if isinstance(repeats, SymbolicBatch):  # which a shared value is as it is
         return reshaped(program, value_of(program, x), spec.sample_shape)
+    if axis is None:
+        x, axis = ravel(x), 0
+    value = x.value
     if np.size(repeats) > 1:
-        at = sample_axis(x, axis) if axis is not None else 0
-        value = x.value if axis is not None else reshaped(program, x.value, (-1,))
+        at = sample_axis(x, axis)
         return pick(program, value, at, np.repeat(np.arange(value.shape[at]), repeats).tolist())
-    value, count = x.value, int(np.asarray(repeats).reshape(()))
+    count = int(np.asarray(repeats).reshape(()))
     at = -1 if along_samples(x, axis) else sample_axis(x, axis)  # -1: of a sample several lines
     value = reshaped(program, value, (*value.shape[: at + 1], 1, *value.shape[at + 1 :]))
     return reshaped(program, lines(program, value, at + 1, count), spec.sample_shape)
@@ -261,8 +263,7 @@ def repeat(x: ArrayLike, repeats: Ints, axis: Any = None) -> Any:
 
 def _flip(program: Lowering, spec: KerasTensor, x: Any, axis: Ints) -> Any:
     value = x.value
-    several = axis_arg(axis)
-    for each in several if isinstance(several, tuple) else (several,):
+    for each in axes_of(axis, len(x.shape)):
         value = cut(program, value, sample_axis(x, each), None, None, -1)
     return value
 
