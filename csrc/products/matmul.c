@@ -46,8 +46,8 @@ static void add_rows(const struct cdl_kernels *kernels, struct cdl_product *p, s
     }
 }
 
-void cdl_matmul(const struct cdl_context *ctx, const struct cdl_product *all,
-                const struct cdl_epilogue *epilogue, bool uncached) {
+static void multiply_rows(const struct cdl_context *ctx, const struct cdl_product *all,
+                          const struct cdl_epilogue *epilogue, bool uncached) {
     const size_t m = all->m, k = all->k, n = all->n;
     const bool prefetches = m > PREFETCH_TILE && m <= PREFETCH_MOST && k * n >= PREFETCH_FLOATS;
     struct cdl_product p = *all;
@@ -65,6 +65,30 @@ void cdl_matmul(const struct cdl_context *ctx, const struct cdl_product *all,
             p.b.at += p.k * p.b.ld;
             p.init = (struct cdl_matrix){all->c.at + column, p.c.ld};
         }
+    }
+}
+
+/* Rows of k floats that stay in L2 while all panels pass. A step of 64-512-512-512-1 on 8,192 rows
+ * took 4 % longer without: each panel read them all again from memory. */
+static size_t rows_in_cache(const struct cdl_context *ctx, size_t k) {
+    const size_t rows = ctx->kernels->blocking->strip_floats / k;
+    return cdl_max(rows / CDL_MOST_ROWS, 1) * CDL_MOST_ROWS;
+}
+
+/* Epilogue of the rows behind the next `rows`. */
+static void skip_rows(struct cdl_epilogue *epilogue, size_t rows) {
+    if (epilogue->y) epilogue->y += rows * epilogue->ldy;
+}
+
+void cdl_matmul(const struct cdl_context *ctx, const struct cdl_product *all,
+                const struct cdl_epilogue *epilogue, bool uncached) {
+    const size_t most = rows_in_cache(ctx, all->k);
+    struct cdl_product p = *all;
+    struct cdl_epilogue end = *epilogue;
+    for (size_t row = 0; row < all->m; row += p.m, skip_rows(&end, p.m)) {
+        p.m = cdl_min(all->m - row, most);
+        multiply_rows(ctx, &p, &end, uncached);
+        p.a.at += p.m * p.a.ld, p.c.at += p.m * p.c.ld;
     }
 }
 
@@ -153,7 +177,7 @@ static bool pays_to_transpose_dz(const struct cdl_context *ctx, const struct cdl
            cdl_round_up(job->m, CDL_LINE) * n <= most;
 }
 
-void cdl_matmul_transposed(const struct cdl_context *ctx, const struct cdl_transposed *job) {
+static void transposed_rows(const struct cdl_context *ctx, const struct cdl_transposed *job) {
     const size_t ld = cdl_round_up(job->m, CDL_LINE);
     float *block = job->scratch, *dzt = block + CDL_PANEL * CDL_PANEL;
     const bool by_dz = !job->small_m && pays_to_transpose_dz(ctx, job);
@@ -169,6 +193,19 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, const struct cdl_trans
         } else {
             transpose_w(ctx, job, column);
         }
+    }
+}
+
+/* Rows go twice as many at a time, since each time transposes w. */
+void cdl_matmul_transposed(const struct cdl_context *ctx, const struct cdl_transposed *all) {
+    const size_t most = 2 * rows_in_cache(ctx, all->w->cols);
+    struct cdl_transposed job = *all;
+    struct cdl_epilogue end = *all->epilogue;
+    job.epilogue = &end;
+    for (size_t row = 0; row < all->m; row += job.m, skip_rows(&end, job.m)) {
+        job.m = cdl_min(all->m - row, most);
+        transposed_rows(ctx, &job);
+        job.dz.at += job.m * job.dz.ld, job.dx.at += job.m * job.dx.ld;
     }
 }
 
