@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cdl import _core
 from cdl._ir.activation_maps import ACTIVATIONS
-from cdl._ir.bytecode import TooLongError, compiled, is_of_lines, read
+from cdl._ir.bytecode import TooLongError, compiled, floats_of_lines, is_of_lines, read
 from cdl._ir.elementwise import (
     Expression,
     apply,
@@ -173,6 +173,41 @@ def repeated(program: Rewriter, value: Value) -> Value | None:
         same += 1
     in_place = math.prod(aligned[same:-1]) == 1
     return x if in_place and x.dtype == value.dtype and x.shared == value.shared else None
+
+
+def read_shared(program: Rewriter) -> bool:
+    """Let maps read shared values as they are, instead of a copy for each sample.
+
+    Returns:
+        Whether any does, so that copies may be dead.
+    """
+    if program.instructions.of("carried", "element", "captured"):  # the body of a loop
+        return False
+    found = False
+    for i in program.instructions.of("map"):
+        (y,) = i.outputs
+        if y.shape[-1:] in ((), (1,)) or y.dtype != "float32" or y.rounded_to:
+            continue
+        sources = [program.producer(v) for v in i.inputs]
+        inputs = [
+            s.inputs[0] if s is not None and s.op == "broadcast_batch" else v
+            for v, s in zip(i.inputs, sources, strict=True)
+        ]
+        full = any(v.shape == y.shape and not v.shared for v in inputs)
+        if full and inputs != list(i.inputs) and has_room(i, inputs):
+            program.swap(i, i.reading(inputs))
+            found = True
+    return found
+
+
+def has_room(i: Instruction, inputs: Sequence[Value]) -> bool:
+    """Whether a map of lines may read these inputs, which differ from each other."""
+    (y,) = i.outputs
+    if len(set(map(id, inputs))) < len(inputs) or any(v.dtype != "float32" for v in inputs):
+        return False
+    repeated = sum(v.shape != y.shape or v.shared != y.shared for v in inputs)
+    floats = floats_of_lines(i.numbers, y.shape[-1], repeated) if is_of_lines(i.numbers) else 0
+    return floats <= _core.MAP_ROOM_OF_LINES
 
 
 def _merged(user: Instruction, value: Value, before: Instruction) -> Instruction | None:

@@ -346,6 +346,8 @@ class Program:
         program.simplify(training)
         rounding.apply(program)
         line_fusion.apply(program, training)
+        if mapping.read_shared(program):
+            program.cut_dead(training)
         if training:
             program.fork_values()
         return program.result()

@@ -290,7 +290,8 @@ def _map(g: Graph, i: Instruction) -> str:
         else:
             names[id(x)] = primitive(g, x.primitive, [names[id(a)] for a in x.args])
     if root.primitive == "constant" or root.is_column:  # of the shape that the inputs have
-        full = next(v for v in i.inputs if v.shape == i.outputs[0].shape)
+        (y,) = i.outputs
+        full = next(v for v in i.inputs if (v.shape, v.shared) == (y.shape, y.shared))
         return g.node("Expand", names[id(root)], g.node("Shape", g.ref(full)))
     return names[id(root)]
 

@@ -106,9 +106,10 @@ struct cdl_map_step {
 };
 
 /* An operand with fewer numbers than the result: each of its lines, of one number or as many as
- * the result's, serves `run` lines. 0: the operand has the result's layout. */
+ * the result's, serves `run` lines; it begins again after each `period` lines. 0: the operand has
+ * the result's layout. */
 struct cdl_map_repeat {
-    size_t run, ld;
+    size_t run, ld, period;
     bool is_column; /* its lines are of one number */
 };
 

@@ -129,7 +129,7 @@ struct map_room {
 };
 
 CDL_INLINE size_t repeated_line(const struct cdl_map *m, int k, size_t l) {
-    return l / m->repeat[k].run * m->repeat[k].ld;
+    return l % m->repeat[k].period / m->repeat[k].run * m->repeat[k].ld;
 }
 
 /* Is output k the gradient of repeated lines; and is it written ahead of its sum? */
@@ -140,16 +140,23 @@ CDL_INLINE bool is_written(const struct cdl_map *m, int k) {
     return adds_up(m, k) && !((m->plain | m->products) >> k & 1);
 }
 
+/* Do the lines of an operand that a piece reads lie one behind the other? */
+CDL_INLINE bool are_in_place(const struct cdl_map *m, int k, struct map_piece piece) {
+    const size_t run = m->repeat[k].run, period = m->repeat[k].period;
+    return run == 1 && piece.n == m->repeat[k].ld && piece.l % period + piece.lines <= period;
+}
+
 /* Writes lines of an operand as often as the piece reads them, unless they are there already. */
 static const float *repeat_lines(const struct cdl_map *m, struct map_room *room, int k,
                                  struct map_piece piece) {
     const bool is_column = m->repeat[k].is_column;
     const float *x = m->in[k] + repeated_line(m, k, piece.l);
-    if (piece.lines == 1 && !is_column) return x + piece.j;
-    const float *last = m->in[k] + repeated_line(m, k, piece.l + piece.lines - 1);
+    if (!is_column && (piece.lines == 1 || are_in_place(m, k, piece))) return x + piece.j;
+    const size_t run = m->repeat[k].run;
+    const bool is_one = run == m->repeat[k].period || piece.l % run + piece.lines <= run;
     float *to = room->lines[k];
-    if (x == last && x == room->held[k] && piece.lines <= room->n_held[k]) return to;
-    room->held[k] = x == last ? x : NULL, room->n_held[k] = piece.lines;
+    if (is_one && x == room->held[k] && piece.lines <= room->n_held[k]) return to;
+    room->held[k] = is_one ? x : NULL, room->n_held[k] = piece.lines;
     const size_t n = piece.n;
     for (size_t i = 0; i < piece.lines; i++, to += n) {
         x = m->in[k] + repeated_line(m, k, piece.l + i);
@@ -189,12 +196,13 @@ CDL_INLINE void add_lines(const bool has_factors, size_t lines, size_t n, float 
  * repeated. Pads are 0 for a repeated number, whose sum they are part of. */
 static void add_repeated(const struct cdl_map *m, const float *gradients, const float *factors,
                          int k, struct map_piece piece) {
-    const size_t n = piece.n, run = m->repeat[k].run;
-    float *dx = m->out[k] + repeated_line(m, k, piece.l) + (m->repeat[k].is_column ? 0 : piece.j);
-    size_t left = run - piece.l % run;
-    for (size_t i = 0, some; i < piece.lines; i += some, left = run, dx += m->repeat[k].ld) {
-        some = cdl_min(piece.lines - i, left);
+    const bool in_place = !m->repeat[k].is_column && are_in_place(m, k, piece);
+    const size_t n = in_place ? piece.lines * piece.n : piece.n, run = m->repeat[k].run;
+    const size_t first = m->repeat[k].is_column ? 0 : piece.j, lines = in_place ? 1 : piece.lines;
+    for (size_t i = 0, some; i < lines; i += some) {
+        some = cdl_min(lines - i, run - (piece.l + i) % run);
         const float *from = gradients + i * n;
+        float *dx = m->out[k] + repeated_line(m, k, piece.l + i) + first;
         if (factors)
             add_lines(true, some, n, dx, from, factors + i * n);
         else if (!m->repeat[k].is_column)

@@ -1,16 +1,11 @@
 /* broadcast_batch.c - a shared value given to each sample: y = x. Backward adds up the samples'
  * gradients: blocks of them first, which no two threads share, then the blocks in order. */
-#include "ops/op.h"
-#include "products/blocks.h"
+#include "ops/shared.h"
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_EXPECT(x->shared && !y->shared, "expected a shared input, and an output of each sample");
     return cdl_check_alike(x, y);
-}
-
-static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    return cdl_row_blocks(rows) * node->out[0]->row_floats;
 }
 
 static void forward(CDL_PASS) {
@@ -29,16 +24,10 @@ static void sum_blocks(CDL_PASS) {
                    node->scratch);
 }
 
-static void add_up(CDL_PASS) {
-    const size_t n = node->out[0]->row_floats;
-    cdl_add_blocks(ctx->kernels, cdl_row_blocks(ctx->rows), n, cdl_own_blocks(ctx, CDL_LINE, n),
-                   node->scratch, 1.0, node->in[0]->grad);
-}
-
 const struct cdl_op cdl_op_broadcast_batch = {
     .check = check,
-    .scratch_floats = scratch_floats,
+    .scratch_floats = cdl_shared_scratch,
     .forward = forward,
-    .backward = {{sum_blocks}, {add_up, CDL_THREADS}},
+    .backward = {{sum_blocks}, {cdl_add_shared, CDL_THREADS}},
     .mixes = true,
 };

@@ -1,7 +1,8 @@
 /* map.c - y = an expression of up to eight values, element by element.
  *
  * A value has the shape of y or is repeated: each of its lines, of y's width or of one number,
- * serves as many lines of y; its gradient is the sum of theirs. Within the expression there may be
+ * serves as many lines of y; its gradient is the sum of theirs. One that is shared serves each
+ * sample. Within the expression there may be
  * columns: sums of lines and the like, and what is made of them.
  *
  * The numbers are its byte code (cdl/_ir/bytecode.py writes and explains it): how many steps are
@@ -10,6 +11,7 @@
  * cache; backward computes again what it needs of it.
  */
 #include "ops/lines.h"
+#include "ops/shared.h"
 
 enum { N_FORWARD, STEPS }; /* of the code: how many steps are forward; all steps */
 
@@ -108,7 +110,7 @@ static const char *check_code(const struct cdl_node *node, bool backward) {
 }
 
 static bool is_repeated(const struct cdl_tensor *x, const struct cdl_tensor *y) {
-    return !cdl_same_shape(x, y);
+    return !cdl_same_shape(x, y) || x->shared != y->shared;
 }
 
 static const char *check_operand(const struct cdl_tensor *x, const struct cdl_tensor *y) {
@@ -268,7 +270,9 @@ static struct cdl_map map_of(const struct cdl_node *node, size_t first, size_t l
         const struct cdl_tensor *x = node->in[k];
         map.in[k] = cdl_rows(x, first);
         if (is_repeated(x, y))
-            map.repeat[k] = (struct cdl_map_repeat){y->lines / x->lines, x->ld, x->width == 1};
+            map.repeat[k] = (struct cdl_map_repeat){y->lines / x->lines, x->ld,
+                                                    x->shared == y->shared ? SIZE_MAX : y->lines,
+                                                    x->width == 1};
     }
     return map;
 }
@@ -300,30 +304,47 @@ static void forward(CDL_PASS) {
     ctx->kernels->map(&map);
 }
 
-static void backward(CDL_PASS) {
+static size_t lines_of(const struct cdl_tensor *x, size_t rows) {
+    return x->shared ? x->lines : rows * x->lines;
+}
+
+/* Gradients of samples; by shared inputs they are sums, of a block at most. */
+static void give(CDL_PASS) {
     struct cdl_map map = map_of(node, first, last, true);
     map.in[CDL_MAP_DY - CDL_MAP_INPUT] = cdl_grad_rows(node->out[0], first);
     map.in[CDL_MAP_Y - CDL_MAP_INPUT] = cdl_rows(node->out[0], first);
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
         if (!node->needs[k]) continue;
-        map.out[k] = cdl_grad_rows(x, first);
+        if (cdl_shared_floats(node, k))
+            map.out[k] = cdl_shared_sums(node, ctx, k, first / CDL_ROW_BLOCK);
+        else
+            map.out[k] = cdl_grad_rows(x, first);
         if (map.repeat[k].run)
-            memset(map.out[k], 0, (last - first) * x->lines * x->ld * sizeof(float));
+            memset(map.out[k], 0, lines_of(x, last - first) * x->ld * sizeof(float));
     }
     if (map.n_steps || map.plain) ctx->kernels->map(&map);
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
         if (map.out[k] && map.products >> k & 1)
-            cdl_clear_pads(x, map.out[k], (last - first) * x->lines);
+            cdl_clear_pads(x, map.out[k], lines_of(x, last - first));
     }
+}
+
+static void backward(CDL_PASS) {
+    if (!node->mixes) {
+        give(node, ctx, first, last);
+        return;
+    }
+    CDL_EACH_BLOCK(block, first, last) give(node, ctx, block.first, block.last);
 }
 
 #define BY_CODE                                                                                    \
     .check = check, .code_bytes = code_bytes, .derive = derive, .flops = flops,                    \
-    .forward = forward, .backward = backward, .any_samples = true, .gives = gives,                 \
-    .reads_back = reads_back, .all_inputs = true, .bf16 = CDL_BF16_THROUGH_FLOATS,                 \
-    .parts = CDL_BY_MICRO_BATCHES
+    .scratch_floats = cdl_shared_scratch, .forward = forward,                                      \
+    .backward = {{backward}, {cdl_add_shared, CDL_THREADS, .mixes = true}}, .any_samples = true,   \
+    .gives = gives, .reads_back = reads_back, .all_inputs = true, .mixes = true,                   \
+    .bf16 = CDL_BF16_THROUGH_FLOATS, .parts = CDL_BY_MICRO_BATCHES
 const struct cdl_op cdl_op_map = {BY_CODE};
 
 /* The steps backward are not the derivatives of those forward, but what the user wants instead. */

@@ -108,6 +108,7 @@ struct cdl_node {
     bool waits_forward, waits_backward;  /* a barrier stands behind it: its result is shared */
     bool has_dy;                         /* an output gets a gradient */
     bool shared;                         /* all its values are shared: one thread runs it */
+    bool mixes;                          /* some of its values are shared, and others not */
     bool once;                           /* constant in a prediction call: runs once in it */
     bool needs[CDL_MAX_INPUTS];          /* in[k]->grad is wanted and can be given */
     enum cdl_arithmetic arithmetic;
@@ -145,6 +146,7 @@ struct cdl_phase {
     enum cdl_over over;
     bool trains; /* in training only, of a node that changes parameters then */
     bool sums;   /* writes scratch only */
+    bool mixes;  /* of a node with shared values and others only */
 };
 
 /* Folding of a normalization into an op's weights: weights 0 and 1 are a kernel and a bias, 2 to 5

@@ -5,8 +5,8 @@
  * the blocks in order. A value of one axis is one row. A bias is a row that all samples and lines
  * share, beside a b that they share too.
  */
-#include "products/blocks.h"
 #include "ops/lines.h"
+#include "ops/shared.h"
 #include "products/matmul_values.h"
 
 enum { TRANSPOSE_A, TRANSPOSE_B };  /* numbers */
@@ -65,26 +65,6 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(!a->shared && b->shared && b->lines == height_of(b) && !ta && !tb,
                "bias: expected it with one b for all samples");
     return NULL;
-}
-
-/* The gradient of a side that samples share: a sum for each block of them. */
-static bool sums_blocks(const struct cdl_node *node, int side) {
-    return node->in[side]->shared && !node->out[0]->shared;
-}
-
-static size_t floats_of(const struct cdl_tensor *value) { return value->lines * value->ld; }
-
-static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    size_t floats = 0;
-    for (int s = 0; s < node->n_in; s++)
-        floats += sums_blocks(node, s) ? cdl_row_blocks(rows) * floats_of(node->in[s]) : 0;
-    return floats;
-}
-
-static float *sums_of(const struct cdl_node *node, const struct cdl_context *ctx, int side) {
-    size_t before = 0;
-    for (int s = 0; s < side; s++) before += sums_blocks(node, s) ? floats_of(node->in[s]) : 0;
-    return node->scratch + cdl_row_blocks(ctx->rows) * before;
 }
 
 static double flops(const struct cdl_node *node) {
@@ -191,7 +171,7 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     const bool adds = ctx->iteration + 1 < ctx->iterations;
     CDL_EACH_BLOCK(b, first, last) {
         const size_t together = stacked ? b.rows : 1;
-        float *sum = sums_of(node, ctx, side) + b.number * floats_of(x);
+        float *sum = cdl_shared_sums(node, ctx, side, b.number);
         if (side == BIAS) {
             const struct cdl_tensor *y = node->out[0];
             float *to = adds ? ctx->scratch : sum;
@@ -212,17 +192,8 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
 static void backward(CDL_PASS) {
     for (int side = 0; side < node->n_in; side++)
         if (node->needs[side])
-            (sums_blocks(node, side) ? sum_blocks : own_gradients)(node, ctx, side, first, last);
-}
-
-static void add_up(CDL_PASS) {
-    for (int side = 0; side < node->n_in; side++) {
-        const size_t n = floats_of(node->in[side]);
-        if (node->needs[side] && sums_blocks(node, side))
-            cdl_add_blocks(ctx->kernels, cdl_row_blocks(ctx->rows), n,
-                           cdl_own_blocks(ctx, CDL_LINE, n), sums_of(node, ctx, side), 1.0,
-                           node->in[side]->grad);
-    }
+            (cdl_shared_floats(node, side) ? sum_blocks : own_gradients)(node, ctx, side, first,
+                                                                         last);
 }
 
 static bool reads_back(const struct cdl_node *node, int k) { return k != CDL_OUTPUT; }
@@ -230,10 +201,10 @@ static bool reads_back(const struct cdl_node *node, int k) { return k != CDL_OUT
 const struct cdl_op cdl_op_product = {
     .role = CDL_PRODUCT,
     .check = check,
-    .scratch_floats = scratch_floats,
+    .scratch_floats = cdl_shared_scratch,
     .flops = flops,
     .forward = forward,
-    .backward = {{backward}, {add_up, CDL_THREADS}},
+    .backward = {{backward}, {cdl_add_shared, CDL_THREADS}},
     .reads_back = reads_back,
     .all_inputs = true,
     .mixes = true,

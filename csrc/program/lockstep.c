@@ -22,7 +22,7 @@ static bool is_aligned(const struct cdl_node *node) {
 }
 
 bool cdl_takes_any_samples(const struct cdl_node *node) {
-    return node->op->any_samples && is_aligned(node);
+    return node->op->any_samples && !node->mixes && is_aligned(node);
 }
 
 struct cdl_range cdl_samples_of(const struct cdl_node *node, const struct cdl_context *ctx) {

@@ -26,10 +26,9 @@ enum { MOST_STATES = 256 };
 static bool may_split(const struct cdl_program *program) {
     bool all = program->n_external_grads == 0 && program->n_nodes > 0, windows = false;
     size_t states = 0;
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_op *op = program->nodes[i].op;
-        all &= op->parts >= CDL_BY_MICRO_BATCHES && !program->nodes[i].shared;
-        windows |= op->role == CDL_WINDOWS;
+    CDL_EACH_NODE(node, program) {
+        all &= node->op->parts >= CDL_BY_MICRO_BATCHES && !node->shared && !node->mixes;
+        windows |= node->op->role == CDL_WINDOWS;
     }
     for (int i = 0; i < program->n_reports; i++) states += program->state_sizes[i];
     return all && windows && states <= MOST_STATES;

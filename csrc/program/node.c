@@ -9,7 +9,7 @@ static bool names_a_row(const struct cdl_node *node) {
     return node->numbers[0] >= 0 && node->numbers[0] < node->op->table.rows;
 }
 
-/* Are some of the node's values shared and others not? Only ops that say `mixes` may have both. */
+/* Only ops that say `mixes` may have values of both kinds. */
 static bool mixes(const struct cdl_node *node) {
     bool differ = false;
     for (int v = 1; v < cdl_values_of(node); v++)
@@ -60,7 +60,7 @@ static const char *check(const struct cdl_node *node, const char *signature, boo
     CDL_EXPECT(op->bf16 >= CDL_BF16_READ || node->arithmetic == CDL_THROUGH_FLOATS ||
                    !any_bf16(node),
                "expected no values of bfloat16");
-    CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
+    CDL_EXPECT(op->mixes || !node->mixes, "expected all values to be shared, or none");
     CDL_CHECK(op->check(node));
     return op->folds ? cdl_check_folds(node, training) : NULL;
 }
@@ -134,6 +134,7 @@ cdl_status cdl_make_node(struct cdl_program *program, const struct cdl_instructi
         *node->host = def->host;
     }
     program->loops += node->op->role == CDL_LOOP;
+    node->mixes = mixes(node);
     *reason = check(node, cdl_ops[def->op].signature, program->training);
     if (*reason) return CDL_ERR_PROGRAM;
     if (node->op->folds && node->n_data) CDL_TRY(cdl_fold_params(program, node));

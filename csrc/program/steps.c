@@ -205,7 +205,8 @@ void cdl_plan_passes(struct cdl_program *program) {
         const bool direct = node->arithmetic != CDL_THROUGH_FLOATS && node->piece >= program->rows;
         for (int back = 0; back < 2 && direct && !node->shared && !node->loop; back++) {
             const struct cdl_phase *phases = back ? node->op->backward : node->op->forward;
-            if (phases->over == CDL_SAMPLES && !phases->trains && !phases[1].run)
+            const bool alone = !phases[1].run || (phases[1].mixes && !node->mixes);
+            if (phases->over == CDL_SAMPLES && !phases->trains && alone)
                 node->whole_pass[back] = phases->run;
         }
     }

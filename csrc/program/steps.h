@@ -78,7 +78,8 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
 /* Does a phase run in this batch? */
 static inline bool cdl_phase_counts(const struct cdl_phase *phase, const struct cdl_node *node,
                                     const struct cdl_context *ctx) {
-    return !phase->trains || (ctx->training && cdl_follows_batches(node));
+    return (!phase->trains || (ctx->training && cdl_follows_batches(node))) &&
+           (!phase->mixes || node->mixes);
 }
 
 /* Finds the passes that are one call (whole_pass), once it is known how batches are cut. */

@@ -11,12 +11,14 @@ from programs import (
     gradients,
     learner,
     predict,
+    pull_back,
     random_weight,
     train,
     weight,
 )
 
 from cdl import _core
+from cdl._ir.elementwise import apply, arguments
 from cdl._ir.lowering import Lowering
 from cdl._tracing.variable import Variable
 
@@ -403,3 +405,65 @@ def test_a_shared_value_is_no_input_of_an_op_that_does_not_mix():
     program.emit("softmax", [program.input((3,))], (3,), shared=True)
     with pytest.raises(ValueError, match="instruction 0"):
         _core.Executor(program, 4)
+
+
+# Shapes of results and of shared values that maps read in place: equal, rows, columns, numbers.
+READ_IN_PLACE = [
+    ((33,), (33,)),
+    ((33,), (1,)),
+    ((4, 33), (4, 33)),
+    ((4, 33), (33,)),
+    ((4, 33), (4, 1)),
+    ((5, 3, 16), (5, 1, 16)),
+    ((5, 3, 7), (5, 3, 1)),
+    ((32, 64), (32, 64)),  # several lines a chunk, and samples that chunks cut
+    ((100, 5), (100, 5)),
+    ((3, 1500), (3, 1500)),  # several chunks a line
+]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("shape", "other"), READ_IN_PLACE)
+def test_maps_read_what_samples_share_without_a_copy_for_each(shape, other, isa):
+    rng = np.random.default_rng(7)
+    program, rows = Lowering(), 19
+    size = int(np.prod(shape))
+    start = rng.normal(size=(rows, size)).astype(np.float32)
+    x = dense(program, program.input((rows,)), weight(start))
+    x = program.emit("reshape", [x], shape)
+    r, c = plain(rng.normal(size=other)), plain(rng.normal(size=shape))
+    shared = [program.broadcast_batch(program.param(v)) for v in (r, c)]
+    if other != shape:
+        shared[0] = program.emit("broadcast", [shared[0]], shape)
+    b, d, a = arguments(3)
+    y = program.map(apply("exp", -b) * a + b * d, [*shared, x])  # x is the last
+    program.output(y)
+    dy = rng.normal(size=(rows, *shape)).astype(np.float32)
+    oracle = Oracle(program)
+    value = oracle.forward([np.eye(rows)])[0]
+    expected = oracle.backward(dy)
+    fused = program.fused()
+    assert not {"broadcast", "broadcast_batch"} & {i.op for i in fused.instructions}
+    first = None
+    for threads in (1, 2, 3):
+        found = pull_back(fused, [np.eye(rows)], dy, isa=isa, threads=threads)
+        first = first or found
+        np.testing.assert_array_equal(found[0], first[0])
+        np.testing.assert_allclose(found[0], value, rtol=2e-6, atol=2e-6)
+        for v, gradient in expected.items():
+            np.testing.assert_array_equal(found[1][v], first[1][v])
+            top = max(np.abs(gradient).max(), 0.1)
+            np.testing.assert_allclose(found[1][v], gradient, rtol=1e-4, atol=3e-6 * top)
+    alone = predict(program.fused(training=False), [np.eye(rows)], rows=5, isa=isa)
+    np.testing.assert_allclose(alone, value, rtol=2e-6, atol=2e-6)
+
+
+def test_a_map_of_shared_values_alone_keeps_one_copy():
+    program = Lowering()
+    program.input((1,))
+    values = [np.arange(6.0).reshape(2, 3), np.ones((2, 3))]
+    y = program.map("add", [program.broadcast_batch(program.constant(v)) for v in values])
+    program.output(y)
+    fused = program.fused(training=False)
+    found = predict(fused, [np.ones((4, 1))])
+    np.testing.assert_array_equal(found, (values[0] + 1)[None].repeat(4, 0))
