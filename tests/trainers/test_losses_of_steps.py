@@ -61,6 +61,33 @@ class ByLossOfCompile(Taped):
         return {"loss": loss}
 
 
+class Behind(ByFunction):
+    """A net whose logs are computed ahead of its optimizer's step and behind it."""
+
+    def train_step(self, data):
+        x, y = data
+        before = self.error(y, self(x))
+        logs = super().train_step(data)
+        return {**logs, "before": before, "after": self.error(y, self(x))}
+
+
+class Between(Taped):
+    """A net whose logs are computed between two steps of optimizers."""
+
+    def train_step(self, data):
+        x, y = data
+        weights, logs = self.trainable_variables, {}
+        for name in ("first", "second"):
+            with cdl.GradientTape() as tape:
+                loss = self.error(y, self(x, training=True))
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+            logs[name] = loss
+        return logs
+
+
+AT_ONCE = pytest.mark.parametrize("cls", [ByFunction, Taped, Behind])
+
+
 def net_of(cls, case, **options):
     cdl.utils.set_random_seed(3)
     _, error, units, activation = CASES[case]
@@ -123,17 +150,32 @@ def test_a_second_fit_goes_on_with_the_orders_of_the_first(options):
     assert losses == whole["loss"]
 
 
-def test_epochs_at_once_are_those_with_a_callback():
-    one, other = (net_of(ByFunction, "numbers") for _ in range(2))
-    alone = trained(one, "numbers")
-    followed = trained(other, "numbers", callbacks=[cdl.callbacks.LambdaCallback()])
-    assert alone[0] == followed[0]
-    assert all(map(np.array_equal, alone[1], followed[1]))
-    assert one.optimizer.iterations == other.optimizer.iterations == 54
+@pytest.mark.parametrize("cls", [ByFunction, Taped, Behind, Between])
+@pytest.mark.parametrize("rows", [96, 90])
+def test_epochs_at_once_are_those_with_a_callback(cls, rows):
+    halve = cdl.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: batch == 3 and halved(one)
+    )
+    found = []
+    for callbacks in ([], [cdl.callbacks.LambdaCallback()], [halve]):
+        for eagerly in (False, True):
+            one = net_of(cls, "numbers", run_eagerly=eagerly)
+            cdl.utils.set_random_seed(1)
+            given = {"batch_size": 16, "epochs": 5, "callbacks": callbacks, "verbose": 0}
+            history = one.fit(X[:rows], NUMBERS[:rows], **given).history
+            found.append((history, [each.tolist() for each in one.get_weights()]))
+            assert one.optimizer.iterations == (60 if cls is Between else 30)
+    assert found[0] == found[1] == found[2] == found[3]
+    assert found[4] == found[5] != found[0]
 
 
-def test_epochs_are_run_at_once(monkeypatch):
-    net, runs = net_of(ByFunction, "numbers"), []
+def halved(net):
+    net.optimizer.learning_rate = 0.5 * float(net.optimizer.learning_rate)
+
+
+@AT_ONCE
+def test_epochs_are_run_at_once(monkeypatch, cls):
+    net, runs = net_of(cls, "numbers"), []
     own = cdl.trainers.custom.steps.CustomSteps.run_epochs
 
     def run_epochs(self, arrays, batch, orders, logs):
@@ -149,8 +191,9 @@ def test_epochs_are_run_at_once(monkeypatch):
     assert not runs
 
 
-def test_an_epoch_that_an_interrupt_follows_is_in_the_history(monkeypatch):
-    net, other = (net_of(ByFunction, "numbers") for _ in range(2))
+@AT_ONCE
+def test_an_epoch_that_an_interrupt_follows_is_in_the_history(monkeypatch, cls):
+    net, other = (net_of(cls, "numbers") for _ in range(2))
     expected = trained(other, "numbers")[0]["loss"]
     own = cdl.trainers.chains.chain.Chain.train
 

@@ -110,6 +110,7 @@ class _Link:
         gives: numbers of its results.
         is_fed: whether the core can fill in its constants for any number of rows.
         executor: runs the program.
+        is_shown: whether its results are read.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class _Link:
         self._first = call.first
         self.gives = range(call.first, call.first + call.size)
         self.is_fed = all(isinstance(e, Ref) or _is_uniform(e) for e in call.args)
-        self._is_shown = not read.isdisjoint(self.gives)
+        self.is_shown = not read.isdisjoint(self.gives)
         self.changes = False  # beyond weights and slots
         self._after = followers.executor() if followers.n else None
         self._changes = -1
@@ -139,7 +140,7 @@ class _Link:
         if self._changes == self.optimizer.changes:
             return False
         self._changes = self.optimizer.changes
-        parts = self.optimizer, self._rows, self._after, self._is_shown
+        parts = self.optimizer, self._rows, self._after, self.is_shown
         self.executor = self._compiled.learner(*parts)
         return True
 
@@ -165,7 +166,7 @@ class _Link:
         step = self.optimizer.step
         rate = self.optimizer.rate(step)
         self.executor.once(self._of_batch(values), rate, step, core_seed())
-        if self._is_shown:
+        if self.is_shown:
             self.show(values)
 
     def show(self, values: Values) -> None:
@@ -190,6 +191,7 @@ class Chain:
     Attributes:
         is_fed: whether the core can run the updates: all are links, which read the batch alone.
         has_calls: whether the result of a batch needs other calls than links.
+        ends_apart: whether these come ahead of all links or behind them, for `ahead` and `logs`.
         changes_more: whether the step draws, assigns or moves statistics, beside updates of
             optimizers and metrics.
         state: snapshot of the state that it may change; set after construction.
@@ -226,7 +228,6 @@ class Chain:
                 self._unshown.append(part)
         self._parts = parts
         self._links = [each for each in parts if isinstance(each, _Link)]
-        self._shown = [each for each in self._links if set(each.gives).intersection(_refs(logs))]
         inputs_read = [number for each in self._links for number in each.inputs]
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
         self.changes_more |= any(each.n for each in following.values())
@@ -238,6 +239,9 @@ class Chain:
             and not any(each.changes for each in parts)
         )
         self.has_calls = len(self._links) < len(parts)
+        self._first = next((i for i, e in enumerate(parts) if isinstance(e, _Link)), len(parts))
+        self._behind = self._first + len(self._links)
+        self.ends_apart = all(isinstance(e, _Link) for e in parts[self._first : self._behind])
 
     def forget(self) -> None:
         """Invalidate the chain, since a regularizer or constraint has changed."""
@@ -296,6 +300,16 @@ class Chain:
         assert self._core is not None
         self._core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
 
+    def ahead(self, arrays: Sequence[Any]) -> None:
+        """Run the calls ahead of the links for the next batch of the pass, whose logs are wanted.
+
+        Args:
+            arrays: of that batch.
+        """
+        self._values[: len(arrays)] = arrays
+        for part in self._parts[: self._first]:
+            part.run(self._values)
+
     @property
     def done(self) -> int:
         """Batches of the pass that were run."""
@@ -306,10 +320,13 @@ class Chain:
         return any([link.refresh() for link in self._links])
 
     def logs(self) -> Any:
-        """Result of the step for the last batch."""
-        for link in self._shown:
-            link.show(self._values)
-        return self._logs(self._values)
+        """Result of the step for the last batch, after `ahead` for it if the chain has calls."""
+        for link in self._links:
+            if link.is_shown:
+                link.show(self._values)
+        for part in self._parts[self._behind :]:
+            part.run(self._values)
+        return self._finished(True)
 
     def release(self) -> None:
         """Release the data of the pass."""

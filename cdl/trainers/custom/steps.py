@@ -198,6 +198,11 @@ class CustomSteps:
         self._form = arrays.form()
         self._is_fed = False
 
+    def _part(self, rows: int) -> Any:
+        """Place of the next rows."""
+        part = slice(self._next, self._next + rows)
+        return part if self._order is None else self._order[part]
+
     def run(self, steps: int, seconds: float) -> int:
         """Run up to `steps` batches or for about `seconds`; the number run."""
         assert self._arrays is not None
@@ -214,10 +219,11 @@ class CustomSteps:
             if chain is not None and chain.is_fed and left > chain.has_calls:
                 left -= chain.has_calls  # for the last one, whose logs are wanted
                 done += self._run_fed(chain, rows, left, end - clock.now())
-            if chain is None or not chain.is_fed or chain.has_calls:
-                part: Any = slice(self._next, self._next + rows)
-                if self._order is not None:
-                    part = self._order[part]
+            if chain is not None and self._can_run_last(chain):
+                self._run_last(chain, rows)
+                done += 1
+            elif chain is None or not chain.is_fed or chain.has_calls:
+                part = self._part(rows)
                 self._next += rows
                 self._is_fed = False
                 self._is_shown = done + 1 == steps or self._chain is None or clock.now() >= end
@@ -244,7 +250,8 @@ class CustomSteps:
         if chain is None or arrays is None or arrays.samples % self._batch:
             return False
         is_own = overrides(type(self._model()), "reset_metrics")
-        return chain.is_fed and not chain.has_calls and not is_own and chain.holds()
+        is_whole = chain.is_fed and (chain.ends_apart or not chain.has_calls)
+        return is_whole and not is_own and chain.holds()
 
     def run_epochs(
         self, arrays: Nested, batch: int, orders: NDArray[np.int64], logs: list[dict[str, Any]]
@@ -260,6 +267,11 @@ class CustomSteps:
         steps = arrays.samples // batch
         for end in range(steps, len(orders) * steps + 1, steps):
             try:
+                while chain.done < end - chain.has_calls:
+                    chain.train(end - chain.has_calls - chain.done, _ALWAYS)
+                if chain.has_calls:
+                    self._next = (end - 1) * batch
+                    chain.ahead(self._next_leaves(batch))
                 while chain.done < end:
                     chain.train(end - chain.done, _ALWAYS)
             finally:
@@ -302,6 +314,30 @@ class CustomSteps:
         if not chain.has_calls:
             self._logs = flat_logs(chain.logs())
         return ran
+
+    def _can_run_last(self, chain: Chain) -> bool:
+        """Whether the core can run the next batch of its pass, and Python the calls around that."""
+        if not (self._is_fed and chain.has_calls and chain.ends_apart):
+            return False
+        return not chain.is_outdated()
+
+    def _run_last(self, chain: Chain, rows: int) -> None:
+        """Run the next batch of the core's pass, and keep its logs."""
+        before = chain.done
+        chain.ahead(self._next_leaves(rows))
+        try:
+            while chain.done == before:
+                chain.train(1, _ALWAYS)
+        finally:
+            if chain.done > before:
+                self._next += rows
+                self._logs = flat_logs(chain.logs())
+
+    def _next_leaves(self, rows: int) -> list[Any]:
+        """Arrays of the next batch."""
+        assert self._arrays is not None
+        leaves: list[Any] = tree.flatten(self._arrays.step(self._part(rows)))
+        return leaves
 
     def step(self, batch: Any) -> None:
         """Run one batch, given as the step takes it."""
