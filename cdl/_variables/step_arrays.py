@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,6 +109,8 @@ class StepArray(NDArrayOperatorsMixin):
         is_new |= getattr(first, "is_immutable", False)
         if is_new and kwargs.get("out", (None,))[0] is inputs[0]:
             del kwargs["out"]  # `loss += 1.0` gives another number
+        if kwargs.get("out", (None,))[0] is inputs[0] is self and self._owns():
+            return self._written(getattr(ufunc, method), inputs[1:])  # `labels += noise`
         if "out" in kwargs or method == "at":
             return self._numbers(_WRITTEN, getattr(ufunc, method), inputs, kwargs)
         return _computed(getattr(ufunc, method), *inputs, **kwargs)
@@ -117,6 +119,19 @@ class StepArray(NDArrayOperatorsMixin):
         if "out" in kwargs or function.__name__ in _WRITING:
             return self._numbers(_WRITTEN, function, args, kwargs)
         return _computed(function, *args, **kwargs)
+
+    def _owns(self) -> bool:
+        """Whether the array is the result of a call, and no view of another array."""
+        is_plain = type(self.array) is np.ndarray and self.array.base is None
+        return is_plain and self.array.flags.writeable and self.recording.made(self)
+
+    def _written(self, function: Callable[..., Any], others: Sequence[Any]) -> StepArray:
+        """The array, after a function has written to it; from now on it is another result."""
+        result = _computed(_in_place, function, self, *others)
+        np.copyto(self.array, result.array)  # where views of it see that, too
+        self.number = result.number
+        self.recording.written(self)
+        return self
 
     def seen_as(self, array: Any) -> StepArray:
         """Stand-in for the same numbers in an array of another class."""
@@ -239,6 +254,11 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
 def _method(name: str, array: Any, *args: Any, **kwargs: Any) -> Any:
     """Result of a method of an array."""
     return getattr(array, name)(*args, **kwargs)
+
+
+def _in_place(function: Callable[..., Any], array: Any, *others: Any) -> Any:
+    """Result that a function would write to an array, as a new one."""
+    return function(array, *others, out=array.copy())
 
 
 def _computed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

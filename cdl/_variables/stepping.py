@@ -176,7 +176,7 @@ class Recording:
         self.noted: list[int] = []
         self._keep, self._compared = keep, compared
         self._constant: set[int] = set()  # numbers of results that are independent of the batch
-        self._count = 0
+        self._count = self._given = 0
         self._numbers: dict[int, tuple[Any, int]] = {}  # of arrays, by their ids
         self._places: dict[Any, int] = {}  # the same by what they are views of
 
@@ -184,6 +184,7 @@ class Recording:
         """Result of the step, and a copy with a Ref for each array that depends on its args."""
         own = tree.map_structure(_copied, args)  # which no other array shares its numbers with
         given = self._wrapped(own)
+        self._given = self._count
         before, state.recording = state.recording, self
         try:
             with noting() as self.noted:
@@ -254,6 +255,15 @@ class Recording:
         self._numbers[id(leaf)] = leaf, number
         if isinstance(leaf, np.ndarray):
             self._places.setdefault(_place(leaf), number)
+
+    def made(self, each: StepArray) -> bool:
+        """Whether a call made an array: it is none of the batch, and no other call gave it."""
+        return each.number >= self._given and self._places.get(_place(each.array)) == each.number
+
+    def written(self, each: StepArray) -> None:
+        """Register an array under another number, since it was written to."""
+        self._numbers[id(each.array)] = each.array, each.number
+        self._places[_place(each.array)] = each.number
 
     def depends(self, leaf: Any) -> bool:
         """Whether a value depends on the batch or on a call."""

@@ -128,7 +128,8 @@ class Plan:
         if id(leaf) in self._sources or id(leaf) in self._numbers:
             return self._input(leaf)
         if not isinstance(leaf, np.ndarray):
-            return self._constant(leaf) if type(leaf) in NUMBERS else stepping.constant(leaf)
+            changes = type(leaf) in (*NUMBERS, np.float32)
+            return self._constant(leaf) if changes else stepping.constant(leaf)
         origin = origin_of(leaf, self._nodes)
         if origin is not None and origin[0].serial in self._places:
             return _Result(self._places[origin[0].serial], origin[1])
