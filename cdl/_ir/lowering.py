@@ -75,6 +75,7 @@ class Lowering(Program):
         self.recorder = Recorder() if recorder is None else recorder
         # Dtype that weights are rounded to where they are read: "bfloat16", "float16" or None.
         self.param_dtype: str | None = None
+        self.line: tuple[str, int] | None = None  # of the user's call that is appended, if known
         self._read: dict[tuple[int, str | None], Value] = {}  # values of weights, by id and dtype
         self._casts: dict[tuple[int, str], Value] = {}
         self._draws: dict[Any, int] = {}  # of generators: how many there are so far

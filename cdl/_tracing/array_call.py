@@ -24,6 +24,7 @@ from cdl._ir.reverse.parts import summed_to
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
 from cdl._tracing.shape_inference import as_array
+from cdl._tracing.symbolic import note_line, users_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def append_call(
     for term in terms:
         value = program.cast(term.value, "float32")
         given.append(program.broadcast_batch(value) if apart and value.shared else value)
-    call = ArrayCall(row, (args, kwargs), spec)
+    call = ArrayCall(row, (args, kwargs), spec, program.line or users_line())
     x = emit.side_by_side(program, given)
     y = program.emit("host", (x,), (sum(place.size for place in call.results),), function=call)
     assert isinstance(row.lower, ArrayForm)
@@ -137,15 +138,16 @@ class ArrayCall:
 
     Args:
         arguments: of the call, by place and by name, with terms for the tensors.
+        line: file and number of the user's line that makes it.
     """
 
     untraced = None  # no code of the user's
 
-    def __init__(self, row: OpDef, arguments: Any, spec: Any) -> None:
+    def __init__(self, row: OpDef, arguments: Any, spec: Any, line: tuple[str, int]) -> None:
         def place(leaf: Any) -> Any:
             return _Place.of(leaf.spec) if isinstance(leaf, LoweredTensor) else as_array(leaf)
 
-        self.row = row
+        self.row, self._line = row, line
         self._leaves = [place(leaf) for leaf in tree.flatten(arguments)]
         self._nest = tree.map_structure(lambda _: 0, arguments)
         self._results_nest = tree.map_structure(lambda _: 0, spec)
@@ -171,7 +173,11 @@ class ArrayCall:
         del training
         with np.errstate(all="ignore"):
             args, kwargs = self._arguments(_arrays(x, self.operands))
-            found = tree.flatten(self.row.eager(*args, **kwargs))
+            try:
+                found = tree.flatten(self.row.eager(*args, **kwargs))
+            except ValueError as error:
+                note_line(error, self.row.name, self._line)
+                raise
         pairs = zip(map(np.asarray, found), self.results, strict=True)
         lines = np.concatenate([place.flat(y, len(x)) for y, place in pairs], axis=1)
         for y in found:

@@ -68,7 +68,8 @@ class Node:
         index: its place among the calls of the operation; 0 in traced code.
         couples: whether it is a call between Inputs that couples their samples.
         traced: whether it is a call of traced code, not one between Inputs.
-        line: file and number of the user's line that makes the call; None in traced code.
+        line: file and number of the user's line that makes the call; None in traced code, but
+            for calls whose arrays are first seen when the program runs.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class Node:
         self.index = 0
         self.couples = False
         self.traced = current_scope() is not None
-        self.line = None if self.traced else users_line()
+        by_arrays = getattr(getattr(operation, "row", None), "calls_eager", False)
+        self.line = users_line() if by_arrays or not self.traced else None
         for i, tensor in enumerate(tree.flatten(outputs)):
             if isinstance(tensor, KerasTensor):
                 tensor.node, tensor.tensor_index = self, i
@@ -351,6 +353,9 @@ class Graph:
                 try:
                     if again is not None:
                         found = again(node, args, kwargs)
+                        for tensor in tensors_in(found):
+                            if tensor.node is not None:
+                                tensor.node.line = node.line
                     else:
                         found = getattr(node.operation, "infer", node.operation)(*args, **kwargs)
                 except (TypeError, ValueError) as error:
@@ -406,6 +411,7 @@ def _lowered(
         args: of the node, with values for the tensors.
         sized: gives symbolic tensors the sizes that their values know; None: they know them.
     """
+    program.line = node.line
     with_node = getattr(node.operation, "append_node", None)
     if with_node is None:
         return node.operation.append_to(program, *args, **kwargs)

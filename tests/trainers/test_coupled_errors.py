@@ -121,6 +121,29 @@ def test_code_behind_a_product_of_samples_is_blamed_itself(where):
         where(chosen)
 
 
+class Segments(layers.Layer):
+    def call(self, x):
+        return x + ops.segment_sum(x, np.array([0, 1, 1, 0]), 1)
+
+
+@pytest.mark.parametrize("kind", ["layer", "graph"])
+def test_what_only_a_batch_shows_has_the_line_of_the_call(kind):
+    inputs = cdl.Input((3,))
+    z = layers.Dense(3)(inputs)
+    outputs = Segments()(z) if kind == "layer" else z + ops.segment_sum(z, np.array([0, 1]), 1)
+    model = cdl.Model(inputs, outputs)
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"segment_ids must be .*\(6, 3\)") as caught:
+        model.fit(X, X, batch_size=6, verbose=0)
+    notes = "".join(caught.value.__notes__)
+    assert re.search(
+        rf"segment_sum is called at {re.escape(__file__)}:\d+\n.*ops.segment_sum", notes
+    )
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_compute_loss_shows_the_sizes_of_its_batch():
     class Model(cdl.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
