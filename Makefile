@@ -134,17 +134,8 @@ release-check: wheel  ## versions, changelog, licence, and the wheel in a new en
 	$(BIN)/python tools/wheel/check.py
 	build/wheel/bin/twine check --strict dist/*
 
-CHECK_FLAGS = -std=c11 -O2 -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp -Wall -Wextra -Wshadow -Wconversion -Wno-missing-braces -Wno-missing-field-initializers -Wno-unused-parameter -Icsrc
-arm: dev  ## the core compiled for 64-bit ARM, and a model's C for a small one, both checked under qemu
-	@for tool in aarch64-linux-gnu-gcc qemu-aarch64 arm-linux-gnueabihf-gcc qemu-arm; do command -v $$tool > /dev/null || \
-	    { echo "make arm: $$tool is missing; on Debian: apt-get install gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf qemu-user"; exit 1; }; done
-	@mkdir -p build
-	aarch64-linux-gnu-gcc $(CHECK_FLAGS) -static -o build/arm-check tests/arm/check.c $(filter %.c,$(C_FILES)) -lm
-	$(CC) $(CHECK_FLAGS) -o build/here-check tests/arm/check.c $(filter %.c,$(C_FILES)) -lm
-	qemu-aarch64 build/arm-check | tee build/arm-check.txt && build/here-check | tee build/here-check.txt
-	@test $$(sed -n '/^baseline/d; s/.*bits //p' build/arm-check.txt build/here-check.txt | sort -u | wc -l) = 1 || \
-	    { echo "make arm: the bits of the two machines differ"; exit 1; }
-	$(BIN)/pytest -q tests/export/test_integers.py -k small_arm
+arm: dev  ## nets of all kinds on 64-bit ARM under qemu, and by clang: the same bits as here; some 15 minutes
+	tools/arm.sh $(BIN) $(CLANG)
 
 annotate: dev  ## Cython's page of which lines of the binding touch Python: cdl/_core.html
 	mkdir -p build && $(BIN)/cython -a -3 cdl/_core.pyx -o build/_core.c && echo build/_core.html

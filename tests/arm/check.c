@@ -46,7 +46,7 @@ static void check_products(const struct cdl_kernels *kernels, size_t m, size_t w
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < width; j++) {
             double sum = 0.0;
-            for (size_t p = 0; p < k; p++) sum += (double)a[i * lda + p] * (double)b[p * width + j];
+            for (size_t l = 0; l < k; l++) sum += (double)a[i * lda + l] * (double)b[l * width + j];
             expect(fabs(sum - (double)c[i * width + j]) < 1e-4, "gemm", kernels->isa,
                    (double)c[i * width + j], sum);
         }
@@ -56,7 +56,7 @@ static void check_products(const struct cdl_kernels *kernels, size_t m, size_t w
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < width; j++) {
             double sum = 0.0;
-            for (size_t p = 0; p < k; p++) sum += (double)a[p * lda + i] * (double)b[p * ldb + j];
+            for (size_t l = 0; l < k; l++) sum += (double)a[l * lda + i] * (double)b[l * ldb + j];
             expect(fabs(sum - (double)c[i * width + j]) < 1e-4, "gemm, transposed", kernels->isa,
                    (double)c[i * width + j], sum);
         }

@@ -12,11 +12,16 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 import cdl
 from cdl import _core, activations, layers, losses, ops, optimizers
+
+HERE = Path(__file__).parent
+sys.path += [str(HERE), str(HERE.parents[1])]  # behind the cdl that is tried
+import nets_of_benchmarks
 
 ROWS = 83  # whole blocks of 16, blocks of 32, and some left over
 NETS: dict[str, Callable[[], cdl.Model]] = {}
@@ -52,7 +57,7 @@ def classifier(shape, *stack, n=10, **compiled):
     return model, drawn(ROWS, *shape), drawn.generator.integers(0, n, ROWS)
 
 
-# ---- the nets of the benchmarks, in small --------------------------------------------------------
+# ---- like the nets of the benchmarks, smaller ----------------------------------------------------
 
 
 @net
@@ -424,10 +429,10 @@ def hashes(part: str = "") -> dict[str, str]:
             continue
         drawn.generator = np.random.Generator(np.random.Philox(5))
         cdl.utils.set_random_seed(3)
-        model, x, y = make()
+        model, x, y, *batch = make()
         left = []
         takes_all = isinstance(model.optimizer, optimizers.LBFGS)
-        for size in (None, None) if takes_all else (32, 19):
+        for size in batch or ((None, None) if takes_all else (32, 19)):
             history = model.fit(x, y, batch_size=size, epochs=2, verbose=0).history
             left += [np.array(history[key]) for key in sorted(history)]
         left += [np.array(model.evaluate(x, y, batch_size=50, verbose=0))]
@@ -444,6 +449,7 @@ add_activations()
 NETS.update(losses_of_all_kinds())
 add_optimizers()
 add_operations()
+NETS.update(nets_of_benchmarks.nets(drawn))
 
 if __name__ == "__main__":
     print(json.dumps(hashes(*sys.argv[1:2]), indent=1))

@@ -1,7 +1,11 @@
-"""Equal bits on every machine: instruction sets, sizes of caches, and NumPy's own choices."""
+"""Equal bits on every machine: instruction sets, sizes of caches, and NumPy's own choices.
+
+`make arm` runs this file with CDL_OTHERS, commands that start Python with another build of cdl.
+"""
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +24,12 @@ OTHER_NUMPY = [n for n in np._core._multiarray_umath.__cpu_dispatch__ if FEATURE
 SMALL = {"CDL_CACHE": "32K,256K,3M", "OMP_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Haswell"}
 MACHINES = [{"CDL_ISA": isa} for isa in FUSED[1:]]
 MACHINES += [{"CDL_ISA": FUSED[-1], "NPY_DISABLE_CPU_FEATURES": " ".join(OTHER_NUMPY), **SMALL}]
+OTHERS = [{"python": command} for command in os.environ.get("CDL_OTHERS", "").splitlines()]
 
 
-def learned(**environment: str) -> dict[str, str]:
+def learned(python: str = sys.executable, **environment: str) -> dict[str, str]:
     """The hash of each net that a process of its own has trained."""
-    command = [sys.executable, "-W", "error", str(SCRIPT)]
+    command = [*shlex.split(python), "-W", "error", str(SCRIPT)]
     done = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
@@ -46,7 +51,10 @@ def test_nets_of_all_kinds_have_bits_of_their_own(here):
     assert len(here) > 150
 
 
-@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: "-".join(machine.values()))
+@pytest.mark.timeout(7200 if OTHERS else 600)  # an emulator takes a hundred times as long
+@pytest.mark.parametrize(
+    "machine", MACHINES + OTHERS, ids=lambda machine: "-".join(machine.values())
+)
 def test_nets_of_all_kinds_learn_the_same_bits_on_another_machine(machine, here):
     there = learned(**machine)
     assert [name for name in here if here[name] != there[name]] == []
