@@ -93,13 +93,15 @@ def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
         raise TypeError(f"map_structure: func must be callable, got {func!r}")
     if not structures:
         raise ValueError("map_structure: structures must be at least one, got none")
-    if len(structures) == 1:  # as nearly always
-        first = structures[0]
-        return _mapped(func, first) if isinstance(first, _NESTED) else func(first)
-    for other in structures[1:]:
-        assert_same_structure(structures[0], other)
+    first, *others = structures
+    if not isinstance(first, _NESTED) and not any(map(is_nested, others)):
+        return func(*structures)
+    if not others:  # as nearly always
+        return _mapped(func, first)
+    for other in others:
+        assert_same_structure(first, other)
     leaves = zip(*map(flatten, structures), strict=True)
-    return pack_sequence_as(structures[0], [func(*each) for each in leaves])
+    return pack_sequence_as(first, [func(*each) for each in leaves])
 
 
 def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:

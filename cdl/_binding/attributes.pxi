@@ -9,11 +9,11 @@ cdef extern from *:  # of Python.h
         int ml_flags
         const char *ml_doc
     int METH_FASTCALL
+    PyTypeObject *Py_TYPE(PyObject *of)
     object PyDescr_NewMethod(PyTypeObject *of, PyMethodDef *method)
     int PyObject_GenericSetAttr(object of, object name, PyObject *value) except -1
     PyObject *PyDict_GetItemWithError(object of, object key) except? NULL
     bint PyDict_Next(object of, Py_ssize_t *at, PyObject **key, PyObject **value)
-    int PySet_Contains(object of, object key) except -1
     Py_ssize_t PyUnicode_GetLength(object text) except -1
     Py_UCS4 PyUnicode_ReadChar(object text, Py_ssize_t at) except? 0xFFFFFFFF
 
@@ -86,14 +86,28 @@ def delete_and_count(self, name):
     _count(self, name, NULL, PyUnicode_GetLength(name))
 
 
-def pairs_by_type(dict attributes, frozenset types, bint among):
-    """Pairs of name and value whose type is, or is not, `among` the types, subclasses aside."""
-    cdef Py_ssize_t at = 0
+def pairs_by_type(dict attributes, tuple types, bint among, list known=[]):
+    """Pairs of name and value whose type is, or is not, `among` up to 8 types, subclasses aside.
+
+    Values that are `known` are left out.
+    """
+    cdef Py_ssize_t i, at = 0, n = min(len(types), 8)
+    cdef PyTypeObject *kinds[8]
     cdef PyObject *name
     cdef PyObject *value
+    for i in range(n):
+        kinds[i] = <PyTypeObject *>types[i]
     found = []
     while PyDict_Next(attributes, &at, &name, &value):
-        if PySet_Contains(types, type(<object>value)) == among:
+        i = 0
+        while i < n and kinds[i] != Py_TYPE(value):
+            i += 1
+        if (i < n) != among:
+            continue
+        for each in known:
+            if each is <object>value:
+                break
+        else:
             found.append((<object>name, <object>value))
     return found
 

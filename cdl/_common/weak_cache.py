@@ -34,21 +34,17 @@ class WeakMap:
 
     def __setitem__(self, thing: Any, value: Any) -> None:
         with self._changing:
-            if id(thing) not in self.pairs:
-                self._keys.append(id(thing))
-            self.pairs[id(thing)] = weakref.ref(thing), value
-            self._look_at_one()
-            self._look_at_one()
-
-    def _look_at_one(self) -> None:
-        """Drop the next pair if its object is dead; two for each that comes keep these few."""
-        key = self._keys[0]
-        pair = self.pairs.get(key)
-        if pair is None or pair[0]() is None:
-            self.pairs.pop(key, None)
-            self._keys.popleft()
-        else:
-            self._keys.rotate(-1)
+            pairs, keys, key = self.pairs, self._keys, id(thing)
+            if key not in pairs:
+                keys.append(key)
+            pairs[key] = weakref.ref(thing), value
+            for _ in range(2):  # two looks for each pair that comes keep those of the dead few
+                pair = pairs.get(keys[0])
+                if pair is None or pair[0]() is None:
+                    pairs.pop(keys[0], None)
+                    keys.popleft()
+                else:
+                    keys.rotate(-1)
 
 
 def weak_cache(function: F) -> F:

@@ -68,8 +68,8 @@ class Node:
         index: its place among the calls of the operation; 0 in traced code.
         couples: whether it is a call between Inputs that couples their samples.
         traced: whether it is a call of traced code, not one between Inputs.
-        line: file and number of the user's line that makes the call; None in traced code, but
-            for calls whose arrays are first seen when the program runs.
+        line: file and number of the user's line that makes the call; None of an Input and in
+            traced code, but for calls whose arrays are first seen when the program runs.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Node:
         self.couples = False
         self.traced = current_scope() is not None
         by_arrays = getattr(getattr(operation, "row", None), "calls_eager", False)
-        self.line = users_line() if by_arrays or not self.traced else None
+        self.line = users_line() if by_arrays or (self.inputs and not self.traced) else None
         for i, tensor in enumerate(tree.flatten(outputs)):
             if isinstance(tensor, KerasTensor):
                 tensor.node, tensor.tensor_index = self, i

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,9 @@ def append(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) 
         if recorder.probed is not None and recorder.probed[0] is layer and masks.is_value(y):
             y = program.emit("probe", (y,), y.shape)
             recorder.probed[1].append(y)
-        told = kwargs.get("mask") if masks.tells_truths(specs[1].get("mask")) else None
+        told = kwargs.get("mask")
+        if told is not None and not masks.tells_truths(specs[1].get("mask")):
+            told = None
         masks.of_outputs(layer, program, first, inputs, y, told)
         if layer.activity_regularizer is None:
             return y
@@ -91,13 +93,14 @@ def cast_value(program: Lowering, value: Value, dtype: str) -> Value:
     return given
 
 
-@contextlib.contextmanager
-def _reading(layer: Layer, program: Lowering) -> Iterator[None]:
-    """Context in which the program reads weights in the layer's dtype."""
+def _reading(
+    layer: Layer, program: Lowering, append: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Result of `append`, while which the program reads weights in the layer's dtype."""
     before = program.param_dtype
     program.param_dtype = layer._autocast_dtype(before)
     try:
-        yield
+        return append(program, *args, **kwargs)
     finally:
         program.param_dtype = before
 
@@ -111,8 +114,7 @@ def _lowered(layer: Layer, program: Lowering, x: Any, whole: bool, more: dict[st
     """Append a layer of cdl, in the dtypes of its policy."""
     if layer._in_float32 and masks.is_value(x):
         x = cast_value(program, x, "float32")
-    with _reading(layer, program):
-        y: Any = layer.lower(program, x, **more)
+    y = _reading(layer, program, layer.lower, x, **more)
     return tree.map_structure(partial(_given, layer, program, whole), y)
 
 
@@ -151,8 +153,10 @@ def _with_mask(spec: Any, value: Any) -> Any:
 
 def _with_masks(specs: Any, args: Any, kwargs: Any) -> Any:
     """Symbolic arguments of a call, positional and named, with masks as their values have."""
-    leaves = tree.flatten((args, kwargs)) + tree.flatten(specs)
-    if all(getattr(leaf, "mask", None) is None for leaf in leaves):
+    leaves = tree.flatten(args) + tree.flatten(specs[0])
+    if kwargs:
+        leaves += tree.flatten(kwargs) + tree.flatten(specs[1])
+    if not any([getattr(leaf, "mask", None) is not None for leaf in leaves]):
         return specs
     pairs = zip(specs[0], args, strict=True)
     args_of = tuple(tree.map_structure(_with_mask, *pair) for pair in pairs)
@@ -181,8 +185,7 @@ def _append_script(layer: Layer, program: Lowering, specs: Any, args: Any, kwarg
         given = {"args": args, "kwargs": {**kwargs, "training": program.training}}
         calls.append((layer, run_script, given))
     try:
-        with _reading(layer, program):
-            return graph.lower(program, values)
+        return _reading(layer, program, graph.lower, values)
     finally:
         recorder.calls = calls
 

@@ -32,7 +32,8 @@ T = TypeVar("T")
 _LONG = 256  # elements of longer lists and dicts are not compared
 _LARGE = 2**16  # bytes of an array; contents of larger ones are not compared
 _PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None)))
-_NESTING = frozenset((list, dict))  # in which a layer of cdl's own keeps what may change
+_OF_CDLS = _PLAIN | {Variable}  # in layers of cdl's own, which are told of new values
+_NESTING = (list, dict)  # in which a layer of cdl's own keeps what may change
 _MOST = 16  # programs of one layer, so that shapes that came once do not pile up
 _MOST_INSIDE = 256  # lists, dicts and objects compared within one layer
 
@@ -104,14 +105,14 @@ class _Attributes:
 
         The order is breadth-first.
         """
-        skipped = () if self.of_users else (Variable,)
+        skipped = _PLAIN if self.of_users else _OF_CDLS
         seen: set[int] = set()
-        waiting = deque(things)
-        while waiting and len(self._inside) < _MOST_INSIDE:
-            thing = waiting.popleft()
-            kind = type(thing)
-            if kind in _PLAIN or kind in skipped or id(thing) in seen:
+        waiting = list(things)
+        for thing in waiting:  # to which their contents are added
+            if type(thing) in skipped or id(thing) in seen:
                 continue
+            if len(self._inside) >= _MOST_INSIDE:
+                break
             seen.add(id(thing))
             if isinstance(thing, tuple):
                 waiting.extend(thing)  # += would ask a subclass of tuple for its __radd__

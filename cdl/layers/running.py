@@ -44,8 +44,8 @@ def path_of(layer: Any) -> str:
     stack = _RUNNING.__dict__.get("names")
     if not stack:
         return str(layer.name)
-    outer = stack[:-1] if stack[-1] is layer else stack
-    return "/".join([each.name for each in (*outer, layer)])
+    names = [each.name for each in stack]
+    return "/".join(names if stack[-1] is layer else [*names, layer.name])
 
 
 def training_around() -> bool | None:

@@ -70,7 +70,7 @@ class Tracking:
         """Metrics in attributes, also in lists and dicts there, each once."""
         found: dict[int, Metric] = {}
         for name, value in pairs_by_type(vars(self), _LEAVES, False):
-            if isinstance(value, (Metric, *_NESTING)) and name not in self._not_owned:
+            if isinstance(value, _OWNING) and name not in self._not_owned:
                 for thing in things_in(value):
                     if isinstance(thing, Metric):
                         found[id(thing)] = thing
@@ -95,10 +95,10 @@ class Tracking:
         ValueError if a variable of float64 among these is to be trained.
         """
         if self._given is None:
-            pairs = pairs_by_type(vars(self), _VARIABLES, True)
-            held = {id(value): value for name, value in pairs if name[0] != "_"}
-            for weight in self._weights:
-                held.pop(id(weight), None)
+            others = pairs_by_type(vars(self), _VARIABLES, True, self._weights)
+            if not others:
+                return self._weights
+            held = {id(value): value for name, value in others if name[0] != "_"}
             return [*self._weights, *held.values()] if held else self._weights
         found: dict[int, Any] = {id(weight): weight for weight in self._weights}
         for name, value in vars(self).items():
@@ -125,15 +125,16 @@ class Tracking:
         watch = vars(self).get("_watch")  # of a model for which programs were made
         if recursive and watch is not None and watch.holds():
             return [self, *watch.within] if include_self else list(watch.within)
-        found: dict[int, Any] = {}
-        waiting: list[Any] = [self]
+        found: dict[int, Any] = {id(self): self}
+        waiting = self._sublayers()[::-1]
         while waiting:
             layer = waiting.pop()
             if id(layer) not in found:
                 found[id(layer)] = layer
-                if recursive or layer is self:
-                    waiting += reversed(layer._sublayers())
-        return [layer for layer in found.values() if include_self or layer is not self]
+                if recursive:
+                    waiting += layer._sublayers()[::-1]
+        every = list(found.values())
+        return every if include_self else every[1:]
 
     @property
     def _seed_generators(self) -> list[Any]:
@@ -200,9 +201,9 @@ def now() -> int:
 
 
 _NESTING = (list, tuple, dict)
-_VARIABLES: frozenset[type] = frozenset((Variable, WholeNumbers, State))
-# Types of most attributes.
-_LEAVES: frozenset[type] = frozenset((bool, int, float, str, type(None)))
+_OWNING = (Metric, *_NESTING)
+_VARIABLES = (Variable, WholeNumbers, State)
+_LEAVES = (str, bool, type(None), int, float)  # types of most attributes
 
 
 def things_in(value: Any) -> Sequence[Any]:

@@ -294,8 +294,12 @@ class Model(Trainer):
             kwargs: `training`: whether dropout and the like behave as in training.
         """
         arrays = len(args) == 1 and type(args[0]) in stepping.ARRAYS and not kwargs
-        traced = graph.current_scope() is not None and calling.learns_here(self, args)
-        if traced or (not arrays and graph.tensors_of(args, kwargs)):
+        is_traced = graph.current_scope() is not None
+        if arrays and not is_traced and stepping.state.recording is None:  # by far the most calls
+            return predict.call(self, args[0], bool(self._mode()))
+        if (is_traced and calling.learns_here(self, args)) or (
+            not arrays and graph.tensors_of(args, kwargs)
+        ):
             if args and self.built and not calling.is_scripted(type(self)):
                 args = (self._of_ranks(args[0]), *args[1:])
             return calling.record_call(self, args, kwargs)
@@ -304,8 +308,6 @@ class Model(Trainer):
             more = any(not isinstance(each, bool) and each is not None for each in args[1:])
             if (more or kwargs.keys() - _OF_MODELS.keys()) and calling.is_scripted(type(self)):
                 return stepping.recorded(run_script, self, args, kwargs, build=False)
-        if stepping.state.recording is None:  # by far the most calls: of one row in a loop
-            return self._on_data(*args, **kwargs)
         return stepping.recorded(self._on_data, *args, **kwargs)
 
     def _of_constants(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

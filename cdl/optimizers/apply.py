@@ -143,7 +143,8 @@ class Steps:
             optimizer=optimizer.groups(variables),
             rules=optimizer.rules(variables),
         )
-        executor.count_in(optimizer.counter)
+        self._count = optimizer.counter
+        executor.count_in(self._count)
         self._variables = variables
         self._constrained: list[Variable] | None = None
         self._updates = _core.Updates(executor)
@@ -164,7 +165,7 @@ class Steps:
         with self._lock:
             for scope in scopes.open:
                 scope.note(optimizer._iterations)
-            step = optimizer.step
+            step = self._count.item()
             self._updates.make(gradients, optimizer.rate(step), step)
         for variable in constrained:
             variable.assign(np.asarray(variable.constraint(variable.numpy())))

@@ -251,9 +251,10 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         if self.is_written:
             return [("sgd", {}, {each: [] for each in variables})]
         found: dict[tuple[str, float], dict[Variable, list[_core.Parameter]]] = {}
+        slots = self._slots
         for variable in variables:
             kind = self.row_of(variable), rate_factors.factor_of(self.rate_factors, variable)
-            found.setdefault(kind, {})[variable] = self._slots.storages(variable)
+            found.setdefault(kind, {})[variable] = slots.storages(variable)
         each = found.items()
         return [(row, {**self.hypers(row), "rate_factor": by}, of) for (row, by), of in each]
 

@@ -90,7 +90,7 @@ class LearningRate:
         """Rate of one step, as `rates` gives it."""
         source = self.source
         if isinstance(source, Rate) and not decay:
-            return float(source)
+            return float(source._array)
         return float(self.rates(step, 1, decay)[0])
 
     def rates(self, first: int, n: int, decay: float) -> NDArray[np.float32]:

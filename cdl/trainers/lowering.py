@@ -324,7 +324,8 @@ class _Step:
             self._keys[id(loss)] = number
             self._apart[number] = _is_apart(loss)
         self.program.external_grads = list(external_grads.values())
-        weights = self._model.trainable_variables
+        model = self._model
+        weights = model._trained() if self.program.training else model.trainable_variables
         self._penalized, self._untraced = _lower_penalties(self.program, weights)
 
     def check_apart(self) -> None:

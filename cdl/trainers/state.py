@@ -229,9 +229,10 @@ class CompiledState(PartOfModel):
             return list(watch.metrics)
         layers = [each for each in self.layers if not isinstance(each, CompiledState)]
         found = self._direct_metrics() + [metric for layer in layers for metric in layer.metrics]
-        within = [part for layer in layers for part in layer._flatten_layers()]
-        if watch is not None and not any(overrides(type(each), "metrics") for each in within):
-            watch.metrics = found
+        if watch is not None:
+            within = [part for layer in layers for part in layer._flatten_layers()]
+            if not any(overrides(type(each), "metrics") for each in within):
+                watch.metrics = found
         return list(found)
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:

@@ -523,4 +523,6 @@ class Trainer(CompiledState):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predict the outputs for one batch."""
-        return predict.on_batch(self, x)
+        made = self._predictors_made
+        executor = None if made is None else made.executor_for(x)
+        return predict.on_batch(self, x) if executor is None else executor.predict((x,))
