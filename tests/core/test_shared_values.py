@@ -467,3 +467,22 @@ def test_a_map_of_shared_values_alone_keeps_one_copy():
     fused = program.fused(training=False)
     found = predict(fused, [np.ones((4, 1))])
     np.testing.assert_array_equal(found, (values[0] + 1)[None].repeat(4, 0))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_nodes_without_samples_take_no_more_for_a_larger_batch(training):
+    def memory(nodes, rows):
+        program, h = Lowering(), plain(np.ones(9))
+        program.metric("mean_squared_error", *[program.input((9,))] * 2)
+        value = program.param(h)
+        for _ in range(nodes):
+            value = program.emit("softmax", [value], (9,))
+        scored(program, program.broadcast_batch(value))
+        fused = program.fused(training)
+        if training:
+            optimizer = learner("sgd", [h])
+            return _core.Executor(fused, rows, training=True, optimizer=optimizer).memory()[0]
+        return _core.Executor(fused, rows, predicts=True).memory()[0]
+
+    more = {memory(1000, rows) - memory(1, rows) for rows in (1, 32, 1000, 10_000)}
+    assert len(more) == 1 and more.pop() > 1000
