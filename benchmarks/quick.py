@@ -51,7 +51,7 @@ def calls() -> dict[str, tuple[int, Callable[[], object]]]:
         "seed: predict 512 rows": (5, lambda: model.predict(x, verbose=0)),
         "seed: build, compile, first step": (1, lambda: prepared(*cases.find(["seed"]), 32)),
     }
-    return made | single_steps()
+    return made | single_steps() | beside_nodes()
 
 
 def single_steps() -> dict[str, tuple[int, Callable[[], object]]]:
@@ -86,6 +86,35 @@ def single_steps() -> dict[str, tuple[int, Callable[[], object]]]:
         "control: value_and_grad": (20, lambda: pair(x, y)),
         "control: optimizer.apply": (20, lambda: optimizer.apply(gradients, weights)),
         "control: own(x) 1 row": (50, lambda: own(row)),
+    }
+
+
+def beside_nodes() -> dict[str, tuple[int, Callable[[], object]]]:
+    """Calls of a net beside 1,000 small nodes without samples, which cost the same for any rows."""
+    import numpy as np
+
+    import cdl
+    from cdl import ops
+
+    class Chain(cdl.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.w = cdl.layers.Dense(4), self.add_weight(shape=(3, 3), name="w")
+
+        def call(self, x):
+            h = self.w
+            for _ in range(250):
+                h = ops.matmul(ops.tanh(h + 0.001), self.w) * 0.5
+            return self.net(x) + ops.sum(h)
+
+    model, x = Chain(), np.zeros((1000, 4), np.float32)
+    model.compile("sgd", "mse")
+    model.train_on_batch(x, x)
+    return {
+        "nodes: predict_on_batch 1 row": (2, lambda: model.predict_on_batch(x[:1])),
+        "nodes: predict_on_batch 1,000 rows": (2, lambda: model.predict_on_batch(x)),
+        "nodes: train_on_batch 1 row": (2, lambda: model.train_on_batch(x[:1], x[:1])),
+        "nodes: train_on_batch 1,000 rows": (2, lambda: model.train_on_batch(x, x)),
     }
 
 
