@@ -294,12 +294,9 @@ class Model(Trainer):
             kwargs: `training`: whether dropout and the like behave as in training.
         """
         arrays = len(args) == 1 and type(args[0]) in stepping.ARRAYS and not kwargs
-        is_traced = graph.current_scope() is not None
-        if arrays and not is_traced and stepping.state.recording is None:  # by far the most calls
+        if arrays and graph.current_scope() is None is stepping.state.recording:  # as most calls
             return predict.call(self, args[0], bool(self._mode()))
-        if (is_traced and calling.learns_here(self, args)) or (
-            not arrays and graph.tensors_of(args, kwargs)
-        ):
+        if calling.learns_here(self, args) or (not arrays and graph.tensors_of(args, kwargs)):
             if args and self.built and not calling.is_scripted(type(self)):
                 args = (self._of_ranks(args[0]), *args[1:])
             return calling.record_call(self, args, kwargs)
