@@ -523,6 +523,5 @@ class Trainer(CompiledState):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predict the outputs for one batch."""
-        made = self._predictors_made
-        executor = None if made is None else made.executor_for(x)
+        executor = None if (made := self._predictors_made) is None else made.executor_for(x)
         return predict.on_batch(self, x) if executor is None else executor.predict((x,))
