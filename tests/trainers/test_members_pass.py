@@ -144,3 +144,48 @@ def test_an_interrupt_ends_predictions():
     assert many.predict(x).tobytes() == before.tobytes()
     with pytest.raises(ValueError, match="rows: expected"):
         _core.predict_members(*given, rows + 1)
+
+
+def two_inputs():
+    ends = [layers.Input((3,)), layers.Input((2,))]
+    made = cdl.Model(ends, layers.Dense(1)(layers.Concatenate()(ends)))
+    made.compile("adam", "mse")
+    return made
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_replicas_take_a_list_of_the_inputs_of_a_model(own):
+    first, second = RNG.normal(size=(N, 20, 3)), RNG.normal(size=(N, 20, 2))
+    y = RNG.normal(size=(N, 20, 1)) if own else RNG.normal(size=(20, 1))
+    x = [first, second] if own else [first[0], second[0]]
+    many = cdl.replicate(two_inputs(), N, seeds=range(N))
+    singles = list(many)
+    many.fit(x, y, epochs=2, batch_size=5, seeds=[*range(N)])
+    predictions, losses = many.predict(x), many.evaluate(x, y)["loss"]
+    for k, single in enumerate(singles):
+        mine = [each[k] for each in x] if own else x
+        cdl.utils.set_random_seed(k)
+        single.fit(mine, rows_of(y, k, own), epochs=2, batch_size=5, verbose=0)
+        assert predictions[k].tobytes() == single.predict(mine, verbose=0).tobytes()
+        assert losses[k] == single.evaluate(mine, rows_of(y, k, own), verbose=0)
+
+
+def test_inputs_of_which_some_have_an_axis_of_members_are_refused():
+    many = cdl.replicate(two_inputs(), N)
+    first, second = np.zeros((N, 20, 3)), np.zeros((N, 20, 2))
+    for x in ([first, second[0]], [first[:3], second[:3]]):
+        with pytest.raises(ValueError, match=r"predict: x must have arrays \(rows, ...\), or all "):
+            many.predict(x)
+
+
+@pytest.mark.parametrize("name", ["predict", "evaluate"])
+def test_a_fault_within_the_call_for_all_is_not_hidden(name, monkeypatch):
+    from cdl.trainers.many import members_pass
+
+    def fails(*given):
+        raise AttributeError("a fault")
+
+    monkeypatch.setattr(members_pass, "joined", fails)
+    x, y = np.zeros((N, 20, 4)), np.zeros((N, 20, 1))
+    with pytest.raises(AttributeError, match="a fault"):
+        getattr(cdl.replicate(net(), N), name)(x, *([y] if name == "evaluate" else []))

@@ -130,6 +130,41 @@ def of_members(
     return MemberData(of_x, of_y, of_weight)
 
 
+def are_inputs(x: Any, ranks: Sequence[int]) -> bool:
+    """Whether x has an array for each input of a model of several, not one for each member.
+
+    Args:
+        x: samples, as a user gives them.
+        ranks: number of axes of each input.
+    """
+    is_listed = isinstance(x, (list, tuple)) and len(x) == len(ranks)
+    return is_listed and all(hasattr(each, "shape") for each in x)
+
+
+def inputs_of_each(x: Sequence[Any], ranks: Sequence[int], n: int, call: str) -> Any:
+    """Samples of each member, or of all, where x has an array for each input of a model.
+
+    Args:
+        x: arrays, all of which have a leading axis of members, or none.
+        ranks: number of axes of each input.
+        n: how many members there are.
+        call: for errors, the method that was called.
+
+    Raises:
+        ValueError: an axis of members of another length, or not in all arrays.
+    """
+    have = [each.ndim == rank + 1 for each, rank in zip(x, ranks, strict=True)]
+    if not any(have):
+        return x if isinstance(x, tuple) else (*x,)
+    shapes = [each.shape for each in x]
+    if not all(have) or any(shape[0] != n for shape in shapes):
+        raise ValueError(
+            f"{call}: x must have arrays (rows, ...), or all of shape ({n}, rows, ...), with the "
+            f"rows of each of {n} members, got {shapes}"
+        )
+    return [tuple(each[number] for each in x) for number in range(n)]
+
+
 def _samples(x: Any, n: int, axes: int | None, name: str) -> ByMember:
     if isinstance(x, list):
         return _listed(_alike(x, name), n, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core
-from cdl._common.errors import standing_in
+from cdl._common.errors import StandsInError, standing_in
 from cdl._common.overriding import is_users
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH, for_step, in_order
@@ -21,6 +21,8 @@ from cdl.trainers.predict import FEW, MANY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Errors and warnings of data, which `predict` or `evaluate` is to give for the member alone.
+_OF_DATA = TypeError, ValueError, ArithmeticError, StandsInError
 _MOST_NUMBERS = 2**22  # numbers in the rows and orders of the members of a call
 
 
@@ -39,7 +41,7 @@ def predicted(stand_in: StandIn, stacks: Stacks, of: ByMember) -> Any:
     made, n = stand_in.model._predictors_made, len(stacks[0])
     if made is None or is_users(type(stand_in.model)):
         return None
-    with suppress(Exception):  # `predict` is to raise it, for the member alone
+    with suppress(*_OF_DATA):
         x, rows = joined(of, range(n))
         least, most = int(rows[1].min()), int(rows[1].max())
         if least < 1 or most > MANY or least <= FEW < most:
@@ -71,9 +73,12 @@ def evaluated(
     Returns:
         An array (members,) for each name; None if each member must call `evaluate`.
     """
-    with suppress(Exception), standing_in():  # `evaluate` is to raise it, for the member alone
+    with suppress(*_OF_DATA), standing_in():
         rows, n = data.rows(0), len(stacks[0])
-        width = sum(each(0).size for each in data if each(0) is not None)
+        own = [each(0) for each in data if each(0) is not None]
+        if any(type(each) is not np.ndarray for each in own):
+            return None
+        width = sum(each.size for each in own)
         some = max(16, _MOST_NUMBERS // max(1, width + rows) // 16 * 16)
         parts = [
             _evaluated(stand_in, stacks, data, range(at, min(n, at + some)), batch)
