@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from cdl import metrics
 from cdl.data import PyDataset
 from cdl.layers import Layer
@@ -13,6 +15,7 @@ from cdl.random import SeedGenerator
 from cdl.trainers.compile_arguments import leaves
 
 Calls = Sequence[tuple[Any, Mapping[str, Any]]]
+_OF_OTHERS = LossScaleOptimizer, MultiOptimizer
 
 
 def check_shared(calls: Calls) -> None:
@@ -27,6 +30,8 @@ def check_shared(calls: Calls) -> None:
 
 def sharing(calls: Calls) -> dict[int, tuple[str, int]]:
     """Jobs that share a part with another: by their numbers a text, and the number of the other."""
+    if _are_apart(calls):
+        return {}
     owners: dict[int, tuple[int, Any]] = {}  # by id; the part itself keeps its id in use
     found: dict[int, tuple[str, int]] = {}
     for number, (model, options) in enumerate(calls):
@@ -37,6 +42,25 @@ def sharing(calls: Calls) -> dict[int, tuple[str, int]]:
                 found.setdefault(number, (text, first))
                 found.setdefault(first, (text, number))
     return found
+
+
+def _are_apart(calls: Calls) -> bool:
+    """Whether no two jobs have a layer or an optimizer in common, by a look at plain jobs alone."""
+    parts: list[Any] = []
+    for model, options in calls:
+        compiled = getattr(model, "_compiled", None)
+        if compiled is None or not hasattr(model, "_flatten_layers"):
+            return False
+        given, optimizer = compiled.given, compiled.optimizer
+        if type(options.get("x")) is not np.ndarray or options.get("validation_data") is not None:
+            return False
+        if given["metrics"] or given["weighted_metrics"] or isinstance(optimizer, _OF_OTHERS):
+            return False
+        layers = model._flatten_layers(include_self=False)
+        if not all([layer.built for layer in layers]):
+            return False
+        parts += (model, optimizer, *layers)
+    return len({*map(id, parts)}) == len(parts)
 
 
 def _shown(part: Any, holder: Any) -> str:
