@@ -429,8 +429,8 @@ _SPARSE: dict[str, Callable[..., bool]] = {
     "concatenate": lambda xs, *_: all(map(_is_sparse, xs)),
     "convert_to_tensor": lambda x, *more: _is_sparse(x) and more[1:] != (False,),
     "matmul": lambda x1, x2: _is_sparse(x1) and _is_sparse(x2),
-    "multi_hot": lambda *args: bool(args[4]),
-    "one_hot": lambda *args: bool(args[4]),
+    "multi_hot": lambda *args: len(args) > 4 and bool(args[4]),
+    "one_hot": lambda *args: len(args) > 4 and bool(args[4]),
 }
 
 

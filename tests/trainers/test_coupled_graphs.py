@@ -61,6 +61,10 @@ GRAPHS = {
         lambda z: ops.reshape(ops.repeat(z, 2), (-1, 8))[:, 2:6],
         lambda z: np.repeat(z, 2).reshape(-1, 8)[:, 2:6],
     ),
+    "one hot": (
+        lambda z: ops.one_hot(ops.argmax(scores(z), 1), 4) * z,
+        lambda z: np.eye(8)[np.argmax(z @ z.T, 1)][:, :4] * z,
+    ),
     "first sample": (lambda z: z - z[:1] * z[0], lambda z: z - z[:1] * z[0]),
     "neighbours": (
         lambda z: ops.concatenate([z[1:], z[:1]], axis=0) - z,
