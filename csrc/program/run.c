@@ -21,6 +21,7 @@ struct loop {
     bool watched;            /* whether the watch may be polled behind a batch */
     bool whole;              /* whether a batch that has begun is finished */
     bool polls, stop, stale; /* written by thread 0 between two barriers */
+    struct cdl_epoch begun;  /* what all threads start from; the caller's poll writes to *epoch */
 };
 
 /* Moves on to the next batch. Only steps that changed something count as optimizer steps. */
@@ -101,7 +102,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct cdl_program *program = loop->program;
     /* Each thread has its own copy of the epoch; thread 0 writes it back after each batch, so that
      * the caller's poll sees the progress. */
-    struct cdl_epoch epoch = *loop->epoch;
+    struct cdl_epoch epoch = loop->begun;
     const uint64_t first = epoch.iteration;
     struct cdl_context ctx = cdl_context_of(program, &epoch, loop->training, thread, team->size);
     ctx.owed = program->owed;
@@ -158,6 +159,7 @@ static void work_through(struct loop *loop) {
     program->ranks.ended = false;
     cdl_prepare(program, loop->training);
     if (loop->training) cdl_bump_versions(program);
+    loop->begun = *loop->epoch;
     cdl_run_region(program, false, loop_work, loop);
     if (cdl_is_void(program))
         cdl_bump_versions(program);
