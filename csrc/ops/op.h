@@ -403,7 +403,7 @@ static inline bool cdl_can_loop(const struct cdl_op *op) {
     const bool more = (op->follows && role != CDL_WINDOWS) || op->report || op->settle ||
                       op->penalty || op->changes_params;
     const bool phases = op->forward[0].over || op->forward[1].run || op->backward[0].over ||
-                        (op->backward[1].run && role != CDL_PRODUCT);
+                        (op->backward[1].run && !op->backward[1].mixes && role != CDL_PRODUCT);
     return may && !more && !phases;
 }
 
