@@ -62,7 +62,7 @@ def test_the_probability_of_the_second_class_never_falls(options):
 
 
 def test_tables_of_monotone_columns_alone_learn_what_they_may():
-    x = RNG.normal(size=(400, 2))
+    x = np.random.default_rng(0).uniform(-2, 2, size=(400, 2))
     y = np.tanh(2 * x[:, 0]) + np.maximum(x[:, 0], 0) * np.exp(-x[:, 1])
     model = TabularRegressor(monotone={0: 1}, **QUICK | {"max_epochs": 100}).fit(x[:300], y[:300])
     assert model.score(x[300:], y[300:]) > 0.9
