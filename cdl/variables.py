@@ -9,7 +9,8 @@ import numpy as np
 
 from cdl import constraints as all_constraints
 from cdl import initializers, regularizers
-from cdl._common.dtypes import FLOATS, MOST_EXACT, astype, standardize_dtype
+from cdl._common.dtypes import FLOATS, MOST_EXACT, astype, narrowed, standardize_dtype
+from cdl._common.errors import cause
 from cdl._common.naming import scoped, unique
 from cdl._common.validation import expected, flag, not_yet, one_of
 from cdl._tracing import variable
@@ -115,5 +116,9 @@ def _values(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.nda
     if dtype is not None:
         return astype(given, standardize_dtype(dtype))
     # Python's numbers, and NumPy's widest ones, which nobody has asked for
-    narrow = {"float64": np.float32, "int64": np.int32}.get(given.dtype.name)
-    return given if narrow is None else given.astype(narrow)
+    try:
+        return narrowed(given) if given.dtype.name in ("float64", "int64") else given
+    except OverflowError as error:
+        raise OverflowError(f"Variable: initializer: {error}; dtype='int64' keeps them") from cause(
+            error
+        )

@@ -24,6 +24,7 @@ LARGEST_FLOAT16 = 65504.0
 _PYTHON = {"float": "float32", "int": "int32", "bool": "bool"}  # Python's types of numbers
 _KINDS = "biufc"  # kinds of NumPy's dtypes that hold numbers
 _NUMPYS = {name: np.dtype(name) for name in ("float32", "int32", "int64")}  # most often asked for
+_NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
 _settings = {"floatx": "float32"}
 
 
@@ -107,6 +108,28 @@ def astype(array: Any, name: str) -> np.ndarray[Any, Any]:
         return found
     with np.errstate(over="ignore", invalid="ignore"):
         return found.astype(dtype)
+
+
+def narrowed(result: Any) -> Any:
+    """Array or number of NumPy with 32 bits a number, as Keras has it; all else as it is.
+
+    Raises:
+        OverflowError: integers that 32 bits do not hold, which would wrap silently.
+    """
+    if not isinstance(result, (np.ndarray, np.generic)):
+        return result
+    name = _NARROWED.get(result.dtype.name)
+    if name is None:
+        return result
+    if "int" in name and result.size:
+        bounds, least, largest = np.iinfo(name), result.min(), result.max()
+        if least < bounds.min or largest > bounds.max:
+            wrong = least if least < bounds.min else largest
+            raise OverflowError(
+                f"integers must be from {bounds.min} to {bounds.max}, which {name} holds, "
+                f"got {wrong}"
+            )
+    return result.astype(name)
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:

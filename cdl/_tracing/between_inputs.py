@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from cdl import tree
+from cdl._common.dtypes import narrowed
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing import graph
 from cdl._tracing.joining import SAMPLES, parts_of
 from cdl._tracing.keras_tensor import KerasTensor, knowing_samples, known_samples
 from cdl._tracing.lowered_tensor import current_program
-from cdl._tracing.shape_inference import narrowed
 from cdl._tracing.symbolic import for_any_size
 
 _PARTED = 120, 240  # divisible by 2 and 3, for calls that split the batch

@@ -19,7 +19,7 @@ import numpy as np
 
 from cdl import tree
 from cdl._common import dtypes
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import narrowed, standardize_dtype
 from cdl._common.errors import cause, hint
 from cdl._common.locks import new_lock
 from cdl._common.validation import unfit_matrices
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 # Numbers of samples, and sizes of open axes, to try shapes with. All open axes of a call have the
 # same size, as in Keras on JAX; the large ones are for windows that do not fit into the small.
 _SIZES = ((5, 7), (120, 240))
-_NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
 _ONES = {kind: np.ones((), "float32") for kind in dtypes.FLOATS}
 _MOST = float(np.finfo(np.float16).max)
 _ONES["string"] = np.full((), "", object)
@@ -116,14 +115,6 @@ def dtype_of_floats(
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
     """Parameters of a function."""
     return inspect.signature(function)
-
-
-def narrowed(result: Any) -> Any:
-    """Result with 32 bits a number, as Keras has it."""
-    if isinstance(result, (np.ndarray, np.generic)):
-        narrow = _NARROWED.get(result.dtype.name)
-        return result if narrow is None else result.astype(narrow)
-    return result
 
 
 def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -270,8 +261,12 @@ def computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     Raises:
         ValueError: the arguments do not fit each other.
+        OverflowError: an argument or a result has integers that 32 bits do not hold.
     """
-    return recorded(_computed, row, args, kwargs)
+    try:
+        return recorded(_computed, row, args, kwargs)
+    except OverflowError as error:
+        raise OverflowError(f"{row.name}: {error}") from cause(error)
 
 
 def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

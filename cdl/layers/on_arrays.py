@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import tree
-from cdl._common.dtypes import MOST_EXACT
-from cdl._tracing.shape_inference import narrowed
+from cdl._common.dtypes import MOST_EXACT, narrowed
 from cdl._tracing.variable import autocast, autocast_to, in_calls
 from cdl.data import as_numeric
 from cdl.layers.call_arguments import check_positions, parameters_of, takes

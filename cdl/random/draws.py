@@ -235,7 +235,7 @@ def randint(
     """Draw integers from minval to below maxval; see `normal`.
 
     Raises:
-        ValueError: a dtype that is not one of integers.
+        ValueError: a dtype that is not one of integers, or bounds that it does not hold.
     """
     dtype = standardize_dtype(dtype)
     if not dtype.lstrip("u").startswith("int"):
@@ -243,8 +243,16 @@ def randint(
     traced = _traced("randint", shape, seed, minval, maxval, dtype)
     if traced is not None:
         return traced
+    bounds = np.iinfo(dtype)
+    if np.any(np.less(minval, bounds.min)) or np.any(np.greater(maxval, bounds.max + 1)):
+        raise ValueError(
+            f"randint: minval and maxval must be from {bounds.min} to {bounds.max + 1}, for "
+            f"integers that {dtype} holds, got {minval!r} and {maxval!r}"
+        )
+    if np.any(np.greater_equal(minval, maxval)):
+        raise ValueError(f"randint: minval must be below maxval, got {minval!r} and {maxval!r}")
     drawn = _generator("randint", seed).integers(minval, maxval, _shape("randint", shape))
-    return astype(drawn, standardize_dtype(dtype))
+    return astype(drawn, dtype)
 
 
 @_undone_on_error

@@ -166,3 +166,47 @@ def test_sums_that_cancel_are_refused_by_the_size_of_their_terms():
     text = r"matmul \(of which .* einsum are made\): the result, and the sum of the sizes of its"
     with pytest.raises(ValueError, match=text):
         model.predict(np.int32([[5, 5]]), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: ops.sum(np.array([2**31 - 1, 1])), "sum"),
+        (lambda: ops.add(np.array([2**40]), 1), "add"),
+        (lambda: ops.prod(np.full(4, 2**10, "int32")), "prod"),
+        (lambda: ops.negative(np.array([2**31 + 5])), "negative"),
+        (lambda: ops.square(np.array([-(2**35)])), "square"),
+    ],
+)
+def test_integers_on_arrays_that_32_bits_do_not_hold_are_refused(call, name):
+    with pytest.raises(OverflowError, match=rf"^{name}: integers must be from -2147483648 to "):
+        call()
+
+
+def test_integers_on_arrays_up_to_32_bits_are_kept():
+    held = np.array([2**31 - 1, -(2**31)])
+    assert ops.flip(held).tolist() == [-(2**31), 2**31 - 1]
+    assert ops.sum(held).dtype == "int32"
+    assert ops.sum(np.array([2**31 - 1, 1], "float64")) == 2**31
+    assert not ops.sum(np.zeros((0, 2), int), axis=0).any()
+
+
+def test_a_variable_of_integers_that_32_bits_do_not_hold_is_refused():
+    with pytest.raises(OverflowError, match=r"Variable: initializer: .* dtype='int64' keeps them"):
+        cdl.Variable(np.array([2**40]))
+    assert cdl.Variable(np.array([2**40]), dtype="int64").numpy().tolist() == [2**40]
+    assert cdl.Variable(np.array([7])).dtype == "int32"
+
+
+def test_large_integers_are_cast_to_floats():
+    for call in (ops.cast, ops.convert_to_tensor):
+        found = call(np.array([2**40, -3]), "float32")
+        assert found.dtype == "float32"
+        assert found.tolist() == [2**40, -3]
+
+
+@pytest.mark.parametrize("bounds", [(0, 2**40), (-(2**40), 3), (5, 5)])
+def test_bounds_of_randint_that_the_dtype_does_not_hold_are_refused(bounds):
+    with pytest.raises(ValueError, match=rf"^randint: minval .* got {bounds[0]} and {bounds[1]}"):
+        cdl.random.randint((3,), *bounds)
+    assert cdl.random.randint((3,), 2**31 - 1, 2**31).tolist() == [2**31 - 1] * 3

@@ -7,6 +7,7 @@ from trainers.stepping_nets import RNG
 import cdl
 from cdl import layers
 from cdl._ir.fusion import without_outputs
+from cdl.trainers import fit_loop
 
 X = np.float32(RNG.normal(size=(96, 6)))
 NUMBERS, CLASSES = X[:, :1] * X[:, 1:2], RNG.integers(5, size=96)
@@ -83,6 +84,11 @@ class Between(Taped):
             self.optimizer.apply(tape.gradient(loss, weights), weights)
             logs[name] = loss
         return logs
+
+
+@pytest.fixture(autouse=True)
+def _all_at_once(monkeypatch):
+    monkeypatch.setattr(fit_loop, "SLICE", 1e9)  # a busy machine must not matter
 
 
 AT_ONCE = pytest.mark.parametrize("cls", [ByFunction, Taped, Behind])

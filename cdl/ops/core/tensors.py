@@ -26,6 +26,7 @@ from cdl.ops.arrays import as_dtype, shape_of
 from cdl.ops.lowering import mapped, value_of
 from cdl.ops.numpy.joining import stack
 
+_WIDEST = (np.int64, np.uint64)
 _SYMBOLIC = (KerasTensor, LoweredTensor, SymbolicBatch)
 
 
@@ -57,8 +58,15 @@ def _converting(x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any
         x = stack([convert_to_tensor(part) for part in x])
     if dtype == "string" and holds_texts([x]):
         dtype = None
-    known = None if dtype is None else standardize_dtype(dtype)
+    x, known = _casting(x, None if dtype is None else standardize_dtype(dtype))
     return (x, known) if sparse is None else (x, known, sparse)
+
+
+def _casting(x: ArrayLike, dtype: Any) -> Any:
+    """Arguments of a cast: integers that 32 bits need not hold on their way to floats."""
+    if getattr(x, "dtype", None) in _WIDEST and isinstance(dtype, str) and "float" in dtype:
+        x = np.asarray(x, np.float32)
+    return x, dtype
 
 
 @tensor_operation(_cast, prepare=_converting)
@@ -97,7 +105,7 @@ def array(x: ArrayLike, dtype: Any = None) -> Any:
     return convert_to_tensor(x, dtype)
 
 
-@tensor_operation(_cast)
+@tensor_operation(_cast, prepare=_casting)
 def cast(x: ArrayLike, dtype: DTypeLike) -> Any:
     """Cast x to another dtype.
 
