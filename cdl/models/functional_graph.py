@@ -28,7 +28,7 @@ from cdl.layers import Layer
 from cdl.layers.call_arguments import takes
 from cdl.layers.calling import is_scripted, prepare, trace_any, undone_on_failure
 from cdl.layers.in_programs import append, cast_value
-from cdl.models.graph import check_samples_first
+from cdl.models.graph import are_alike, check_samples_first
 from cdl.models.host_part import HostPart, has_host_layers
 from cdl.trainers.compile_arguments import up_to
 from cdl.trainers.signature import (
@@ -91,6 +91,8 @@ class FunctionalGraph(GraphOfModel):
     def structure_of(self, what: str) -> Any:
         """Symbolic inputs or outputs, nested; AttributeError before they are known."""
         model = self.model
+        if (wired := model._model_graph) is not None:
+            return wired.inputs if what.startswith("input") else wired.outputs
         structure = model._inputs_struct if what.startswith("input") else model._outputs_struct
         if structure is None:
             raise AttributeError(
@@ -111,18 +113,18 @@ class FunctionalGraph(GraphOfModel):
 
     def signature(self) -> Signature:
         """Flat lists of inputs and outputs, cached for use with every batch."""
-        ends: Signature | None
-        ends, inputs, outputs = (
-            self.model._signature,
-            self.model._inputs_struct,
-            self.model._outputs_struct,
-        )
+        model, wired = self.model, self.model._model_graph
+        ends: Signature | None = model._signature
+        inputs, outputs = model._inputs_struct, model._outputs_struct
         if ends is None or ends.of[0] is not inputs or ends.of[1] is not outputs:
-            made = signature_of_graph(inputs, outputs, self.model._model_graph is not None)
+            if wired is not None and is_scripted(type(model)) and not model._building_specs:
+                outputs = model._outputs_struct = self._outputs_of_call()
+            by_layers = wired is not None and outputs is wired.outputs
+            made = signature_of_graph(inputs, outputs, by_layers)
+            if model._building_specs:
+                return made
             is_open = any(None in info.shape[1:] for info in made.inputs)
-            ends = self.model._signature = made._replace(
-                takes_sizes=is_open or self.takes_any_size()
-            )
+            ends = model._signature = made._replace(takes_sizes=is_open or self.takes_any_size())
         return ends
 
     def input_infos(self) -> tuple[Info, ...]:
@@ -188,14 +190,10 @@ class FunctionalGraph(GraphOfModel):
                 outputs[i] = outputs[i].reshape(-1, *outputs[i].shape[2:])
         if isinstance(self.model._outputs_struct, KerasTensor):
             return outputs[0]
-        packed = tree.pack_sequence_as(self.model._outputs_struct, outputs)
-        if isinstance(packed, (list, tuple)) and len(packed) == 1:
-            return packed[0]
-        return packed
+        return _unpacked(tree.pack_sequence_as(self.model._outputs_struct, outputs))
 
     def packed_inputs(self, inputs: list[Any]) -> Any:
-        packed = tree.pack_sequence_as(self.model._inputs_struct, inputs)
-        return packed[0] if isinstance(packed, (list, tuple)) and len(packed) == 1 else packed
+        return _unpacked(tree.pack_sequence_as(self.model._inputs_struct, inputs))
 
     def flat_inputs(self, x: Any, call: str) -> list[Any]:
         if self.model._inputs_struct is None:
@@ -307,8 +305,11 @@ class FunctionalGraph(GraphOfModel):
         return _unpacked(graph.lower(program, values))
 
     def of_constants(self, x: Any, training: bool | None) -> Any:
-        """Record the calls of the layers, in traced code, for arrays in place of the inputs."""
-        self.structure_of("output")  # which makes the graph of a stack
+        """Call the layers for arrays or tensors in place of the inputs, as in traced code."""
+        try:
+            self.structure_of("output")  # which makes the graph of a stack
+        except AttributeError:
+            raise self.model._no_call() from None
         arrays, wired = tree.flatten(self.nested_inputs(x)), self.model._model_graph
 
         def call(node: graphs.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -361,7 +362,7 @@ class FunctionalGraph(GraphOfModel):
             spec = tree.map_structure(lambda t: like(t) if id(t) in inputs else t, spec)
         else:
             spec = tree.map_structure(like, self.model._outputs_struct)
-        return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
+        return _unpacked(spec)
 
     def output_shape_for(self, input_shape: Any) -> Any:
         """Shapes of the outputs for inputs of those shapes; ValueError if they do not fit."""
@@ -421,11 +422,7 @@ class FunctionalGraph(GraphOfModel):
         names = [path[-1] if path else None for path, _ in tree.flatten_with_path(specs)]
         for i, (name, tensor) in enumerate(zip(names, tree.flatten(specs), strict=True)):
             tensor.name = name if isinstance(name, str) else f"input_{i + 1}"
-        self.model._building_specs = True
-        try:
-            graph = self._first_trace(specs)
-        finally:
-            self.model._building_specs = False
+        graph = self._first_trace(specs)
         self.model._inputs_struct, self.model._outputs_struct = specs, graph.outputs
         self.model._call_nodes, self.model._call_inputs = graph.nodes, graph.inputs
         for tensor, spec in zip(graph.inputs, tree.flatten(specs), strict=True):
@@ -433,10 +430,22 @@ class FunctionalGraph(GraphOfModel):
         self.model._without_inputs = {}
         self.model._host = HostPart(self.model) if has_host_layers(self.model) else None
 
+    def _outputs_of_call(self) -> Any:
+        """Symbolic outputs of a `call` around the graph; the graph's if they are alike."""
+        outputs = self.model._model_graph.outputs
+        if self.model._host is not None:
+            return outputs
+        found = self._first_trace(self.model._inputs_struct).outputs
+        return outputs if are_alike(found, outputs) else found
+
     def _first_trace(self, specs: Any) -> graphs.Graph:
-        with undone_on_failure(self.model):
-            prepare(self.model, (specs,), {})
-            graph = trace_any(self.model, (specs,), {}, False)
+        self.model._building_specs = True
+        try:
+            with undone_on_failure(self.model):
+                prepare(self.model, (specs,), {})
+                graph = trace_any(self.model, (specs,), {}, False)
+        finally:
+            self.model._building_specs = False
         if not graphs.tensors_in(graph.outputs):
             raise ValueError(
                 f"{self._owner}: call() must return symbolic values, got {brief(graph.outputs)}"
@@ -456,15 +465,6 @@ def shapes_of(structure: Any) -> Any:
     """Shapes of nested symbolic tensors; one shape of a list of one."""
     shapes = tree.map_structure(lambda tensor: tensor.shape, structure)
     return shapes[0] if isinstance(structure, list) and len(structure) == 1 else shapes
-
-
-def shapes_as_tuples(shapes: Any) -> Any:
-    """Shapes for `build`, from lists as in JSON; nested as the inputs."""
-    if isinstance(shapes, dict):
-        return {name: shapes_as_tuples(shape) for name, shape in shapes.items()}
-    if any(isinstance(size, (list, tuple, dict)) for size in shapes):
-        return [shapes_as_tuples(shape) for shape in shapes]
-    return tuple(shapes)
 
 
 def _parts(structure: Any) -> list[Any]:

@@ -105,6 +105,21 @@ def check_samples_first(owner: str, outputs: Any) -> None:
             )
 
 
+def shapes_as_tuples(shapes: Any) -> Any:
+    """Shapes for `build`, from lists as in JSON; nested as the inputs."""
+    if isinstance(shapes, dict):
+        return {name: shapes_as_tuples(shape) for name, shape in shapes.items()}
+    if any(isinstance(size, (list, tuple, dict)) for size in shapes):
+        return [shapes_as_tuples(shape) for shape in shapes]
+    return tuple(shapes)
+
+
+def are_alike(one: Any, other: Any) -> bool:
+    """Whether symbolic tensors are nested alike, and have the same shapes and dtypes."""
+    kinds = [tree.map_structure(lambda t: f"{t.shape} {t.dtype}", each) for each in (one, other)]
+    return bool(kinds[0] == kinds[1])
+
+
 def _cut(inputs: Any, outputs: Any) -> tuple[Any, Any]:
     """Graph on new Inputs, where it begins at tensors within another one."""
     fresh: dict[int, Any] = {}

@@ -24,8 +24,8 @@ from cdl.layers.call_arguments import parameters_of
 from cdl.layers.on_arrays import run_script
 from cdl.layers.running import training_around
 from cdl.models import serialization
-from cdl.models.functional_graph import FunctionalGraph, shapes_as_tuples
-from cdl.models.graph import ModelGraph, wire
+from cdl.models.functional_graph import FunctionalGraph
+from cdl.models.graph import ModelGraph, shapes_as_tuples, wire
 from cdl.models.host_part import HostPart, has_host_layers
 from cdl.models.quantizing import quantize
 from cdl.models.summary import html_of, print_summary
@@ -307,8 +307,11 @@ class Model(Trainer):
                 return stepping.recorded(run_script, self, args, kwargs, build=False)
         return stepping.recorded(self._on_data, *args, **kwargs)
 
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Outputs of the graph by calls of its layers, for `super().call` in a subclass."""
+        return self._of_constants(inputs, *args, **kwargs)
+
     def _of_constants(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Outputs for arrays that are constants of traced code, recorded layer by layer."""
         return self._graph_of_model.of_constants(inputs, training)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
@@ -371,8 +374,7 @@ class Model(Trainer):
                 return operator_of("squeeze")(tensor, -1)
             return tensor
 
-        leaves = [of_rank(*pair) for pair in tree.flatten_with_path(x)]
-        return tree.pack_sequence_as(x, leaves)
+        return tree.pack_sequence_as(x, [of_rank(*pair) for pair in tree.flatten_with_path(x)])
 
     def _arguments(self) -> Iterable[str]:
         return super()._arguments() if calling.is_scripted(type(self)) else _OF_MODELS
@@ -459,8 +461,7 @@ class Model(Trainer):
             return super().from_config(config)
         inputs, outputs = serialization.tensors_of(config, custom_objects)
         model = cls(inputs, outputs, name=config.get("name"))
-        if config.get("trainable") is False:
-            model._trainable = False
+        model._trainable = config.get("trainable") is not False
         return model
 
     # --- methods that stand elsewhere ---
