@@ -92,3 +92,64 @@ def test_states_kept_between_batches_ask_for_samples():
     layer(SEQUENCES)
     with pytest.raises(ValueError, match=r"LSTM .*: with stateful=True inputs must have the sam"):
         Summed(layer, False).predict(ROWS, verbose=0)
+
+
+class ByNode(layers.Layer):
+    """Layer on the sequences of all nodes of a graph: (samples, steps, nodes, columns).
+
+    With `nodes_first`, samples come after the nodes in the axis that is both.
+    """
+
+    def __init__(self, inner, nodes_first):
+        super().__init__()
+        self.inner, self.order = inner, (2, 0, 1, 3) if nodes_first else (0, 2, 1, 3)
+
+    def call(self, x):
+        one, other, steps, columns = ops.shape(x := ops.transpose(x, self.order))
+        y = self.inner(ops.reshape(x, (one * other, steps, columns)))
+        y = ops.reshape(y, (one, other, *y.shape[1:]))
+        return ops.swapaxes(y, 0, 1) if self.order[0] else y
+
+
+NODES = np.random.default_rng(1).normal(size=(3, 4, 5, 2)).astype(np.float32)
+BY_NODE = {
+    "in the core": lambda: layers.LSTM(3),
+    "relu": lambda: layers.LSTM(3, activation="relu"),
+    "elu, all steps": lambda: layers.GRU(3, activation="elu", return_sequences=True),
+    "backwards": lambda: layers.SimpleRNN(
+        3, activation="relu", go_backwards=True, return_sequences=True
+    ),
+    "stacked": lambda: layers.RNN([layers.GRUCell(3), layers.LSTMCell(2, activation="elu")]),
+}
+
+
+@pytest.mark.parametrize("nodes_first", [True, False])
+@pytest.mark.parametrize("name", BY_NODE)
+def test_sequences_of_nodes_and_samples_in_one_axis(name, nodes_first):
+    cdl.utils.set_random_seed(3)
+    inner = BY_NODE[name]()
+    inputs = cdl.Input(NODES.shape[1:])
+    model = cdl.Model(inputs, ByNode(inner, nodes_first)(inputs))
+    expected = np.stack([np.asarray(inner(NODES[:, :, k])) for k in range(5)], 1)
+    np.testing.assert_allclose(model.predict(NODES, verbose=0), expected, atol=2e-6)
+    np.testing.assert_allclose(model(NODES), expected, atol=2e-6)
+    model.compile(cdl.optimizers.SGD(0.1), "mse")
+    losses = model.fit(NODES, 0 * expected, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("activation", ["tanh", "elu"])
+def test_states_that_are_arrays_begin_a_loop_in_traced_code(activation):
+    states = [np.full((6, 4), 2.0, np.float32), np.full((6, 4), -1.0, np.float32)]
+    layer = layers.LSTM(4, activation=activation)
+    x = np.random.default_rng(2).normal(size=(6, 5, 3)).astype(np.float32)
+
+    class Begun(layers.Layer):
+        def call(self, x):
+            return layer(x, initial_state=states)
+
+    inputs = cdl.Input((5, 3), batch_size=6)
+    model = cdl.Model(inputs, Begun()(inputs))
+    expected = layer(x, initial_state=states)
+    assert np.abs(expected - layer(x)).max() > 0.01
+    np.testing.assert_allclose(model.predict(x, batch_size=6, verbose=0), expected, atol=2e-6)

@@ -90,7 +90,7 @@ def _is_plain(layer: Any, sequences: Any, states: list[Any], mask: Any) -> bool:
         return False
     if mask is not None and (layer.unroll or not _is_of_samples(mask, 2)):
         return False
-    return all(len(each.shape) == 2 for each in states)
+    return all(_is_of_samples(each, 2) for each in states)
 
 
 def _is_of_samples(tensor: Any, rank: int) -> bool:

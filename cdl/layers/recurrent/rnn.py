@@ -13,7 +13,10 @@ from cdl._common.overriding import overrides
 from cdl._common.validation import check_batches, expected, flag
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing import graph
+from cdl._tracing.between_inputs import between_inputs, record_coupled
 from cdl._tracing.graph import KerasTensor, current_scope
+from cdl._tracing.joining import wholes
+from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
 from cdl.layers.arguments import LayerArguments, Self, Unpack
 from cdl.layers.call_arguments import shapes_of
@@ -159,6 +162,10 @@ class RNN(Layer):
         if self.stateful and not self.built and isinstance(first, np.ndarray):
             self.check_input(np.shape(first))
             self.build(np.shape(first))
+        if any(getattr(each, "rows_per_sample", 0) > 1 for each in tree.flatten(first)):
+            if between_inputs():
+                return record_coupled(self, self, args, kwargs)
+            args, kwargs = _joined(args, kwargs)
         return super().__call__(*args, **kwargs)
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
@@ -378,6 +385,17 @@ def _states_of(cell: Any, states: Any) -> list[Any]:
         return [states]
     pairs = zip(cell.cells, states, strict=True)
     return [each for pair in pairs for each in _states_of(*pair)]
+
+
+def _joined(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Arguments with sequences of several to a sample, with the samples of all joined."""
+    found = wholes((args, kwargs))
+    if found is None:
+        raise symbolic_error(
+            "a sample has several of the sequences, and samples are apart",
+            "TimeDistributed calls a layer for each",
+        )
+    return found
 
 
 def _check_mask(owner: str, shape: Any, mask: Any) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cdl import ops, tree
-from cdl._tracing.graph import KerasTensor, tensors_in
-from cdl._tracing.loop import record_loop
+from cdl._tracing.graph import tensors_in
+from cdl._tracing.joining import parts_of
+from cdl._tracing.loop import as_tensor, record_loop
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -93,11 +94,14 @@ def over_time(
 def _traced(
     owner: str, step: Any, start: list[Any], read: list[Any], n: int, go_backwards: bool
 ) -> tuple[list[Any], Any, Any]:
-    start = [ops.convert_to_tensor(each) for each in start]
-    start = [each if isinstance(each, KerasTensor) else ops.zeros_like(each) for each in start]
-    like = [KerasTensor((each.shape[0], *each.shape[2:]), each.dtype) for each in read]
+    start, read = list(map(as_tensor, start)), list(map(as_tensor, read))
+    if any(each.rows_per_sample for each in read):
+        start = list(map(parts_of, start))
+    like = [each[:, 0] for each in read]
+    # A loop reads the elements of tensors of no sample along their first axis.
+    read = [each if each.rows_per_sample else ops.moveaxis(each, 1, 0) for each in read]
     kept, (last,), (outputs,) = record_loop(owner, step, start, like, read, n, go_backwards)
-    return kept, last, outputs
+    return kept, last, outputs if outputs.rows_per_sample else ops.moveaxis(outputs, 0, 1)
 
 
 def _on_arrays(
