@@ -24,9 +24,11 @@ from cdl.scripts import (
     tf_functions,
     tf_gathering,
     tf_io,
+    tf_loops,
     tf_math,
     tf_nn,
     tf_random,
+    tf_signal,
 )
 from cdl.scripts.imports import TENSORFLOW
 from cdl.scripts.tape import GradientTape, gradients
@@ -41,7 +43,8 @@ from cdl.scripts.tf_summary import SUMMARY, SUMMARY_EXPERIMENTAL
 from cdl.scripts.tf_tensors import have_tensors
 
 _DTYPES = (
-    "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string"
+    "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
+    "string complex64 complex128"
 )
 
 
@@ -207,6 +210,8 @@ MODULES: dict[str, dict[str, Any]] = {
         **tf_arranging.ROOT,
         **tf_gathering.ROOT,
         **tf_math.ROOT,
+        **tf_loops.ROOT,
+        **tf_signal.ROOT,
         "__version__": TENSORFLOW,
         "get_logger": lambda: logging.getLogger("cdl"),
         "executing_eagerly": lambda: True,
@@ -242,7 +247,8 @@ MODULES: dict[str, dict[str, Any]] = {
     "tensorflow.dtypes": {
         "DType": DType,
         "as_dtype": _as_dtype,
-        "cast": tf_functions.ROOT["cast"],
+        "cast": tf_signal.ROOT["cast"],
+        "complex": tf_signal.ROOT["complex"],
         **{name: DType(name) for name in _DTYPES.split()},
     },
     "tensorflow.math": {
@@ -250,6 +256,7 @@ MODULES: dict[str, dict[str, Any]] = {
         **tf_arranging.MATH,
         **tf_gathering.MATH,
         **tf_math.MATH,
+        **tf_signal.MATH,
     },
     "tensorflow.nn": {
         **tf_functions.NN,
@@ -258,6 +265,7 @@ MODULES: dict[str, dict[str, Any]] = {
         **tf_nn.NN,
         **tf_math.NN,
     },
+    "tensorflow.signal": dict(tf_signal.SIGNAL),
     "tensorflow.strings": dict(STRINGS),
     "tensorflow.linalg": {**tf_functions.LINALG, **tf_math.LINALG},
     "tensorflow.image": {**IMAGE, **tf_io.CODECS},

@@ -150,24 +150,7 @@ def _map_fn(fn: Callable[..., Any], elems: Any, dtype: Any = None, **options: An
     return tensors(ops.map(fn, elems))
 
 
-def _cond(pred: Any, true_fn: Any = None, false_fn: Any = None, name: Any = None) -> Any:
-    """`tf.cond`: call one of two functions; both are traced if `pred` is symbolic."""
-    if isinstance(pred, (bool, np.bool_, np.ndarray)):
-        return true_fn() if bool(pred) else false_fn()
-    return tensors(ops.cond(pred, true_fn, false_fn))
-
-
-def _while_loop(cond: Any, body: Any, loop_vars: Any, *args: Any, **kwargs: Any) -> Any:
-    """`tf.while_loop`: a Python loop over arrays."""
-    values = tuple(loop_vars)
-    while bool(cond(*values)):
-        found = body(*values)
-        values = tuple(found) if isinstance(found, (list, tuple)) else (found,)
-    return tensors(type(loop_vars)(values))
-
-
 ROOT: dict[str, Any] = {
-    "cond": _cond,
     "map_fn": _map_fn,
     "meshgrid": _meshgrid,
     "one_hot": _one_hot,
@@ -185,7 +168,6 @@ ROOT: dict[str, Any] = {
     "unique": _unique,
     "unstack": _unstack,
     "where": _where,
-    "while_loop": _while_loop,
     **{name: _sorted(name) for name in ("sort", "argsort")},
 }
 MATH: dict[str, Any] = {
