@@ -188,12 +188,17 @@ def product(
 def linear(program: Lowering, x: Value, kernel: Variable, bias: Variable | None = None) -> Value:
     """``x @ kernel + bias`` over the last axis of a value, shared or not."""
     shape = (*x.shape[:-1], kernel.shape[-1])
-    if not x.shared:
+    if not (x.shared or program.is_assigned(kernel)):
         return program.emit("dense", (x,), shape, params=(kernel, bias))
-    y = product(program, x, program.param(kernel))
+    return biased(program, product(program, x, program.param(kernel)), bias)
+
+
+def biased(program: Lowering, y: Value, bias: Variable | None) -> Value:
+    """``y + bias``, or y without one."""
     if bias is None:
         return y
-    return program.map("add", [y, broadcast(program, program.param(bias), shape)])
+    added = broadcast(program, program.param(bias), y.shape)
+    return program.map("add", [y, added if y.shared else program.broadcast_batch(added)])
 
 
 def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:

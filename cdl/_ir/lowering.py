@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cdl._common.errors import warn
 from cdl._ir import emit
 from cdl._ir.program import Instruction, Program, Value
 
@@ -80,6 +81,7 @@ class Lowering(Program):
         self._casts: dict[tuple[int, str], Value] = {}
         self._draws: dict[Any, int] = {}  # of generators: how many there are so far
         self._assigned: dict[int, Instruction] = {}
+        self._masked: set[int] = set()  # ids of weights of `mask`
 
     @property
     def training(self) -> bool:
@@ -127,6 +129,12 @@ class Lowering(Program):
             if param_dtypes is None and self.training and not attributes["frozen"]:
                 param_dtypes = [None if p is None else self.dtype_read(p) for p in params]
                 param_dtypes[emit.MOVING :] = [None] * len(params[emit.MOVING :])
+        for each in params if self._masked else ():
+            if id(each) in self._masked:
+                raise TypeError(
+                    f"{each.path}: call() assigns this weight, which is then read by {op}, that "
+                    "cannot: multiply it by the mask where it is read"
+                )
         return super().emit(op, inputs, shape, params, param_dtypes=param_dtypes, **attributes)
 
     def cast(self, value: Value, dtype: str) -> Value:
@@ -155,6 +163,11 @@ class Lowering(Program):
         dtype = dtype or self.dtype_read(variable)
         if id(variable) in self._assigned:
             assigned = self._assigned[id(variable)].inputs[0]
+            if self.training and variable.trainable and id(variable) not in self._masked:
+                warn(
+                    f"{variable.path}: call() assigns this trainable weight and reads it, so that "
+                    "it does not learn: give it a constraint, or trainable=False"
+                )
             return self.cast(assigned, dtype) if dtype else assigned
         if (id(variable), dtype) not in self._read and hasattr(variable, "append_to"):
             self._read[id(variable), dtype] = variable.append_to(self)
@@ -170,9 +183,23 @@ class Lowering(Program):
             return self.param_dtype
         return super().dtype_read(variable)
 
-    def is_assigned(self, variable: Variable) -> bool:
+    def is_assigned(self, variable: Variable | None) -> bool:
         """Whether a weight has been assigned, so that its value has changed."""
         return id(variable) in self._assigned
+
+    def mask(self, variable: Variable, value: Value) -> None:
+        """Let later instructions read a weight with zeros in some places, and learn as it is.
+
+        The weight itself keeps its numbers there, which nothing reads.
+
+        Args:
+            value: the weight times a mask of zeros and ones.
+        """
+        weight = self.param(variable)
+        learned = self.map("subtract", [weight, emit.stop(self, weight)])  # 0, with the gradient
+        value = self.map("add", [emit.stop(self, value), learned])
+        self._assigned[id(variable)] = Instruction("assign", (value,), (), (variable,), {})
+        self._masked.add(id(variable))
 
     def assign(self, variable: Variable, value: Value) -> None:
         """Assign a shared value to a weight at the end of the batch, in training and evaluation.
@@ -187,7 +214,8 @@ class Lowering(Program):
                 f"shared by all samples, got shape {value.shape} {what}"
             )
         instruction = Instruction("assign", (value,), (), (variable,), {})
-        if before := self._assigned.get(id(variable)):
+        before = self._assigned.get(id(variable))
+        if any(each is before for each in self.instructions):
             at = len(self.instructions) - 1  # mostly not far from the end, as in a loop's step
             while self.instructions[at] is not before:
                 at -= 1

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from cdl._ir.emit import permute, pick
+from cdl._ir.emit import biased, permute, pick
 
 if TYPE_CHECKING:
     from cdl._ir.instruction import Value
+    from cdl._ir.lowering import Lowering
     from cdl._ir.program import Program
     from cdl._tracing.variable import Variable
 
@@ -137,8 +138,18 @@ def _mapped(window: Window, x: Value) -> tuple[list[int], list[int]]:
     return [n for n in window.map(image) if n is not None], window.numbers(window.before(image))
 
 
+def _by_taps(
+    name: str, program: Lowering, x: Value, kernel: Variable, window: Window | Transposed
+) -> Value:
+    """Convolution by what was assigned to a kernel, which is no weight in its layout."""
+    from cdl._ir import taps  # which are made of windows
+
+    made: Value = getattr(taps, name)(program, x, program.param(kernel), window)
+    return made
+
+
 def conv(
-    program: Program,
+    program: Lowering,
     x: Value,
     kernel: Variable,
     bias: Variable | None,
@@ -146,15 +157,19 @@ def conv(
     groups: int = 1,
 ) -> Value:
     """Convolution with a kernel of shape (window..., columns / groups, filters), a matrix."""
+    if program.is_assigned(kernel):
+        return biased(program, _by_taps("conv", program, x, kernel, window), bias)
     sizes, numbers = _mapped(window, x)
     shape = (*sizes, kernel.shape[-1])
     return program.emit("conv", (x,), shape, (kernel, bias), numbers=numbers, groups=groups)
 
 
 def conv_transpose(
-    program: Program, x: Value, kernel: Variable, bias: Variable | None, window: Transposed
+    program: Lowering, x: Value, kernel: Variable, bias: Variable | None, window: Transposed
 ) -> Value:
     """Transposed convolution with a kernel of shape (window..., filters, columns), a matrix."""
+    if program.is_assigned(kernel):
+        return biased(program, _by_taps("conv_transpose", program, x, kernel, window), bias)
     sizes = [n for n in window.map(x.shape[:-1]) if n is not None]
     numbers = window.window.numbers(window.before())
     shape = (*sizes, kernel.shape[-2])
@@ -162,12 +177,14 @@ def conv_transpose(
 
 
 def depthwise_conv(
-    program: Program, x: Value, kernel: Variable, bias: Variable | None, window: Window
+    program: Lowering, x: Value, kernel: Variable, bias: Variable | None, window: Window
 ) -> Value:
     """Depthwise convolution with a kernel of shape (window..., columns, m).
 
     Column j * m + k of the map comes from column j of the image.
     """
+    if program.is_assigned(kernel):
+        return biased(program, _by_taps("depthwise_conv", program, x, kernel, window), bias)
     columns, multiplier = kernel.shape[-2:]
     if multiplier > 1:
         x = pick(program, x, -1, [j for j in range(columns) for _ in range(multiplier)])

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from cdl import tree
 from cdl._tracing.keras_tensor import KerasTensor, known_samples
 from cdl._tracing.symbolic import note_line, operator_of, symbolic_error, users_line
@@ -228,6 +230,24 @@ class Assignment:
         return value
 
 
+class Masking(Assignment):
+    """Node operation of `weight.assign(weight * mask)` for a weight that learns."""
+
+    def append_to(self, program: Lowering, variable: Any, value: Value) -> Value:
+        """Let later instructions read the masked weight, whose update counts as well."""
+        program.mask(variable, value)
+        return value
+
+
+def _is_masked(variable: Any, node: Node | None) -> bool:
+    """Whether a call gives a weight that learns times an array of zeros and ones."""
+    if node is None or node.operation.name != "multiply" or not variable.trainable:
+        return False
+    others = [each for each in node.args if each is not variable]
+    is_array = len(others) == 1 and isinstance(others[0], np.ndarray)
+    return is_array and bool(np.isin(others[0], (0, 1)).all())
+
+
 def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
     """Record the assignment of a symbolic value to a weight; returns the value.
 
@@ -245,7 +265,8 @@ def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
             f"{variable.path}: the value to assign must have shape {variable.shape} and be shared "
             f"by all samples, got {tensor!r}"
         )
-    record(Assignment(), (variable, tensor), {}, KerasTensor(tensor.shape, rows_per_sample=0))
+    kind = Masking() if _is_masked(variable, tensor.node) else Assignment()
+    record(kind, (variable, tensor), {}, KerasTensor(tensor.shape, rows_per_sample=0))
     return tensor
 
 
