@@ -54,6 +54,8 @@ class Call(NamedTuple):
         kinds: shape and dtype of each positional argument, None for one that is no array.
         counts: number of draw counts that it used.
         draws: whether it drew numbers that no variable counts.
+        within: results of earlier calls that it computes again, as its number of each one's call
+            and the place among the results of that.
     """
 
     function: Callable[..., Any]
@@ -64,6 +66,7 @@ class Call(NamedTuple):
     kinds: tuple[Any, ...]
     counts: int
     draws: bool
+    within: dict[int, tuple[int, int]]
 
 
 _PLAIN = (np.ndarray, np.generic, int, float, complex, str, bytes, type(None))
@@ -163,6 +166,7 @@ class Recording:
         reason: why the step cannot be replayed by the calls, with the line; or "".
         noted: the draw counts.
         has_constants: whether calls take arrays that the step makes of nothing that changes.
+        within: see `Call`, for the calls to come; set by tapes.
     """
 
     def __init__(
@@ -173,6 +177,7 @@ class Recording:
         self.calls: list[Call] = []
         self.reason = ""
         self.has_constants = False
+        self.within: dict[int, tuple[int, int]] = {}
         self.noted: list[int] = []
         self._keep, self._compared = keep, compared
         self._constant: set[int] = set()  # numbers of results that are independent of the batch
@@ -235,7 +240,8 @@ class Recording:
         computes = given[0][2] is None if module == OF_TAPES else module.startswith(COMPUTING)
         if computes and not (counts or has_drawn) and self._is_constant(refs):
             self._constant.update(range(first, first + size))
-        self.calls.append(Call(function, refs[0], refs[1], first, size, kinds, counts, has_drawn))
+        own: Any = (first, size, kinds, counts, has_drawn, self.within)
+        self.calls.append(Call(function, refs[0], refs[1], *own))
         return wrapped
 
     def _wrapped(self, structure: Any, has_floats: bool = False) -> Any:
@@ -259,6 +265,10 @@ class Recording:
     def made(self, each: StepArray) -> bool:
         """Whether a call made an array: it is none of the batch, and no other call gave it."""
         return each.number >= self._given and self._places.get(_place(each.array)) == each.number
+
+    def numbers(self) -> list[tuple[Any, int]]:
+        """The arrays of the step with their numbers."""
+        return list(self._numbers.values())
 
     def written(self, each: StepArray) -> None:
         """Register an array under another number, since it was written to."""

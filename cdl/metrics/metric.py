@@ -303,6 +303,9 @@ class MeanMetricWrapper(Mean):
             y_pred: predictions.
             sample_weight: an array that fits the function's values, or None.
         """
+        if isinstance(y_pred, KerasTensor):
+            super().update_state(self.fn(y_true, y_pred, **self.kwargs), sample_weight)
+            return
         owner = type(self).__name__
         y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
         super().update_state(self.fn(y, p, **self.kwargs), sample_weight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,6 +157,8 @@ class Plan:
     def function(self, shared: list[Any] | None, held: list[Any] | None) -> Callable[..., Any]:
         """A function that replays the calls on its arguments, and holds no array of the batch.
 
+        Its attribute `with_results` gives the results of all calls too.
+
         Args:
             shared: variables in place of the inputs; the only argument then has no meaning.
             held: variables in place of the constants that change; None: further arguments.
@@ -170,7 +172,7 @@ class Plan:
         ]
         places, n = self.held, len(self.inputs)
 
-        def run(*arguments: Any) -> Any:
+        def with_results(*arguments: Any) -> Any:
             inputs = arguments if shared is None else shared
             results: list[list[Any]] = []
             constants = [*fixed]
@@ -193,9 +195,26 @@ class Plan:
                 state.replays = before
             found = [given(end) for end in ends]
             total = found[0] if len(found) == 1 else sum(map(ops.sum, found))
-            return total if depends else total + 0.0 * ops.sum(arguments[0])
+            return (total if depends else total + 0.0 * ops.sum(arguments[0])), results
 
+        def run(*arguments: Any) -> Any:
+            return with_results(*arguments)[0]
+
+        run.with_results = with_results  # type: ignore[attr-defined]
         return run
+
+    def places(self, arrays: Iterable[tuple[Any, int]]) -> dict[int, tuple[int, int]]:
+        """The step and the place of each recorded array among the results of `function`.
+
+        Args:
+            arrays: with a number of each, which is its key.
+        """
+        found = {}
+        for array, number in arrays:
+            origin = array.origin if isinstance(array, Taped) else None
+            if origin is not None and origin[0] in self._places:
+                found[number] = self._places[origin[0]], origin[1]
+        return found
 
 
 def calls_before(record: Record) -> list[Node]:

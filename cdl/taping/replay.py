@@ -225,6 +225,9 @@ def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any]
     key = (*plan.key, *map(id, variables))
     before = _programs.get(key)
     kept = before if before is not None and before.holds() else None
+    recording = stepping.state.recording
+    if recording is not None:
+        recording.within = plan.places(recording.numbers())
     for program in (kept, None):
         made = program or _Program(plan, variables, before or plan.known.program)
         try:

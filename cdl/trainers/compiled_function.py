@@ -98,20 +98,23 @@ def _traced_and_lowered(
     numbers: Sequence[int],
     variables: list[Variable] | None,
     penalties: Sequence[str],
-) -> tuple[_Traced, Vjp]:
-    """Function of arguments of one form, and what runs it; see `Compiled`."""
+    observes: bool,
+) -> tuple[_Traced, Vjp, list[Any]]:
+    """Function of arguments of one form, what runs it, and its metrics; see `Compiled`."""
+    program = SeveralRows(training=variables is not None)
+    observed = program.recorder.observed = dict[int, Any]() if observes else None
     with arguments.tracing():
         traced = _Traced(function, arguments, has_aux, variables or ())
         vjp = Vjp(
             traced.append,
             [each.shape[1:] for each in arguments.arrays],
-            program=SeveralRows(training=variables is not None),
+            program=program,
             by=numbers,
             variables=variables or (),
             weighted=False,
             penalties=penalties,
         )
-    return traced, vjp
+    return traced, vjp, [(observed or {}).get(id(each)) for each in program.reports]
 
 
 class Compiled:
@@ -124,8 +127,10 @@ class Compiled:
         unseen: what it reads beside arguments that cannot be compared; "" if that stays as it is,
             None to look.
         penalties: see `Vjp`.
+        observes: whether the function updates metrics.
 
     Attributes:
+        metrics: the metric that each report of the program is for; None for the loss.
         holds: tells whether what the function has read beside its arguments is as it was.
         unseen: why that cannot be told, with the line; or "".
         takes_plain: whether arrays are read as they are given.
@@ -143,16 +148,17 @@ class Compiled:
         has_aux: bool,
         unseen: str | None,
         penalties: Sequence[str],
+        observes: bool = False,
     ) -> None:
         reads = Reads(function, is_strict=variables is None) if unseen is None else None
         self.holds: Callable[[], bool] = (lambda: not unseen) if reads is None else reads.hold
-        parts = (function, has_aux, numbers, variables, penalties)
+        parts = (function, has_aux, numbers, variables, penalties, observes)
         try:
-            self._traced, self._vjp = _traced_and_lowered(arguments, *parts)
+            self._traced, self._vjp, self.metrics = _traced_and_lowered(arguments, *parts)
         except (TypeError, ValueError) as error:
             arguments = arguments.whole()
             try:
-                self._traced, self._vjp = _traced_and_lowered(arguments, *parts)
+                self._traced, self._vjp, self.metrics = _traced_and_lowered(arguments, *parts)
             except (TypeError, ValueError):
                 raise error from None
         if reads is not None:

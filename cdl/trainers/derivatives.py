@@ -82,6 +82,28 @@ class _Differentiated:
         found: tuple[Any, Any] = recorded(self._of, *args)
         return found
 
+    def observing(
+        self, update: Callable[[Sequence[Any], Any, Any], None], kinds: Sequence[Any]
+    ) -> Compiled:
+        """The function compiled with metrics that it updates.
+
+        Args:
+            update: updates them, given symbolic arguments, the function's result, and the results
+                of the calls that the function replays, if it does that.
+            kinds: shape and dtype of each argument; those beyond the function's are for `update`.
+        """
+        arguments = Arguments([np.zeros(*each) for each in kinds])
+        n = len(next(iter(self.compiled)))
+        within = getattr(self.function, "with_results", None)
+
+        def function(*args: Any) -> Any:
+            found, results = within(*args[:n]) if within else (self.function(*args[:n]), None)
+            update(args, found, results)
+            return found
+
+        parts = (self._variables, self._has_aux, "", self._penalties)
+        return Compiled(function, arguments, (), *parts, observes=True)
+
     def _of(self, *args: Any) -> tuple[Any, Any]:
         arrays: Sequence[Any] = args
         key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else None for a in args])

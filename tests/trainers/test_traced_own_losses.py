@@ -99,7 +99,7 @@ def test_losses_of_one_s_own_are_recorded(cls):
         assert is_eager or not model._compiled.chains.reasons
         return found
 
-    assert_alike(cls, fit)
+    assert_alike(cls, fit, metrics_in_core=True)
 
 
 def test_what_a_loss_of_a_base_reads_is_compared():
@@ -188,7 +188,7 @@ def test_losses_of_two_outputs_are_recorded(cls, losses, names):
             return of_names(super().call(inputs), names)
 
     is_whole = cls is SeveralByFunction and None not in losses
-    assert_alike(Named, fit, runs=4 if is_whole else 6)
+    assert_alike(Named, fit, runs=4 if is_whole else 6, metrics_in_core=True)
 
 
 class Base:

@@ -212,7 +212,7 @@ class TrackedByUser(Tracked):
 
 @pytest.mark.parametrize(("cls", "runs"), [(Measured, 4), (Tracked, 4), (TrackedByUser, 24)])
 def test_metrics_of_steps(cls, runs):
-    assert_alike(cls, runs=runs)
+    assert_alike(cls, runs=runs, metrics_in_core=True)
 
 
 def test_batches_by_themselves_are_those_of_fit():

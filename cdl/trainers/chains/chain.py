@@ -6,9 +6,9 @@ update, as in `fit`. A step that consists of links of the batch alone runs withi
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,59 +24,23 @@ from cdl._variables.step_forms import (
     PENALTIES,
     gives_numbers,
 )
-from cdl._variables.stepping import Call, Ref
+from cdl._variables.stepping import Call
 from cdl.layers import Layer
 from cdl.optimizers import Optimizer
 from cdl.optimizers.apply import apply
 from cdl.random import core_seed
+from cdl.trainers.chains.core_metrics import CoreMetrics
 from cdl.trainers.chains.followers import Followers
-from cdl.trainers.chains.shown_metrics import updates
+from cdl.trainers.chains.link import Link, Values, args_refs, of_values, refs
+from cdl.trainers.chains.shown_metrics import reads_metric, updates
 from cdl.trainers.chains.step_reads import StepReads
 from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.derivatives import compiled_of
 
-Values = list[Any]
 _OF_PROGRAMS = "cdl.taping.replay"
 _OF_DRAWS, _OF_VARIABLES = "cdl.random.draws", ("cdl._tracing.", "cdl._variables.state")
+_ALWAYS = 1e9  # seconds
 _RATES = 8192  # steps for which rates are computed at once
-
-
-def _of_values(structure: Any, is_result: bool = False) -> Callable[[Values], Any]:
-    """Function of values: the structure, with each Ref replaced by its value.
-
-    Lists and dicts in the result of a step (`is_result`) are new in each call.
-    """
-    if isinstance(structure, Ref):
-        number = structure.number
-        return lambda values: values[number]
-    if not _refs(structure) and not (is_result and type(structure) in (list, tuple, dict)):
-        return lambda values: structure
-    if isinstance(structure, dict):
-        named = {key: _of_values(each, is_result) for key, each in structure.items()}
-        if type(structure) is dict:
-            return lambda values: {key: each(values) for key, each in named.items()}
-        made = copy.copy(structure)  # such as an OrderedDict
-        return lambda values: made | {key: each(values) for key, each in named.items()}
-    parts = [_of_values(each, is_result) for each in structure]
-    if isinstance(structure, list):
-        return lambda values: [each(values) for each in parts]
-    make = getattr(structure, "_make", tuple)
-    return lambda values: make([each(values) for each in parts])
-
-
-def _refs(structure: Any) -> list[int]:
-    """Numbers of the Refs in nested arguments."""
-    if isinstance(structure, Ref):
-        return [structure.number]
-    if isinstance(structure, (list, tuple, dict)):
-        parts = structure.values() if isinstance(structure, dict) else structure
-        return [number for each in parts for number in _refs(each)]
-    return []
-
-
-def _args_refs(call: Call) -> list[int]:
-    """Numbers of the Refs in the arguments of a call."""
-    return _refs((call.args, call.kwargs))
 
 
 class _Repeated:
@@ -84,7 +48,7 @@ class _Repeated:
 
     def __init__(self, call: Call) -> None:
         self._function, self._first = call.function, call.first
-        self._args, self._kwargs = _of_values(call.args), _of_values(call.kwargs)
+        self._args, self._kwargs = of_values(call.args), of_values(call.kwargs)
         self.changes = has_effect(call)
 
     def run(self, values: Values) -> None:
@@ -94,89 +58,7 @@ class _Repeated:
         values[self._first : self._first + len(leaves)] = leaves
 
 
-class _Link:
-    """Gradient of a loss and the optimizer's step with it, as one program.
-
-    Args:
-        compiled: the loss with its gradient.
-        call: the recorded call of the gradient.
-        optimizer: the optimizer of the step.
-        followers: the assignments after the step.
-        read: numbers of results that the step reads.
-
-    Attributes:
-        optimizer: as given.
-        inputs: numbers of the arrays that the loss reads.
-        gives: numbers of its results.
-        is_fed: whether the core can fill in its constants for any number of rows.
-        executor: runs the program.
-        is_shown: whether its results are read.
-    """
-
-    def __init__(
-        self,
-        compiled: Compiled,
-        call: Call,
-        optimizer: Any,
-        followers: Followers,
-        read: set[int],
-    ) -> None:
-        self._compiled, self.optimizer = compiled, optimizer
-        self._rows = call.kinds[0][0][0]
-        self.inputs = _refs(call.args)
-        self._of_batch = _of_values(call.args)
-        self._args = call.args
-        self._first = call.first
-        self.gives = range(call.first, call.first + call.size)
-        self.is_fed = all(isinstance(e, Ref) or _is_uniform(e) for e in call.args)
-        self.is_shown = not read.isdisjoint(self.gives)
-        self.changes = False  # beyond weights and slots
-        self._after = followers.executor() if followers.n else None
-        self._changes = -1
-        self.refresh()
-
-    def refresh(self) -> bool:
-        """Rebuild the executor if attributes of the optimizer have changed; whether it was."""
-        if self._changes == self.optimizer.changes:
-            return False
-        self._changes = self.optimizer.changes
-        parts = self.optimizer, self._rows, self._after, self.is_shown
-        self.executor = self._compiled.learner(*parts)
-        return True
-
-    @property
-    def holds(self) -> bool:
-        """Whether the compiled loss is still valid."""
-        return self._compiled.holds()
-
-    def begin(self, arrays: Sequence[Any], order: Any) -> None:
-        """Start a pass over arrays in the given order of rows."""
-        self.refresh()
-        n = len(arrays[self.inputs[0]])
-        given = [
-            arrays[each.number]
-            if isinstance(each, Ref)
-            else np.broadcast_to(each.flat[0], (n, *each.shape[1:]))  # all elements are equal
-            for each in self._args
-        ]
-        self.executor.begin(given, self._rows, order)
-
-    def run(self, values: Values) -> None:
-        """Learn from one batch."""
-        step = self.optimizer.step
-        rate = self.optimizer.rate(step)
-        self.executor.once(self._of_batch(values), rate, step, core_seed())
-        if self.is_shown:
-            self.show(values)
-
-    def show(self, values: Values) -> None:
-        """Store the results of the last batch's loss among the values."""
-        leaves = tree.flatten(self._compiled.shown(self.executor, self._rows))
-        values[self._first : self._first + len(leaves)] = leaves
-
-
-def _is_uniform(array: Any) -> bool:
-    return bool(array.size and (array == array.flat[0]).all())
+_CallAndPart = tuple[Call, "_Repeated | Link | None"]
 
 
 class Chain:
@@ -185,7 +67,7 @@ class Chain:
     Args:
         calls: the recorded calls.
         logs: result of the step, with Refs for computed values.
-        inputs: number of arrays in a batch.
+        inputs: shape and dtype of each array of a batch, None for numbers.
         reads: reads of the step, by which it stays valid.
 
     Attributes:
@@ -194,54 +76,63 @@ class Chain:
         ends_apart: whether these come ahead of all links or behind them, for `ahead` and `logs`.
         changes_more: whether the step draws, assigns or moves statistics, beside updates of
             optimizers and metrics.
+        metrics: those that the core updates in a pass; None if Python does.
         state: snapshot of the state that it may change; set after construction.
     """
 
-    def __init__(self, calls: Sequence[Call], logs: Any, inputs: int, reads: StepReads) -> None:
+    def __init__(
+        self, calls: Sequence[Call], logs: Any, inputs: Sequence[Any], reads: StepReads
+    ) -> None:
         self._reads, self._is_stale = reads, False
         register_cache(self)
         self._core: _core.Chain | None = None
-        self._executors: list[Any] = []
-        self._logs = _of_values(logs, is_result=True)
-        self._values: Values = [None] * max([inputs, *(e.first + e.size for e in calls)])
-        linked = _linked(calls, _refs(logs))
-        needed, always = (_needed(calls, linked, each) for each in (_refs(logs), ()))
-        self._unshown: list[_Repeated | _Link] = []  # parts for a batch whose result is not wanted
-        parts: list[_Repeated | _Link] = []
-        self._by_call: list[tuple[Call, _Repeated | _Link | None]] = []
-        others: list[Call] = []
-        following = {i: _followers(calls, i + 2, _refs(logs)) for i in linked}
-        within = {k for i in linked for k in range(i + 1, i + 2 + following[i].n)}
-        read = {*_refs(logs), *(n for i in needed - within for n in _args_refs(calls[i]))}
-        for i, call in enumerate(calls):
-            if i in linked:
-                part: _Repeated | _Link = _Link(*linked[i], following[i], read)
-            elif i not in within and i in needed:
-                part = _Repeated(call)
-                others.append(call)
-            else:
-                self._by_call.append((call, None))
-                continue
-            self._by_call.append((call, part))
-            parts.append(part)
-            if i in always:
-                self._unshown.append(part)
-        self._parts = parts
-        self._links = [each for each in parts if isinstance(each, _Link)]
-        inputs_read = [number for each in self._links for number in each.inputs]
+        self._inputs = len(inputs)
+        self._logs = of_values(logs, is_result=True)
+        self._values: Values = [None] * max([len(inputs), *(e.first + e.size for e in calls)])
+        found = _linked(calls, refs(logs))
+        self._by_call = _parts(calls, found, logs)
+        self._parts = [part for _, part in self._by_call if part is not None]
+        always = _needed(calls, found, ())
+        self._unshown = [  # parts for a batch whose result is not wanted
+            part for i, (_, part) in enumerate(self._by_call) if i in always and part is not None
+        ]
+        self._links = [each for each in self._parts if isinstance(each, Link)]
+        others = [call for call, part in self._by_call if isinstance(part, _Repeated)]
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
-        self.changes_more |= any(each.n for each in following.values())
+        self.changes_more |= any(each.follows for each in self._links)
         self.state: Any = None
+        self._set_pass(self._by_call, self._inputs)
+        self.metrics: CoreMetrics | None = None
+        pure = {i for i, e in enumerate(calls) if not has_effect(e) and _layer_of(e) is None}
+        with contextlib.suppress(AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+            self.metrics = CoreMetrics(calls, found, inputs, pure)  # else Python updates them
+        if self.metrics is not None:
+            within = self.metrics.within
+            self._set_pass(_parts(calls, self.metrics.linked, logs, within), self._inputs)
+
+    def _set_pass(self, by_call: Sequence[_CallAndPart], inputs: int) -> None:
+        """Set the parts of a pass, and what the core can do of it."""
+        pairs = [(call, part) for call, part in by_call if part is not None]
+        self._pass = parts = [part for _, part in pairs]
+        self._fed = [each for each in parts if isinstance(each, Link)]
+        self._executors: list[Any] = []
+        self._first = next((i for i, e in enumerate(parts) if isinstance(e, Link)), len(parts))
+        self._behind = self._first + len(self._fed)
+        read = [n for call, _ in pairs[self._behind :] for n in args_refs(call)]
         self.is_fed = (
-            bool(self._links)
-            and max(inputs_read) < inputs
-            and all(each.is_fed for each in self._links)
+            bool(self._fed)
+            and max(n for each in self._fed for n in each.inputs) < inputs
+            and all(each.is_fed for each in self._fed)
             and not any(each.changes for each in parts)
         )
-        self.has_calls = len(self._links) < len(parts)
-        self._first = next((i for i, e in enumerate(parts) if isinstance(e, _Link)), len(parts))
-        self._behind = self._first + len(self._links)
-        self.ends_apart = all(isinstance(e, _Link) for e in parts[self._first : self._behind])
+        self.ends_apart = all(isinstance(e, Link) for e in parts[self._first : self._behind])
+        reads_batch = self._first > 0 or not self.ends_apart or any(n < inputs for n in read)
+        self.has_calls = len(self._fed) < len(parts) and reads_batch
+
+    def update_metrics_in_python(self) -> None:
+        """Have no metrics in the core, whose numbers are others there."""
+        self.metrics = None
+        self._set_pass(self._by_call, self._inputs)
 
     def forget(self) -> None:
         """Invalidate the chain, since a regularizer or constraint has changed."""
@@ -275,6 +166,16 @@ class Chain:
                     part.run(self._values)
         return self._finished(True)
 
+    def again_in_pass(self, arrays: Sequence[Any]) -> Any:
+        """Result of the step for a pass of one batch, for a comparison."""
+        self.begin(arrays, None)
+        try:
+            self.ahead(arrays)
+            self.train(1, _ALWAYS)
+            return self.logs()
+        finally:
+            self.release()
+
     def _finished(self, is_shown: bool) -> Any:
         logs = self._logs(self._values) if is_shown else None
         self._values[:] = [None] * len(self._values)
@@ -282,15 +183,15 @@ class Chain:
 
     def begin(self, arrays: Sequence[Any], order: Any) -> None:
         """Start a pass over arrays in whole batches, in the given order of rows."""
-        for link in self._links:
+        for link in self._fed:
             link.begin(arrays, order)
-        executors = [each.executor for each in self._links]
+        executors = [each.executor for each in self._fed]
         if self._core is None or executors != self._executors:
             self._core, self._executors = _core.Chain(executors), executors
 
     def train(self, steps: int, seconds: float) -> None:
         """Run up to `steps` batches of the pass, or for about `seconds`."""
-        optimizers = [each.optimizer for each in self._links]
+        optimizers = [each.optimizer for each in self._fed]
         rates = {}
         for each in optimizers:  # one of several links steps once per link
             if each not in rates:
@@ -298,7 +199,16 @@ class Chain:
                 rates[each] = each.rates(each.step, min(steps * n, _RATES // n * n))
                 steps = len(rates[each]) // n if len(rates[each]) > 1 else steps
         assert self._core is not None
-        self._core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
+        if self.metrics is not None:
+            self.metrics.begin(self._fed)
+        try:
+            self._core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
+        finally:
+            self._load_metrics()
+
+    def _load_metrics(self) -> None:
+        if self.metrics is not None:
+            self.metrics.load()
 
     def ahead(self, arrays: Sequence[Any]) -> None:
         """Run the calls ahead of the links for the next batch of the pass, whose logs are wanted.
@@ -307,31 +217,59 @@ class Chain:
             arrays: of that batch.
         """
         self._values[: len(arrays)] = arrays
-        for part in self._parts[: self._first]:
+        for part in self._pass[: self._first]:
             part.run(self._values)
 
     @property
     def done(self) -> int:
         """Batches of the pass that were run."""
-        return self._links[-1].executor.done
+        return self._fed[-1].executor.done
 
     def is_outdated(self) -> bool:
         """Whether settings of an optimizer have changed since the pass began."""
-        return any([link.refresh() for link in self._links])
+        return any([link.refresh() for link in self._fed])
 
     def logs(self) -> Any:
         """Result of the step for the last batch, after `ahead` for it if the chain has calls."""
-        for link in self._links:
+        for link in self._fed:
             if link.is_shown:
                 link.show(self._values)
-        for part in self._parts[self._behind :]:
+        for part in self._pass[self._behind :]:
             part.run(self._values)
         return self._finished(True)
 
     def release(self) -> None:
         """Release the data of the pass."""
-        for link in self._links:
+        self._load_metrics()
+        for link in self._fed:
             link.executor.release()
+
+
+def _parts(
+    calls: Sequence[Call], linked: Any, logs: Any, apart: Collection[int] = ()
+) -> list[_CallAndPart]:
+    """Each call with its part, or None where nothing needs the call.
+
+    Args:
+        calls: of the step.
+        linked: the links, by the index of their gradient's call.
+        logs: result of the step.
+        apart: indices of calls that links do.
+    """
+    following = {i: _followers(calls, i + 2, refs(logs)) for i in linked}
+    within = {k for i in linked for k in range(i + 1, i + 2 + following[i].n)}
+    needed = _needed(calls, linked, refs(logs), apart)
+    read = {*refs(logs), *(n for i in needed - within for n in args_refs(calls[i]))}
+    found: list[_CallAndPart] = []
+    for i, call in enumerate(calls):
+        part: _Repeated | Link | None = None
+        if i in linked:
+            compiled, gradient, optimizer = linked[i]
+            part = Link(compiled, gradient, optimizer, following[i], read)
+        elif i in needed and i not in within:
+            part = _Repeated(call)
+        found.append((call, part))
+    return found
 
 
 def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled, Call, Any]]:
@@ -346,12 +284,12 @@ def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled
             continue
         optimizer, gradients, variables = after.args
         weights = compiled.by_weights
-        if not _refs(call.args):
+        if not refs(call.args):
             continue
         own = list(range(call.first + call.size - len(weights), call.first + call.size))
         elsewhere = [e for e in calls if e is not call and e is not after]
-        others = {*shown, *(n for e in elsewhere for n in _args_refs(e))}
-        is_whole = _refs(gradients) == own and len(gradients) == len(own)
+        others = {*shown, *(n for e in elsewhere for n in args_refs(e))}
+        is_whole = refs(gradients) == own and len(gradients) == len(own)
         is_whole &= list(map(id, variables or ())) == list(map(id, weights))
         if is_whole and not others.intersection(own) and _is_plain(optimizer, weights):
             found[i] = compiled, call, optimizer
@@ -362,14 +300,21 @@ def _followers(calls: Sequence[Call], start: int, shown: list[int]) -> Followers
     """Assignments from index `start` on; none if other calls read their results."""
     found = Followers(calls[start:])
     others = [*calls[:start], *calls[start + found.n :]]
-    read = {*shown, *(n for e in others for n in _args_refs(e))}
+    read = {*shown, *(n for e in others for n in args_refs(e))}
     return Followers(()) if found.gives() & read else found
 
 
-def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int]:
-    """Indices of calls to replay, for their effects or for results that are read later."""
+def _needed(
+    calls: Sequence[Call], linked: Any, shown: Sequence[int], apart: Collection[int] = ()
+) -> set[int]:
+    """Indices of calls to replay, for their effects or for results that are read later.
+
+    Those `apart` are left out.
+    """
     numbers, places, reads_losses = set(shown), set(), False
     for i in reversed(range(len(calls))):
+        if i in apart:
+            continue
         call = calls[i]
         own = range(call.first, call.first + call.size)
         counts = reads_losses and _layer_of(call) is not None  # `losses` of it is read later
@@ -377,7 +322,7 @@ def _needed(calls: Sequence[Call], linked: Any, shown: Sequence[int]) -> set[int
             places.add(i)
             is_taped = _module_of(call) == OF_TAPES
             reads_losses |= _is_of_losses(call) or (is_taped and call.args[1][0] == "penalties")
-            numbers.update(_args_refs(call))
+            numbers.update(args_refs(call))
     return places
 
 
@@ -442,6 +387,8 @@ def gains(call: Call) -> bool:
 
 def has_effect(call: Call) -> bool:
     """Whether a call has effects beside its results."""
+    if reads_metric(call):
+        return False
     if is_ordinary(call) or changed([call]) or assigned(call) is not None:
         return True
     compiled, layer = compiled_of(call.function, call.kinds), _layer_of(call)

@@ -44,3 +44,8 @@ def is_metric_of_users(metric: Any) -> bool:
 def updates(call: Call) -> Any:
     """The metric that a recorded call updates or reads; None for another call."""
     return call.args[0] if id(call.function) in _functions else None
+
+
+def reads_metric(call: Call) -> bool:
+    """Whether a recorded call reads the result of a metric."""
+    return updates(call) is not None and call.function.__name__ == "result"

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import tree
 from cdl._common.errors import warn
 from cdl._common.locks import new_lock
@@ -221,7 +223,8 @@ def _recorded(
             return logs, "nothing learns or is assigned"
         before.leave_out_variables()  # which another thread may train
     try:
-        chain = Chain(calls, shown, len(arrays), reads)
+        kinds = [(e.shape, e.dtype) if isinstance(e, np.ndarray) else None for e in arrays]
+        chain = Chain(calls, shown, kinds, reads)
     except Exception as error:  # of weights that the core cannot train at once
         return logs, f"its calls cannot be joined: {type(error).__name__}: {error}"
     chain.state = before

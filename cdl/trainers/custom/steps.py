@@ -266,6 +266,8 @@ class CustomSteps:
         chain.begin(arrays.leaves(0, arrays.samples, cut=False), self._order)
         steps = arrays.samples // batch
         for end in range(steps, len(orders) * steps + 1, steps):
+            if chain.metrics is not None:
+                self.reset()
             try:
                 while chain.done < end - chain.has_calls:
                     chain.train(end - chain.has_calls - chain.done, _ALWAYS)

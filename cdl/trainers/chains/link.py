@@ -1,0 +1,142 @@
+"""Link: the gradient of a loss and the optimizer's step with it, as one program."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._variables.stepping import Call, Ref
+from cdl.random import core_seed
+from cdl.trainers.chains.followers import Followers
+from cdl.trainers.compiled_function import Compiled
+
+Values = list[Any]
+
+
+def of_values(structure: Any, is_result: bool = False) -> Callable[[Values], Any]:
+    """Function of values: the structure, with each Ref replaced by its value.
+
+    Lists and dicts in the result of a step (`is_result`) are new in each call.
+    """
+    if isinstance(structure, Ref):
+        number = structure.number
+        return lambda values: values[number]
+    if not refs(structure) and not (is_result and type(structure) in (list, tuple, dict)):
+        return lambda values: structure
+    if isinstance(structure, dict):
+        named = {key: of_values(each, is_result) for key, each in structure.items()}
+        if type(structure) is dict:
+            return lambda values: {key: each(values) for key, each in named.items()}
+        made = copy.copy(structure)  # such as an OrderedDict
+        return lambda values: made | {key: each(values) for key, each in named.items()}
+    parts = [of_values(each, is_result) for each in structure]
+    if isinstance(structure, list):
+        return lambda values: [each(values) for each in parts]
+    make = getattr(structure, "_make", tuple)
+    return lambda values: make([each(values) for each in parts])
+
+
+def refs(structure: Any) -> list[int]:
+    """Numbers of the Refs in nested arguments."""
+    if isinstance(structure, Ref):
+        return [structure.number]
+    if isinstance(structure, (list, tuple, dict)):
+        parts = structure.values() if isinstance(structure, dict) else structure
+        return [number for each in parts for number in refs(each)]
+    return []
+
+
+def args_refs(call: Call) -> list[int]:
+    """Numbers of the Refs in the arguments of a call."""
+    return refs((call.args, call.kwargs))
+
+
+class Link:
+    """Gradient of a loss and the optimizer's step with it, as one program.
+
+    Args:
+        compiled: the loss with its gradient.
+        call: the recorded call of the gradient.
+        optimizer: the optimizer of the step.
+        followers: the assignments after the step.
+        read: numbers of results that the step reads.
+
+    Attributes:
+        optimizer: as given.
+        inputs: numbers of the arrays that the loss reads.
+        gives: numbers of its results.
+        is_fed: whether the core can fill in its constants for any number of rows.
+        executor: runs the program.
+        follows: whether assignments follow the step.
+        is_shown: whether its results are read.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        call: Call,
+        optimizer: Any,
+        followers: Followers,
+        read: set[int],
+    ) -> None:
+        self._compiled, self.optimizer = compiled, optimizer
+        self._rows = call.kinds[0][0][0]
+        self.inputs = refs(call.args)
+        self._of_batch = of_values(call.args)
+        self._args = call.args
+        self._first = call.first
+        self.gives = range(call.first, call.first + call.size)
+        self.is_fed = all(isinstance(e, Ref) or _is_uniform(e) for e in call.args)
+        self.is_shown = not read.isdisjoint(self.gives)
+        self.changes = False  # beyond weights and slots
+        self.follows = bool(followers.n)
+        self._after = followers.executor() if followers.n else None
+        self._changes = -1
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Rebuild the executor if attributes of the optimizer have changed; whether it was."""
+        if self._changes == self.optimizer.changes:
+            return False
+        self._changes = self.optimizer.changes
+        parts = self.optimizer, self._rows, self._after, self.is_shown
+        self.executor = self._compiled.learner(*parts)
+        return True
+
+    @property
+    def holds(self) -> bool:
+        """Whether the compiled loss is still valid."""
+        return self._compiled.holds()
+
+    def begin(self, arrays: Sequence[Any], order: Any) -> None:
+        """Start a pass over arrays in the given order of rows."""
+        self.refresh()
+        n = len(arrays[self.inputs[0]])
+        given = [
+            arrays[each.number]
+            if isinstance(each, Ref)
+            else np.broadcast_to(each.flat[0], (n, *each.shape[1:]))  # all elements are equal
+            for each in self._args
+        ]
+        self.executor.begin(given, self._rows, order)
+
+    def run(self, values: Values) -> None:
+        """Learn from one batch."""
+        step = self.optimizer.step
+        rate = self.optimizer.rate(step)
+        self.executor.once(self._of_batch(values), rate, step, core_seed())
+        if self.is_shown:
+            self.show(values)
+
+    def show(self, values: Values) -> None:
+        """Store the results of the last batch's loss among the values."""
+        leaves = tree.flatten(self._compiled.shown(self.executor, self._rows))
+        values[self._first : self._first + len(leaves)] = leaves
+
+
+def _is_uniform(array: Any) -> bool:
+    return bool(array.size and (array == array.flat[0]).all())
