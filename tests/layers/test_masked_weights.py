@@ -31,7 +31,7 @@ class Assigned(layers.Layer):
 
 
 class ByFunctions(Assigned):
-    """The same layer, read by a function of cdl.ops."""
+    """Layer of the same kind, read by a function of cdl.ops."""
 
     def call(self, x):
         self.inner.kernel.assign(self.mask * self.inner.kernel)
