@@ -11,6 +11,7 @@ pandas = pytest.importorskip("pandas")
 
 from cdl.sklearn import TabularClassifier, TabularRegressor
 from cdl.sklearn.tables.columns import columns_of
+from cdl.sklearn.tables.row_values import RowValues
 from cdl.sklearn.tables.training import given
 
 RNG = np.random.default_rng(3)
@@ -159,3 +160,65 @@ def test_a_sparse_matrix_by_keys_is_no_row():
         from scipy.sparse import dok_array
 
         model.predict(dok_array(NUMBERS.fillna(0).to_numpy()))
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [
+        ([], ""),
+        (["size", "age"], "float32"),
+        (["rooms"], "int8"),
+        (["rooms", "sold"], "uint64"),
+        (["size", "rooms"], "object"),
+        (["rooms", "age"], "Float64"),
+        (["sold"], "boolean"),
+        (["town", "kind"], "object"),
+        (["town", "kind"], "string"),
+        (["town", "rooms", "sold"], "category"),
+        (["age", "town"], "Sparse"),
+        (["rooms"], "datetime64[ns]"),
+        (["rooms"], "datetime64[ns, UTC]"),
+        (["rooms"], "timedelta64[s]"),
+        (["size"], "complex64"),
+    ],
+)
+@pytest.mark.parametrize("blocks", [True, False])
+def test_values_of_a_row_are_those_of_the_frame(columns, kind, blocks, monkeypatch):
+    read = RowValues(np.array(list(FRAME), object), len(FRAME.columns))
+    if not blocks:
+        monkeypatch.setattr(read, "_of_blocks", lambda x: None)
+    sparse = kind == "Sparse"
+    frame = FRAME.astype({name: pandas.SparseDtype("O" if sparse and name == "town" else "f8")
+                          if sparse else kind for name in columns})  # fmt: skip
+    for i in (0, 1, 9, 11):
+        row = frame.iloc[i : i + 1]
+        for wanted, value in zip(row.iloc[0].tolist(), read(row), strict=True):
+            if pandas.isna(wanted):
+                assert pandas.isna(value)
+            elif isinstance(value, list):  # of dates, which are read column by column
+                assert value == [wanted]
+            else:
+                assert value == wanted
+
+
+def test_dates_of_a_row_are_read_column_by_column():
+    frame = FRAME[["size", "rooms", "age"]].assign(
+        day=pandas.to_datetime(np.arange(N), unit="D"), zoned=pandas.Timestamp.now("UTC")
+    )
+    model = TabularRegressor(**QUICK).fit(frame, Y)
+    np.testing.assert_allclose(model.predict(frame[5:6]), model.predict(frame)[5:6], rtol=1e-5)
+    numbers = frame.assign(day=1.0, zoned=2.0)
+    model = TabularRegressor(**QUICK).fit(numbers, Y)
+    for name in ("day", "zoned"):
+        with pytest.raises(ValueError, match=f"{name} must hold values of the kind 'number'"):
+            model.predict(numbers[5:6].assign(**{name: frame[name][5:6]}))
+
+
+@pytest.mark.filterwarnings("ignore:.*held missing values only")
+def test_categories_of_later_rows_may_be_others():
+    model = TabularRegressor(**QUICK).fit(FRAME, Y)
+    wanted = model.predict(FRAME)
+    for i in range(12):
+        row = FRAME.iloc[i : i + 1]
+        for each in (row, row.assign(kind=row["kind"].cat.set_categories(["c", "b", "a"]))):
+            np.testing.assert_allclose(model.predict(each), wanted[i : i + 1], rtol=1e-5)

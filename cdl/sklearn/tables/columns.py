@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -130,60 +130,6 @@ def _of_dicts(
     return [
         _read(owner, name, _objects([row[name] for row in rows]), i in texts) for i, name in columns
     ]
-
-
-class RowValues:
-    """Values of X in the order of the columns in `fit`, if X is one row.
-
-    Args:
-        names: of the columns, if `fit` has seen some.
-        width: number of columns.
-        numbers: whether all columns hold numbers.
-    """
-
-    def __init__(self, names: Array | None, width: int, numbers: bool) -> None:
-        self._given = names, width, numbers
-        self._names: list[str] | None = None if names is None else names.tolist()
-        self._width, self._numbers, self._index = width, numbers, None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RowValues, self._given
-
-    def __call__(self, x: Any) -> Sequence[Any] | None:
-        """Values of a dict by names, a frame of pandas or Polars, a list of one list, or an array.
-
-        None says that X must be read column by column, which tells also what is wrong with it.
-        """
-        kind, names, width = type(x), self._names, self._width
-        if kind is dict:
-            if names is None or len(x) != width:
-                return None
-            try:
-                return [x[name] for name in names]
-            except KeyError:
-                return None
-        if kind is np.ndarray:
-            plain = names is None and x.dtype.char in "fdO" and x.shape == (1, width)
-            return x[0].tolist() if plain else None
-        if kind is list:
-            plain = names is None and len(x) == 1 and type(x[0]) in (list, tuple)
-            return x[0] if plain and len(x[0]) == width else None
-        if names is None or getattr(x, "shape", None) != (1, width):
-            return None
-        if hasattr(x, "iloc"):
-            if not self._has_names(x.columns):
-                return None
-            values: list[Any] = (x.to_numpy()[0] if self._numbers else x.iloc[0]).tolist()
-            return values
-        return x.row(0) if hasattr(x, "row") and list(x.columns) == names else None
-
-    def _has_names(self, columns: Any) -> bool:
-        """Whether an Index of pandas has the names, which it compares faster than lists do."""
-        if self._index is None:
-            import pandas
-
-            self._index = pandas.Index(self._names)
-        return bool(columns.equals(self._index))
 
 
 def plain_numbers(estimator: Any, x: Any) -> Array | None:

@@ -16,7 +16,6 @@ from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import exporting, scoring, splits, watching
 from cdl.sklearn.tables.columns import (
     Column,
-    RowValues,
     columns_of,
     is_missing,
     plain_labels,
@@ -31,6 +30,7 @@ from cdl.sklearn.tables.contributions import (
 )
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, OF_TREES, RECIPES, Recipe
+from cdl.sklearn.tables.row_values import RowValues
 from cdl.sklearn.tables.table import RowReader, Table
 from cdl.sklearn.tables.training import (
     Course,
@@ -214,7 +214,7 @@ class Tabular(BaseEstimator, Hinting):
 
         found = trained_bags(bag, self.n_bags, self.n_jobs, nets)
         self._tables, self._trained = [each[0] for each in found], [each[1] for each in found]
-        self._read_rows(all(each.kind == "number" for each in columns))
+        self._read_rows()
         self._after(found)
         self._held_out = [_few(held, _KEPT // self.n_bags) for *_, held in found if held]
         self.models_ = [each.model for each in self._trained]
@@ -225,11 +225,11 @@ class Tabular(BaseEstimator, Hinting):
         self._importances = None
         return self
 
-    def _read_rows(self, numbers: bool) -> None:
-        """Make readers of single rows, for columns of numbers alone or of any kind."""
+    def _read_rows(self) -> None:
+        """Make readers of single rows."""
         self._readers = [RowReader(each) for each in self._tables]
         names = getattr(self, "feature_names_in_", None)
-        self._row_values = RowValues(names, self.n_features_in_, numbers)
+        self._row_values = RowValues(names, self.n_features_in_)
 
     def _one(
         self, recipe: Recipe, part: Any, judged: tuple[Any, Scores], course: Course
