@@ -1,5 +1,8 @@
 """Losses of recorded steps: the instructions of `fit`, also for several epochs at once."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from trainers.stepping_nets import RNG
@@ -91,7 +94,22 @@ def _all_at_once(monkeypatch):
     monkeypatch.setattr(fit_loop, "SLICE", 1e9)  # a busy machine must not matter
 
 
-AT_ONCE = pytest.mark.parametrize("cls", [ByFunction, Taped, Behind])
+class ByTwo(Taped):
+    """A net with an optimizer for each of its layers, whose samples may have weights."""
+
+    def train_step(self, data):
+        x, y = data[0], data[1]
+        weight = data[2] if len(data) > 2 else None
+        one, other = self.layers[1].trainable_variables, self.layers[2].trainable_variables
+        for optimizer, weights in ((self.optimizer, one), (self.second, other)):
+            with cdl.GradientTape() as tape:
+                loss = self.error(y, self(x, training=True), weight)
+            optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": self.error(y, self(x))}
+
+
+AT_ONCE = pytest.mark.parametrize("cls", [ByFunction, Taped, Behind, ByTwo])
+ROWS = pytest.mark.parametrize("rows", [96, 90, 10], ids=["whole", "short", "less"])
 
 
 def net_of(cls, case, **options):
@@ -100,13 +118,14 @@ def net_of(cls, case, **options):
     x = cdl.Input((6,))
     net = cls(x, layers.Dense(units, activation)(layers.Dense(8, "relu")(x)))
     net.compile("adam", loss=error, **options)
-    net.error = error
+    net.error, net.second = error, cdl.optimizers.SGD(0.01)
     return net
 
 
-def trained(net, case, x=X, **options):
+def trained(net, case, x=X, rows=96):
     cdl.utils.set_random_seed(1)
-    history = net.fit(x, CASES[case][0], batch_size=16, epochs=9, verbose=0, **options)
+    y = CASES[case][0]
+    history = net.fit(x[:rows], y[:rows], batch_size=16, epochs=9, verbose=0)
     return history.history, net.get_weights()
 
 
@@ -156,21 +175,22 @@ def test_a_second_fit_goes_on_with_the_orders_of_the_first(options):
     assert losses == whole["loss"]
 
 
-@pytest.mark.parametrize("cls", [ByFunction, Taped, Behind, Between])
-@pytest.mark.parametrize("rows", [96, 90])
+@pytest.mark.parametrize("cls", [ByFunction, Taped, Behind, Between, ByTwo])
+@ROWS
 def test_epochs_at_once_are_those_with_a_callback(cls, rows):
     halve = cdl.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: batch == 3 and halved(one)
+        on_train_batch_end=lambda batch, logs: batch in (0, 3) and halved(one)
     )
+    weight = np.float32(NUMBERS[:rows, 0] > 0) + 0.5 if cls is ByTwo else None
     found = []
     for callbacks in ([], [cdl.callbacks.LambdaCallback()], [halve]):
         for eagerly in (False, True):
             one = net_of(cls, "numbers", run_eagerly=eagerly)
             cdl.utils.set_random_seed(1)
             given = {"batch_size": 16, "epochs": 5, "callbacks": callbacks, "verbose": 0}
-            history = one.fit(X[:rows], NUMBERS[:rows], **given).history
+            history = one.fit(X[:rows], NUMBERS[:rows], sample_weight=weight, **given).history
             found.append((history, [each.tolist() for each in one.get_weights()]))
-            assert one.optimizer.iterations == (60 if cls is Between else 30)
+            assert one.optimizer.iterations == -(-rows // 16) * (10 if cls is Between else 5)
     assert found[0] == found[1] == found[2] == found[3]
     assert found[4] == found[5] != found[0]
 
@@ -180,7 +200,9 @@ def halved(net):
 
 
 @AT_ONCE
-def test_epochs_are_run_at_once(monkeypatch, cls):
+@ROWS
+@pytest.mark.parametrize("batch", [16, 50])
+def test_epochs_are_run_at_once(monkeypatch, cls, rows, batch):
     net, runs = net_of(cls, "numbers"), []
     own = cdl.trainers.custom.steps.CustomSteps.run_epochs
 
@@ -189,30 +211,44 @@ def test_epochs_are_run_at_once(monkeypatch, cls):
         own(self, arrays, batch, orders, logs)
 
     monkeypatch.setattr(cdl.trainers.custom.steps.CustomSteps, "run_epochs", run_epochs)
-    history, _ = trained(net, "numbers")
-    assert runs
+    given = {"batch_size": batch, "epochs": 9, "verbose": 0}
+    history = net.fit(X[:rows], NUMBERS[:rows], **given).history
+    assert sum(runs) >= 5
     assert len(history["loss"]) == 9
-    runs.clear()
-    net.fit(X[:90], NUMBERS[:90], batch_size=16, epochs=9, verbose=0)  # a last batch of 10 rows
-    assert not runs
 
 
 @AT_ONCE
-def test_an_epoch_that_an_interrupt_follows_is_in_the_history(monkeypatch, cls):
+@ROWS
+def test_epochs_at_once_leave_the_data(cls, rows):
+    x = X[:rows].copy()
+    kept = weakref.ref(x)
+    net = net_of(cls, "numbers")
+    net.fit(x, NUMBERS[:rows], batch_size=16, epochs=9, verbose=0)
+    del x
+    gc.collect()
+    assert kept() is None
+
+
+@AT_ONCE
+@pytest.mark.parametrize("rows", [96, 90])
+@pytest.mark.parametrize("after", [40, 41, 42])
+def test_interrupts_leave_whole_batches_and_epochs(monkeypatch, cls, rows, after):
     net, other = (net_of(cls, "numbers") for _ in range(2))
-    expected = trained(other, "numbers")[0]["loss"]
+    expected = trained(other, "numbers", rows=rows)[0]["loss"]
     own = cdl.trainers.chains.chain.Chain.train
 
-    def train(self, *args):
-        own(self, *args)
-        if net.optimizer.iterations == 42:
+    def train(self, steps, seconds):
+        left = after - int(net.optimizer.iterations)
+        own(self, min(steps, left) if left > 0 else steps, seconds)
+        if net.optimizer.iterations == after:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(cdl.trainers.chains.chain.Chain, "train", train)
     with pytest.raises(KeyboardInterrupt):
-        trained(net, "numbers")
-    assert net.history.history["loss"] == expected[:7]
-    assert net.history.epoch == list(range(7))
+        trained(net, "numbers", rows=rows)
+    assert net.optimizer.iterations == after
+    assert net.history.history["loss"] == expected[: after // 6]
+    assert net.history.epoch == list(range(after // 6))
 
 
 FACTOR = 1.0

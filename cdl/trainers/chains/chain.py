@@ -210,6 +210,11 @@ class Chain:
         if self.metrics is not None:
             self.metrics.load()
 
+    def train_to(self, batch: int) -> None:
+        """Run the batches of the pass up to number `batch`."""
+        while self.done < batch:
+            self.train(batch - self.done, _ALWAYS)
+
     def ahead(self, arrays: Sequence[Any]) -> None:
         """Run the calls ahead of the links for the next batch of the pass, whose logs are wanted.
 

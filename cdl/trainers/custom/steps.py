@@ -35,7 +35,6 @@ _STEP_METHODS = {
     "test": ("test_step", "compute_metrics", "make_test_function"),
     "predict": ("predict_step", "make_predict_function"),
 }
-_ALWAYS = 1e9  # seconds
 # Attributes that TensorFlow's GradientTape and PyTorch's autograd look for in a step.
 _OF_TAPES = re.compile("has no attribute '(_id|backward|grad|requires_grad_?|zero_grad)'")
 _WAY = (
@@ -172,6 +171,7 @@ class CustomSteps:
         self._form: Any = None  # of the data, if steps of them may be recorded
         self._key: Any = None  # of the chain for the current batches
         self._chain: Chain | None = None
+        self._taken: dict[Any, Chain] = {}  # those in use, for whole batches and a short last one
         self._chains = StepChains.of(model._compiled)
         self._is_fed = False  # whether the core gathers the batches
         self._is_alone = False  # whether it runs one batch
@@ -216,9 +216,15 @@ class CustomSteps:
             self._take(rows)
             chain = self._chain
             left = min(steps - done, (self._arrays.samples - self._next) // rows)
-            if chain is not None and chain.is_fed and left > chain.has_calls:
-                left -= chain.has_calls  # for the last one, whose logs are wanted
-                done += self._run_fed(chain, rows, left, end - clock.now())
+            is_last = done + left == steps  # else a shorter batch follows, whose logs are wanted
+            if chain is not None and chain.is_fed and left > (chain.has_calls and is_last):
+                ran = self._run_fed(chain, rows, left - (chain.has_calls and is_last), end)
+                done += ran
+                self._is_shown = is_last or ran < left
+                if not self._is_shown:
+                    continue
+                if not chain.has_calls:
+                    self._logs = flat_logs(chain.logs())
             if chain is not None and self._can_run_last(chain):
                 self._run_last(chain, rows)
                 done += 1
@@ -243,15 +249,25 @@ class CustomSteps:
         finally:
             self.release()
 
+    def _chains_of_pass(self) -> list[Chain | None]:
+        """Chains for the whole batches of the pass, if any, and for a shorter last one."""
+        assert self._arrays is not None
+        n, batch = self._arrays.samples, self._batch
+        sizes = [batch] * (n >= batch) + [n % batch] * (n % batch > 0)
+        return [self._taken.get((self._name, self._form, rows)) for rows in sizes]
+
     @property
     def runs_fused(self) -> bool:
-        """Whether `run_epochs` applies: batches need no Python, and are of one size."""
-        chain, arrays = self._chain, self._arrays
-        if chain is None or arrays is None or arrays.samples % self._batch:
+        """Whether `run_epochs` applies: batches need no Python but around the last of an epoch."""
+        if self._arrays is None or overrides(type(self._model()), "reset_metrics"):
             return False
-        is_own = overrides(type(self._model()), "reset_metrics")
-        is_whole = chain.is_fed and (chain.ends_apart or not chain.has_calls)
-        return is_whole and not is_own and chain.holds()
+        return all(
+            each is not None
+            and each.is_fed
+            and (each.ends_apart or not each.has_calls)
+            and each.holds()
+            for each in self._chains_of_pass()
+        )
 
     def run_epochs(
         self, arrays: Nested, batch: int, orders: NDArray[np.int64], logs: list[dict[str, Any]]
@@ -260,25 +276,30 @@ class CustomSteps:
 
         The results of those that were finished go to `logs`, also if the next one is interrupted.
         """
-        chain = self._chain
-        assert chain is not None
         self.begin(arrays, batch, orders.ravel())
-        chain.begin(arrays.leaves(0, arrays.samples, cut=False), self._order)
-        steps = arrays.samples // batch
-        for end in range(steps, len(orders) * steps + 1, steps):
-            if chain.metrics is not None:
+        chains = [each for each in self._chains_of_pass() if each is not None]
+        rows = arrays.samples % batch or batch  # of the last batch
+        first = arrays.samples - rows if len(chains) > 1 else 0  # of the rows that it runs
+        last = chains[-1]
+        leaves = arrays.leaves(0, arrays.samples, cut=False)
+        last.begin(leaves, orders[:, first:].ravel())
+        if first:
+            chains[0].begin(leaves, orders[:, :first].ravel())
+        steps = (arrays.samples - first) // rows
+        for epoch in range(1, len(orders) + 1):
+            if last.metrics is not None:
                 self.reset()
             try:
-                while chain.done < end - chain.has_calls:
-                    chain.train(end - chain.has_calls - chain.done, _ALWAYS)
-                if chain.has_calls:
-                    self._next = (end - 1) * batch
-                    chain.ahead(self._next_leaves(batch))
-                while chain.done < end:
-                    chain.train(end - chain.done, _ALWAYS)
+                if first:
+                    chains[0].train_to(epoch * (first // batch))
+                if last.has_calls:
+                    last.train_to(epoch * steps - 1)
+                    self._next = epoch * arrays.samples - rows
+                    last.ahead(self._next_leaves(rows))
+                last.train_to(epoch * steps)
             finally:
-                if chain.done == end:  # an interrupt may follow the last batch
-                    self._logs = flat_logs(chain.logs())
+                if last.done == epoch * steps:  # an interrupt may follow the last batch
+                    self._logs = flat_logs(last.logs())
                     logs.append(self.results())
 
     def _take(self, rows: int) -> None:
@@ -291,30 +312,34 @@ class CustomSteps:
         key = self._name, self._form, rows
         if self._chain is not None and key == self._key:
             return
-        self._give_back()
-        self._key, self._chain, self._is_fed = key, self._chains.take(key), False
+        chain = self._taken.get(key)
+        if (len(self._taken) > 1) if chain is None else (not chain.holds()):
+            self._give_back()
+        chain = self._taken.get(key) or self._chains.take(key)
+        if chain is not None:
+            self._taken[key] = chain
+        self._key, self._chain, self._is_fed = key, chain, False
 
     def _give_back(self) -> None:
-        if self._chain is not None:
-            self._chains.give_back(self._key, self._chain)
+        for key, chain in self._taken.items():
+            self._chains.give_back(key, chain)
+        self._taken.clear()
         self._key = self._chain = None
 
-    def _run_fed(self, chain: Chain, rows: int, steps: int, seconds: float) -> int:
-        """Run batches of a size in the core; the number run."""
+    def _run_fed(self, chain: Chain, rows: int, steps: int, end: float) -> int:
+        """Run batches of a size in the core, until some time; the number run."""
         assert self._arrays is not None
         if not self._is_fed or chain.is_outdated():
-            end = self._next + (self._arrays.samples - self._next) // rows * rows
-            order = None if self._order is None else self._order[self._next : end]
-            chain.begin(self._arrays.leaves(self._next, end, order is None), order)
+            stop = self._next + (self._arrays.samples - self._next) // rows * rows
+            order = None if self._order is None else self._order[self._next : stop]
+            chain.begin(self._arrays.leaves(self._next, stop, order is None), order)
             self._is_fed = True
         before = chain.done
         try:
-            chain.train(steps, seconds)
+            chain.train(steps, end - clock.now())
         finally:
             ran = chain.done - before
             self._next += ran * rows
-        if not chain.has_calls:
-            self._logs = flat_logs(chain.logs())
         return ran
 
     def _can_run_last(self, chain: Chain) -> bool:
@@ -328,8 +353,7 @@ class CustomSteps:
         before = chain.done
         chain.ahead(self._next_leaves(rows))
         try:
-            while chain.done == before:
-                chain.train(1, _ALWAYS)
+            chain.train_to(before + 1)
         finally:
             if chain.done > before:
                 self._next += rows
@@ -390,8 +414,8 @@ class CustomSteps:
     def release(self) -> None:
         """Release the data of the pass."""
         self._arrays = self._order = None
-        if self._chain is not None:
-            self._chain.release()
+        for chain in self._taken.values():
+            chain.release()
         self._give_back()
 
     def share_totals(self, only_held: bool = False) -> None:
