@@ -360,3 +360,47 @@ def test_metrics_by_which_the_program_would_learn_otherwise_stay_in_python():
     assert fit(model) == fit(python)
     assert weights_of(model) == weights_of(python)
     assert chain_of(model).metrics is None
+
+
+class ReadAhead(Classifier):
+    """A metric that is read ahead of the gradient, by numbers that are always the same."""
+
+    def train_step(self, data):
+        x, y = data
+        self.tracker.update_state(0.0 * x)
+        found = self.tracker.result() + 0.0
+        self.learn(x, y)
+        return {"found": found}
+
+
+class Reset(Classifier):
+    """A metric that is of the last batch alone."""
+
+    def train_step(self, data):
+        x, y = data
+        loss, _ = self.learn(x, y)
+        self.tracker.reset_state()
+        self.tracker.update_state(loss)
+        return {"loss": self.tracker.result()}
+
+
+@pytest.mark.parametrize("cls", [ReadAhead, Reset])
+def test_metrics_read_ahead_or_reset_stay_in_python(cls):
+    model, python = compiled(cls), compiled(cls, eagerly=True)
+    assert fit(model) == fit(python)
+    assert chain_of(model).metrics is None
+    for one, other in zip(metrics_of(model), metrics_of(python), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_metrics_called_one_after_the_other():
+    class Called(Classifier):
+        def train_step(self, data):
+            x, y = data
+            loss, predictions = self.learn(x, y)
+            return {"loss": self.tracker(loss), "accuracy": self.accuracy(y, predictions)}
+
+    model, python = compiled(Called), compiled(Called, eagerly=True)
+    assert_close(fit(model), fit(python))
+    assert_same(model, python)
+    assert chain_of(model).metrics is not None

@@ -49,7 +49,8 @@ class CoreMetrics:
         self.within = {i for i, e in enumerate(calls) if updates(e) and not reads_metric(e)}
         metrics = {id(e): e for i in self.within for e in _parts(updates(calls[i]))}
         self._metrics = list(metrics.values())
-        if not metrics or not all(map(_is_known, self._metrics)) or not self._are_read_last():
+        is_known = metrics and linked and all(map(_is_known, self._metrics))
+        if not is_known or not self._are_read_last(min(linked)):
             raise ValueError("no metrics that a program can update")
         makers = {n: i for i in pure for n in range(calls[i].first, calls[i].first + calls[i].size)}
         left, self.linked = set(self.within), dict(linked)
@@ -68,13 +69,22 @@ class CoreMetrics:
         self._loaded: list[list[Any]] = []
         self._is_behind = False  # whether the core has counted what the metrics do not have
 
-    def _are_read_last(self) -> bool:
-        """Whether all reads of metrics come behind the updates, and nothing else reads states."""
-        reads = [i for i, e in enumerate(self._calls) if reads_metric(e)]
+    def _are_read_last(self, link: int) -> bool:
+        """Whether each metric is only updated, and then read behind the first link.
+
+        Args:
+            link: index of the gradient's call of the first link.
+        """
+        touched = [(i, e, set(map(id, _parts(updates(e))))) for i, e in enumerate(self._calls)]
+        for i, call, own in touched:
+            if reads_metric(call):
+                if i < link or any(own & more for k, _, more in touched[i:] if k in self.within):
+                    return False
+            elif own and call.function.__name__ != "update_state":
+                return False
         states = {id(v) for each in self._metrics for v in each.variables}
         leaves = (e for call in self._calls for e in tree.flatten((call.args, call.kwargs)))
-        is_first = not reads or min(reads) > max(self.within)
-        return is_first and not any(id(each) in states for each in leaves)
+        return not any(id(each) in states for each in leaves)
 
     def _needed(
         self, link: int, compiled: Compiled, call: int, makers: dict[int, int]
