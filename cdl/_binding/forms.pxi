@@ -83,7 +83,7 @@ cdef class Form:
         if way == _EQUAL:
             return value is expected or value == expected
         if way == _FIXED:
-            return value is expected or repr(value) == repr(expected)
+            return value is expected or _is_same(value, expected)
         if way == _EMPTY:
             return not len(value)
         form = expected
@@ -93,6 +93,18 @@ cdef class Form:
         if way == _AGAIN:
             return known == <PyObject *>form
         return known == NULL and form._fits(value, forms, found)
+
+
+cdef bint _is_same(value, expected) except -1:
+    """Whether a float or a tuple, which has the class of what is expected, has its repr."""
+    if type(expected) is not tuple:
+        return repr(value) == repr(expected)
+    if len(value) != len(expected):
+        return False
+    for mine, its in zip(<tuple>value, <tuple>expected):  # no float of 0 or NaN is in that one
+        if mine is not its and (type(mine) is not type(its) or mine != its):
+            return False
+    return True
 
 
 def traits_of(variable, found):

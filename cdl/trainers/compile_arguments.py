@@ -92,11 +92,13 @@ def _walk(nest: Any, given: Any) -> list[Any] | None:
 
 def leaves(given: Any) -> list[Any]:
     """All identifiers in lists and dicts of them, at any depth."""
+    if given is None or type(given) is str:  # as nearly always
+        return [] if given is None else [given]
     if isinstance(given, Mapping) and "class_name" not in given:
         given = list(given.values())
     if isinstance(given, (list, tuple)):
         return [leaf for each in given for leaf in leaves(each)]
-    return [] if given is None else [given]
+    return [given]
 
 
 # --- losses ---

@@ -5,6 +5,7 @@ import pytest
 
 import cdl
 from cdl import layers
+from cdl.trainers.executor_cache import ExecutorCache
 from cdl.trainers.many import alike, group, stacked_run
 from cdl.trainers.many import train_many as module
 from cdl.trainers.many.ended_run import EndedRun
@@ -401,3 +402,21 @@ def test_models_are_alike_whatever_drew_their_first_weights():
         net = varied(kernel_initializer=given)
         keys.add(known.described(net, options, alike.plan_of(net, options, ())).key)
     assert len(keys) == 1
+
+
+@pytest.mark.parametrize("other", [(1, 3), (1, 2, 0), (1, 2.0), (True, 2), (1, None)])
+def test_tuples_are_alike_if_their_numbers_and_classes_are(other):
+    form = alike._Form([(1, 2)], alike._Found())
+    assert form.fits([tuple([1, 2])], alike._Found())  # another object
+    assert not form.fits([other], alike._Found())
+    assert not alike._Form([(1, 0.5), 0.0], alike._Found()).fits([(1, 0.5), -0.0], alike._Found())
+
+
+def test_a_group_of_plain_jobs_makes_its_program_once(monkeypatch):
+    made, make = [], ExecutorCache._make
+    monkeypatch.setattr(ExecutorCache, "_make", lambda *given: made.append(0) or make(*given))
+    nets = [varied() for _ in range(N)]
+    given = zip(nets, rows(4), strict=True)
+    cdl.train_many([(net, *each) for net, each in given], epochs=2, workers=1)
+    assert in_groups(nets) == N
+    assert len(made) == 1

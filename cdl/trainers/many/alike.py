@@ -120,13 +120,12 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
         options: of `fit`.
         callbacks: of the job.
     """
-    is_stack = hasattr(model, "_stack") and not is_users(type(model))
+    if not hasattr(model, "_stack") or is_users(type(model)):
+        return None
     more = options.keys() - OPTIONS
-    if not is_stack or not _VALIDATION.issuperset(more):
+    if not (_VALIDATION.issuperset(more) and all(map(is_simple, callbacks))):
         return None
-    if not all(map(is_simple, callbacks)):
-        return None
-    x, y, weight = (options.get(name) for name in ("x", "y", "sample_weight"))
+    x, y, weight = options.get("x"), options.get("y"), options.get("sample_weight")
     if type(x) is not np.ndarray or type(y) is not np.ndarray or not x.ndim or not y.ndim:
         return None
     if not len(x) or len(x) != len(y) or type(weight) not in (np.ndarray, type(None)):

@@ -151,6 +151,7 @@ class _Host:
 
     def all_at_once(self, group: Sequence[tuple[Job, Description]], context: _Context) -> set[int]:
         """Train plain jobs, many per call; returns the numbers of jobs that have not begun."""
+        self.give_back()
         jobs = []
         for one, found in group:
             plan, draws = one.plan, self._draws(one, found, context.core)
@@ -225,7 +226,8 @@ class _Host:
 
     def _draws(self, one: Job, found: Description, core: int) -> Draws:
         """Seeds of a job, whose optimizer may have begun."""
-        layers = dict(zip(self._seeds, [each.seed for each in found.generators], strict=True))
+        own = [each.seed for each in found.generators]
+        layers = dict(zip(self._seeds, own, strict=True)) if own else {}
         shuffles = one.plan.shuffle
         discards = shuffles and one.model._compiled.resolved is None
         return Draws(one.seed, core, layers, shuffles, discards)
@@ -278,7 +280,7 @@ class _Host:
         theirs.step, theirs.learning_rate = own.step, float(own.learning_rate)
 
     def give_back(self) -> None:
-        """Let the copy's own `fit` use the train function."""
+        """Let runs of the copy use the train function."""
         self._model._give_back(self.train)
 
     def _leave(

@@ -118,11 +118,11 @@ class StackedJobs:
         for i, variable in enumerate(made):
             first = value_of(variable) if self._first is None else self._first[i]
             stacks.append(np.repeat(np.asarray(first)[None], n, axis=0))
-        step, rate = self._stand_in.places
+        steps, rates = (stacks[place] for place in self._stand_in.places)
         for k, (model, _, _) in enumerate(jobs):
             optimizer = model._compiled.optimizer
             if self._is_fresh(optimizer):
-                stacks[step][k], stacks[rate][k] = optimizer.step, optimizer.learning_rate
+                steps[k], rates[k] = optimizer.step, float(optimizer.learning_rate)
                 continue
             model._executors._agree_on_variables(model)
             for stack, each in zip(stacks[self._count :], optimizer.variables, strict=True):
@@ -140,7 +140,7 @@ class StackedJobs:
         before: Stacks,
     ) -> None:
         """Write trained values to models; slots of optimizers are made when they are first read."""
-        step, _ = self._stand_in.places
+        steps = stacks[self._stand_in.places[0]].tolist()
         # A frozen weight stays: models of other threads may have it, too.
         learned = [
             (place, stack)
@@ -164,7 +164,7 @@ class StackedJobs:
                 for variable, stack in slots:
                     if (storage := storage_of(variable)) is not None:
                         storage.set(stack[k])
-            optimizer.counter[0] = stacks[step][k]
+            optimizer.counter[0] = steps[k]
 
 
 def _part(begins: Sequence[Begin], i: int) -> Callable[[int], Any]:
