@@ -212,6 +212,10 @@ struct cdl_lanes_product {
     size_t a_row, a_step, b_step, b_column, init_column; /* of a step along k */
     float *c;                                            /* rows of n elements */
     bool rest_is_last; /* dots: what k has behind whole lines is in the last of sixteen chains */
+    bool cuts;         /* what is negative becomes 0 (relu) */
+    const float *y;    /* or NULL; laid out as c, which becomes 0 where y is (relu's gradient) */
+    /* Or NULL; of the same b and n: its columns are made while those of b are in L1. */
+    const struct cdl_lanes_product *beside;
 };
 
 /* Rows of packed floats of models in lanes: row r of lane l is at data + order[r] * stride. */

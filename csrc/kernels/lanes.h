@@ -5,45 +5,76 @@
  */
 enum {
     LANES_ROWS = 4,
-    LANES_COLUMNS = PARTS == 2 ? 3 : 4
+    LANES_COLUMNS = PARTS == 2 ? 3 : 4,
+    LANES_TALL = 8 /* rows of a single column: fewer sums would wait for each other */
 }; /* sums, factors and one more stay in registers */
+
+/* Ends of sums: as they are, relu, or relu's gradient where its values are p->y. */
+enum lanes_end { LANES_SUM, LANES_CUTS, LANES_GOES_BACK };
+typedef vf lanes_sums[LANES_TALL][LANES_COLUMNS];
+
+CDL_INLINE void lanes_end(const enum lanes_end end, const size_t rows, const size_t wide,
+                          const struct cdl_lanes_product *p, size_t at, lanes_sums sums) {
+    const size_t n = p->n * CDL_LINE;
+    float *to = p->c + at;
+    CDL_UNROLL for (size_t r = 0; r < rows; r++, at += n, to += n) {
+        CDL_UNROLL for (size_t c = 0; c < wide; c++) {
+            vf sum = sums[r][c];
+            if (end == LANES_CUTS) sum = vf_select(sum < vf_splat(0), vf_splat(0), sum);
+            if (end == LANES_GOES_BACK) {
+                const vf y = vf_load(p->y + at + c * CDL_LINE);
+                sum = vf_select(y > vf_splat(0), sum, vf_splat(0));
+            }
+            vf_store(to + c * CDL_LINE, sum);
+        }
+    }
+}
+CDL_INLINE void lanes_store(const size_t rows, const size_t wide, const struct cdl_lanes_product *p,
+                            size_t at, lanes_sums sums) {
+    if (p->y)
+        lanes_end(LANES_GOES_BACK, rows, wide, p, at, sums);
+    else if (p->cuts)
+        lanes_end(LANES_CUTS, rows, wide, p, at, sums);
+    else
+        lanes_end(LANES_SUM, rows, wide, p, at, sums);
+}
 
 CDL_INLINE void lanes_tile(const size_t rows, const size_t wide, const struct cdl_lanes_product *p,
                            size_t i, size_t j, size_t lane) {
-    const float *a = p->a + i * p->a_row * CDL_LINE + lane;
-    const float *b = p->b + j * p->b_column * CDL_LINE + lane;
+    const size_t a_row = p->a_row * CDL_LINE, a_step = p->a_step * CDL_LINE;
+    const size_t b_column = p->b_column * CDL_LINE, b_step = p->b_step * CDL_LINE;
+    const float *a = p->a + i * a_row + lane, *b = p->b + j * b_column + lane;
     const float *init = p->init + j * p->init_column * CDL_LINE + lane;
-    vf sum[LANES_ROWS][LANES_COLUMNS];
+    lanes_sums sum;
     CDL_UNROLL for (size_t c = 0; c < wide; c++) {
-        CDL_UNROLL for (size_t r = 0; r < rows; r++) sum[r][c] =
-            vf_load(init + c * p->init_column * CDL_LINE);
+        const vf first = vf_load(init + c * p->init_column * CDL_LINE);
+        CDL_UNROLL for (size_t r = 0; r < rows; r++) sum[r][c] = first;
     }
-    for (size_t q = 0; q < p->k; q++, a += p->a_step * CDL_LINE, b += p->b_step * CDL_LINE) {
+    for (size_t q = p->k; q > 0; q--, a += a_step, b += b_step) {
         vf factor[LANES_COLUMNS];
-        CDL_UNROLL for (size_t c = 0; c < wide; c++) factor[c] =
-            vf_load(b + c * p->b_column * CDL_LINE);
+        CDL_UNROLL for (size_t c = 0; c < wide; c++) factor[c] = vf_load(b + c * b_column);
         CDL_UNROLL for (size_t r = 0; r < rows; r++) {
-            const vf x = vf_load(a + r * p->a_row * CDL_LINE);
+            const vf x = vf_load(a + r * a_row);
             CDL_UNROLL for (size_t c = 0; c < wide; c++) sum[r][c] =
                 vf_fma(x, factor[c], sum[r][c]);
         }
     }
-    float *to = p->c + (i * p->n + j) * CDL_LINE + lane;
-    CDL_UNROLL for (size_t r = 0; r < rows; r++) {
-        CDL_UNROLL for (size_t c = 0; c < wide; c++)
-            vf_store(to + (r * p->n + c) * CDL_LINE, sum[r][c]);
-    }
+    lanes_store(rows, wide, p, (i * p->n + j) * CDL_LINE + lane, sum);
 }
 
 /* Some columns of all rows; a line is read once from L2 for all its lanes. */
 CDL_INLINE void lanes_columns(const size_t wide, const struct cdl_lanes_product *p, size_t j) {
-    size_t i = 0;
-    for (; i + LANES_ROWS <= p->m; i += LANES_ROWS) {
-        for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN)
-            lanes_tile(LANES_ROWS, wide, p, i, j, lane);
-    }
-    for (; i < p->m; i++) {
-        for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN) lanes_tile(1, wide, p, i, j, lane);
+    const size_t rows = wide == 1 ? LANES_TALL : LANES_ROWS;
+    for (; p; p = p->beside) {
+        size_t i = 0;
+        for (; i + rows <= p->m; i += rows) {
+            for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN)
+                lanes_tile(rows, wide, p, i, j, lane);
+        }
+        for (; i < p->m; i++) {
+            for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN)
+                lanes_tile(1, wide, p, i, j, lane);
+        }
     }
 }
 
@@ -61,28 +92,31 @@ static void lanes_product(const struct cdl_lanes_product *p) {
 /* One element in sixteen chains, which are added up by halves, as dot_rows and dot_panels do. */
 static void lanes_dot(const struct cdl_lanes_product *p, size_t i, size_t j, size_t lane) {
     const size_t rest = p->k / CDL_LINE * CDL_LINE;
-    vf sum[CDL_LINE];
-    CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) sum[s] = vf_splat(0);
+    const size_t a_step = p->a_step * CDL_LINE, b_step = p->b_step * CDL_LINE;
     const float *a = p->a + i * p->a_row * CDL_LINE + lane;
     const float *b = p->b + j * p->b_column * CDL_LINE + lane;
+    vf sum[CDL_LINE];
+    CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) sum[s] = vf_splat(0);
     for (size_t q = 0; q < rest; q += CDL_LINE) {
-        CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) sum[s] =
-            vf_fma(vf_load(a + (q + s) * p->a_step * CDL_LINE),
-                   vf_load(b + (q + s) * p->b_step * CDL_LINE), sum[s]);
+        CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++, a += a_step, b += b_step) sum[s] =
+            vf_fma(vf_load(a), vf_load(b), sum[s]);
     }
-    const size_t first = p->rest_is_last ? CDL_LINE - p->k % CDL_LINE : 0;
-    for (size_t s = 0; s < CDL_LINE && rest < p->k; s++) {
-        const bool is_pad = s < first || s - first >= p->k - rest;
-        const size_t q = is_pad ? 0 : rest + s - first;
-        const vf x = vf_load(a + q * p->a_step * CDL_LINE),
-                 y = vf_load(b + q * p->b_step * CDL_LINE);
-        sum[s] = is_pad ? sum[s] + vf_splat(0) : vf_fma(x, y, sum[s]);
+    if (rest < p->k) { /* in memory, since which of the sums is not known here */
+        const size_t first = p->rest_is_last ? CDL_LINE - p->k % CDL_LINE : 0;
+        const size_t last = first + p->k - rest;
+        vf all[CDL_LINE];
+        CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) {
+            all[s] = s < first || s >= last ? sum[s] + vf_splat(0) : sum[s];
+        }
+        for (size_t s = first; s < last; s++, a += a_step, b += b_step)
+            all[s] = vf_fma(vf_load(a), vf_load(b), all[s]);
+        CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) sum[s] = all[s];
     }
     CDL_UNROLL for (size_t half = CDL_LINE / 2; half > 0; half /= 2) {
         CDL_UNROLL for (size_t s = 0; s < half; s++) sum[s] += sum[s + half];
     }
-    const vf init = vf_load(p->init + j * p->init_column * CDL_LINE + lane);
-    vf_store(p->c + (i * p->n + j) * CDL_LINE + lane, init + sum[0]);
+    lanes_sums all = {{vf_load(p->init + j * p->init_column * CDL_LINE + lane) + sum[0]}};
+    lanes_store(1, 1, p, (i * p->n + j) * CDL_LINE + lane, all);
 }
 
 static void lanes_dots(const struct cdl_lanes_product *p) {

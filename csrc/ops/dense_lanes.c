@@ -6,7 +6,6 @@
  */
 #include "learn/learn.h"
 #include "ops/lanes.h"
-#include "products/gradient.h"
 #include "products/matmul.h"
 
 enum { ACTIVATION };   /* numbers */
@@ -20,10 +19,15 @@ static bool fits(const struct cdl_node *node) {
     return node->n_in == 1 && node->n_out == 1 && !node->param[BIAS + 1];
 }
 
-/* A product of samples, some at a time, to which its epilogue comes while they are in L1. */
+/* A product of samples, some at a time, to which its epilogue comes while they are in L1, or in
+ * registers, if it is relu. */
 static void multiply(const struct cdl_kernels *kernels, struct cdl_lanes_product product, bool dots,
                      struct cdl_epilogue epilogue) {
     enum { BYTES = 16384, TILE = 4, FEWEST = 2 * TILE };
+    const bool relu = epilogue.activation == CDL_ACTIVATION_plain_relu;
+    product.cuts = cdl_cuts(&epilogue);
+    if (relu && epilogue.gradient) product.y = epilogue.y;
+    if (relu) epilogue.activation = CDL_ACTIVATION_linear;
     const size_t together = BYTES / ((product.n + product.k) * CDL_LINE * sizeof(float));
     const size_t most = cdl_max(together / TILE * TILE, FEWEST);
     for (size_t left = product.m; left > 0; left -= product.m) {
@@ -34,6 +38,7 @@ static void multiply(const struct cdl_kernels *kernels, struct cdl_lanes_product
         product.a += product.m * product.a_row * CDL_LINE;
         product.c += lines * CDL_LINE;
         if (epilogue.gradient) epilogue.y += lines * CDL_LINE;
+        if (product.y) product.y += lines * CDL_LINE;
     }
 }
 
@@ -89,30 +94,40 @@ static void backward(CDL_PASS) {
     if (node->needs[0]) give(node, ctx, first, last);
 }
 
+/* dW = x^T dz, and db, the sums of dz: a product with a row of ones. */
 static void update(CDL_UPDATE) {
+    static const float ones[CDL_LINE] = {1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f,
+                                         1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f};
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const float *dz = cdl_grad_rows(y, rows.first);
+    const size_t elements = x->lines * y->lines;
     float *g = ctx->scratch;
+    struct cdl_lanes_product kernel = {.m = x->lines,
+                                       .n = y->lines,
+                                       .k = rows.n,
+                                       .a = cdl_rows(x, rows.first),
+                                       .a_row = 1,
+                                       .a_step = x->lines,
+                                       .b = cdl_grad_rows(y, rows.first),
+                                       .b_step = y->lines,
+                                       .b_column = 1,
+                                       .init = cdl_zeros,
+                                       .c = g};
+    struct cdl_lanes_product bias = kernel;
+    bias.m = 1, bias.a = ones, bias.a_step = 0, bias.c = g + elements * CDL_LINE;
+    if (node->trained[KERNEL]) {
+        kernel.beside = node->trained[BIAS] ? &bias : NULL;
+        ctx->kernels->lanes_product(&kernel);
+    } else if (node->trained[BIAS]) {
+        ctx->kernels->lanes_product(&bias);
+    }
     if (node->trained[BIAS]) {
         const struct cdl_block block = {.rows = y->lines, .width = CDL_LINE};
-        cdl_column_sums(ctx->kernels, rows.n, y->lines * CDL_LINE, dz, y->lines * CDL_LINE, g);
-        cdl_learn(node->trained[BIAS], ctx, to, block, g);
+        cdl_learn(node->trained[BIAS], ctx, to, block, bias.c);
     }
-    if (!node->trained[KERNEL]) return;
-    const struct cdl_lanes_product product = {.m = x->lines,
-                                              .n = y->lines,
-                                              .k = rows.n,
-                                              .a = cdl_rows(x, rows.first),
-                                              .a_row = 1,
-                                              .a_step = x->lines,
-                                              .b = dz,
-                                              .b_step = y->lines,
-                                              .b_column = 1,
-                                              .init = cdl_zeros,
-                                              .c = g};
-    ctx->kernels->lanes_product(&product);
-    const struct cdl_block block = {.rows = x->lines * y->lines, .width = CDL_LINE};
-    cdl_learn(node->trained[KERNEL], ctx, to, block, g);
+    if (node->trained[KERNEL]) {
+        const struct cdl_block block = {.rows = elements, .width = CDL_LINE};
+        cdl_learn(node->trained[KERNEL], ctx, to, block, g);
+    }
 }
 
 const struct cdl_lanes_op cdl_lanes_dense = {

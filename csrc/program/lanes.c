@@ -124,7 +124,7 @@ static void place_value(struct cdl_member_lanes *lanes, struct room *room, int i
 static void place(struct cdl_member_lanes *lanes, struct room *room) {
     const struct cdl_program *program = lanes->program;
     const struct cdl_host_params *host = lanes->host;
-    size_t largest = CDL_LINE;
+    size_t largest = CDL_LINE, of_node = CDL_LINE; /* elements of a weight; of those of a node */
     for (int i = 0; i < program->n_values; i++) place_value(lanes, room, i);
     for (size_t i = 0; i < host->n_params; i++) {
         const size_t elements = host->params[i]->rows * host->params[i]->cols;
@@ -138,8 +138,12 @@ static void place(struct cdl_member_lanes *lanes, struct room *room) {
         const size_t samples = lanes->rows * (by_members ? CDL_LINE : 1);
         if (node->op->scratch_floats)
             node->scratch = take(room, node->op->scratch_floats(node, samples));
+        size_t elements = 0;
+        for (int k = 0; k < CDL_MAX_PARAMS; k++)
+            elements += node->param[k] ? node->param[k]->rows : 0;
+        of_node = cdl_max(of_node, elements);
     }
-    lanes->g = take(room, largest * CDL_LINE);
+    lanes->g = take(room, cdl_max(largest, of_node) * CDL_LINE);
     const size_t columns = 2 * cdl_round_up(lanes->rows, CDL_LINE); /* of values and weights */
     lanes->scratch = take(room, cdl_max(largest, columns) * CDL_LINE);
 }
