@@ -92,6 +92,34 @@ SCRIPT = """
     model = keras.Model(inputs, keras.layers.Flatten()(y))
     print(shown(tf.constant(model.predict(wave, verbose=0))))
 """
+# Loops of one's own, which need no Python once they are recorded.
+RECORDED = """
+    import tensorflow as tf
+
+    FUNCTIONS = {
+        "cast": lambda x: tf.cast(x, tf.float32),
+        "size": lambda x: tf.abs(x) + tf.math.abs(tf.signal.rfft(x)[:2]),
+        "transform": lambda x: tf.math.real(tf.signal.fft(tf.cast(x, tf.complex64))),
+        "scan": lambda x: tf.scan(lambda a, b: a + b, x),
+        "loop": lambda x: tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, 2 * a), (0, x))[1],
+    }
+
+    def losses_of(function, compiled):
+        weight = tf.Variable([1.0, 2.0])
+
+        def step(x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(function(x * weight))
+            weight.assign_sub(0.01 * tape.gradient(loss, weight))
+            return loss
+
+        called = tf.function(step) if compiled else step
+        losses = [float(called(tf.constant([0.5, 0.3 + i]))) for i in range(6)]
+        return losses, called.calls.reason if compiled else ""
+
+    both = {name: (losses_of(f, True), losses_of(f, False)) for name, f in FUNCTIONS.items()}
+    print([name for name, (one, other) in both.items() if one != other])
+"""
 
 # Output of TensorFlow 2.21.0 and Keras 3.15.1.
 RESULTS = {
@@ -149,9 +177,14 @@ OF_MODEL = ([2, 6], [-228.339, -35.942, -49.139])
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    script = tmp_path_factory.mktemp("signal") / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, "-m", "cdl", str(script)]
+    return run(SCRIPT, tmp_path_factory.mktemp("signal"))
+
+
+def run(script, folder):
+    """Lines that a script prints, as values."""
+    file = folder / "script.py"
+    file.write_text(textwrap.dedent(script))
+    command = [sys.executable, "-m", "cdl", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(map(ast.literal_eval, done.stdout.splitlines()))
@@ -169,3 +202,7 @@ def test_values_are_as_in_tensorflow(output):
 def test_gradients_are_as_in_tensorflow(output):
     for name, numbers in GRADIENTS.items():
         assert output[1][name] == pytest.approx(numbers, rel=1e-4, abs=2e-3), name
+
+
+def test_steps_with_them_are_recorded(tmp_path):
+    assert run(RECORDED, tmp_path) == [[]]

@@ -35,7 +35,8 @@ _STEPS = frozenset(("predict_step", "test_step", "train_step"))
 _OF_TAPES = ("cdl.taping.gradient_tape", "cdl.scripts.tape")
 # Functions, dtypes and shapes that scripts for TensorFlow name.
 _OF_SCRIPTS = tuple(
-    f"cdl.scripts.tf_{n}" for n in ("arranging", "functions", "gathering", "math", "nn", "random")
+    f"cdl.scripts.tf_{name}"
+    for name in ("arranging", "functions", "gathering", "loops", "math", "nn", "random", "signal")
 )
 _CONSTANTS = ("DType", "TensorShape")
 _ADDING = frozenset(("add", "append", "appendleft", "extend", "insert", "setdefault", "update"))
