@@ -130,7 +130,7 @@ class Lowering(Program):
                 param_dtypes = [None if p is None else self.dtype_read(p) for p in params]
                 param_dtypes[emit.MOVING :] = [None] * len(params[emit.MOVING :])
         for each in params if self._masked else ():
-            if id(each) in self._masked:
+            if each is not None and id(each) in self._masked:
                 raise TypeError(
                     f"{each.path}: call() assigns this weight, which is then read by {op}, that "
                     "cannot: multiply it by the mask where it is read"

@@ -229,8 +229,8 @@ def class_of(function: Callable[..., Any]) -> type[Loss] | None:
 
 def as_array(owner: str, name: str, value: Any) -> Array:
     """Targets, predictions or weights as an array of real numbers; a single number has no axes."""
-    if isinstance(value, (int, float, np.generic, np.ndarray)) and np.ndim(value) == 0:
-        return as_numeric(np.reshape(value, 1), f"{owner}: {name}").reshape(())
+    if isinstance(value, (int, float)) or getattr(value, "shape", None) == ():  # a variable's too
+        return as_numeric(np.asarray(value).reshape(1), f"{owner}: {name}").reshape(())
     return as_numeric(value, f"{owner}: {name}")
 
 

@@ -418,7 +418,8 @@ def stream_iterator(
         x, y, weight = (*batch, None, None)[:3]
         where = f"{call}: batch {stream.current}"
         if custom:
-            return nested(x, y, weight, class_weight, where, 0 if stream.bare else len(batch))
+            length = 0 if stream.bare else len(batch)
+            return nested(x, y, weight, class_weight, where, length, streams=True)
         return training_data(
             model, compiled, x, y, weight, class_weight, where, trains=kind == "train"
         )

@@ -60,8 +60,8 @@ class Nested:
     def __init__(self, parts: tuple[Any, Any, Any], length: int = 0) -> None:
         self._parts = parts
         self._length = length
-        leaves = [leaf for leaf in tree.flatten(parts[:1]) if leaf is not None]
-        self.samples = len(leaves[0]) if leaves else 0
+        leaves = [leaf for leaf in tree.flatten(parts) if leaf is not None]
+        self.samples = max(map(len, leaves), default=0)  # of a stream they may differ
 
     def rows(self, start: int, stop: int) -> "Nested":
         """Slice of the rows, as views."""
@@ -109,9 +109,25 @@ def _float32(array: Array) -> Array:
 
 
 def nested(
-    x: Any, y: Any, sample_weight: Any, class_weight: Any, call: str, length: int = 0
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    call: str,
+    length: int = 0,
+    streams: bool = False,
 ) -> Nested:
-    """Checked data in the user's structure; ValueError for arrays of different lengths."""
+    """Checked data in the user's structure.
+
+    Args:
+        call: for errors.
+        length: see `Nested`.
+        streams: whether it is a batch of a stream, whose arrays may have different lengths, as
+            those of labeled and unlabeled rows do.
+
+    Raises:
+        ValueError: for arrays of different lengths.
+    """
     if sample_weight is not None and class_weight is not None:
         raise ValueError(
             f"{call}: sample_weight and class_weight must not both be given: multiply them yourself"
@@ -131,7 +147,8 @@ def nested(
         for name, part in zip(names, parts, strict=True)
         for path, leaf in tree.flatten_with_path(part)
     }
-    data.same_rows(arrays, call)
+    if not streams:
+        data.same_rows(arrays, call)
     return Nested((parts[0], parts[1], parts[2]), length)
 
 
