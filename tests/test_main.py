@@ -1,5 +1,6 @@
 """Commands of `python -m cdl`, as typed into a shell."""
 
+import gzip
 import os
 import pickle
 import re
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from cdl.__main__ import main
+from cdl._cli import table as table_command
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -234,7 +236,7 @@ def test_table_hashes_text_if_told(tmp_path, capsys):
     (tmp_path / "texts.csv").write_text("\n".join(["said,kind", *rows]))
     told = ["table", str(tmp_path / "texts.csv"), "--target", "kind", "--recipe", "mlp"]
     assert main(told) == 1
-    assert "text='hash'" in capsys.readouterr().err
+    assert "--text hash" in capsys.readouterr().err
     assert main([*told, "--text", "hash"]) == 0
     score = re.match(r"accuracy (\d\.\d{3})", capsys.readouterr().out)
     assert float(score.group(1)) > 0.8
@@ -405,3 +407,49 @@ def test_table_reads_files_with_a_line_for_excel_and_marks_for_missing_values(tm
     assert "40 rows x 1 columns" in capsys.readouterr().out
     assert main([*told, "--leave-out", "x"]) == 1
     assert "must have a column with a value besides 'y'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cells", "sep", "said"),
+    [
+        (["1,000", "2,500.5", "7"], ";", "a is read as numbers, such as 1000 for '1,000'"),
+        (["1.000,5", "2.500,0", "7"], ";", "a is read as numbers, such as 1000.5 for '1.000,5'"),
+        (["5%", "12.5 %", "-3%"], ",", "a is read as numbers, such as 5 for '5%'"),
+        (["$3.5", "-$2", "$1 200"], ",", "a is read as numbers, such as 3.5 for '$3.5'"),
+    ],
+)
+def test_table_reads_numbers_as_people_write_them(tmp_path, capsys, monkeypatch, cells, sep, said):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    rows = [f"{cells[i % 3]}{sep}{'xy'[i % 2]}" for i in range(40)]
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress("\n".join([f"a{sep} y", *rows]).encode()))
+    seen, scored = [], table_command._scored
+
+    def noted(x, y, job):
+        seen.append(x["a"].tolist())
+        return scored(x, y, job)
+
+    monkeypatch.setattr(table_command, "_scored", noted)
+    assert main(["table", str(path), "--target", "y", "--recipe", "mlp"]) == 0
+    assert said in capsys.readouterr().out
+    plain = {"1,000": 1000, "2,500.5": 2500.5, "1.000,5": 1000.5, "2.500,0": 2500, "5%": 5}
+    plain |= {"12.5 %": 12.5, "-3%": -3, "$3.5": 3.5, "-$2": -2, "$1 200": 1200, "7": 7}
+    assert seen[0] == [plain[cells[i % 3]] for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("a", "such as '1/2/'; --leave-out it, or give --text hash"),
+        ("b", "of at most 1 rows, such as '0'; it holds numbers but for 'n/k'"),
+    ],
+)
+def test_table_says_which_option_helps(tmp_path, capsys, column, said):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    rows = [f"1/2/{i or ''},{'n/k' if i == 7 else i},{i % 2}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *rows]))
+    target = "y" if column == "a" else "b"
+    assert main(["table", str(tmp_path / "t.csv"), "--target", target, "--recipe", "mlp"]) == 1
+    assert said in capsys.readouterr().err

@@ -81,7 +81,7 @@ cdef class RowReader:
                     if slot.gap >= 0:
                         flags[slot.gap] = 1.0
                 if slot.place >= 0 and self.scales:
-                    x = (x - slot.center) * slot.factor
+                    x = fmin(fmax((x - slot.center) * slot.factor, -1e30), 1e30)  # as MOST of Table
                     (<float *>numbers)[slot.place] = <float>(x / hypot(1.0, x / 3.0))
                 elif slot.place >= 0:
                     (<double *>numbers)[slot.place] = x

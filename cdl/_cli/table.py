@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
+import io
+import lzma
 import pickle
 import re
 import sys
@@ -83,6 +87,7 @@ def run(job: Job) -> int:
             return _failed(
                 f"--target must be one column, got {target!r} {header.count(target)} times"
             )
+        table = _with_numbers(table, form.get("decimal", "."))
         known = table[target].notna()
         if known.sum() < _FOLDS:
             return _failed(
@@ -105,8 +110,24 @@ def run(job: Job) -> int:
             table_page.write(report, found)
             print(f"{report} written")
     except (OSError, ValueError, ImportError) as error:
-        return _failed(str(error).strip())
+        told, text, _ = str(error).strip().partition("; make numbers or dates of it")
+        return _failed(told + (text and "; --leave-out it, or give --text hash"))
     return 0
+
+
+def _with_numbers(table: Any, decimal: str) -> Any:
+    """Columns of texts such as 1,234.5, $3 or 7 % as numbers; what is done is printed."""
+    group, point = (r"[.' \u00a0\u202f]", ",") if decimal == "," else (r"[,' \u00a0\u202f]", r"\.")
+    plain = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d+)(?:{point}\d+)?"
+    sign = r"[$€£]?\s?"
+    for name in table.select_dtypes(exclude=["number", "bool"]):
+        texts = table[name].dropna().astype(str).str.strip()
+        if len(texts) and texts.str.fullmatch(rf"{sign}-?{sign}{plain}\s?[%$€£]?").all():
+            found = texts.str.replace(rf"{group}(?=\d{{3}})|[$€£%\s]", "", regex=True)
+            found = found.str.replace(decimal, ".").astype(np.float64)
+            table[name] = found.reindex(table.index)
+            print(f"{name} is read as numbers, such as {found.iloc[0]:g} for {texts.iloc[0]!r}")
+    return table
 
 
 def _with_dates(x: Any) -> Any:
@@ -139,10 +160,10 @@ def csv_form(data: Path) -> dict[str, Any]:
     Raises:
         ValueError: a file of Excel, or one that is no text.
     """
-    with data.open("rb") as file:
-        sample = file.read(_SAMPLE)
-    if data.suffix in (".gz", ".bz2", ".zip", ".xz", ".zst"):  # which pandas unpacks
+    if data.suffix in (".zip", ".zst"):  # which pandas unpacks
         return {}
+    with _opened(data) as file:
+        sample = file.read(_SAMPLE)
     if sample[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
         raise ValueError(
             f"data must be a CSV, got a file of Excel or a zip, {data.name!r}: save it as CSV"
@@ -160,17 +181,27 @@ def csv_form(data: Path) -> dict[str, Any]:
     told = re.fullmatch(r"\ufeff?sep=(.)", lines[0])  # a line that Excel reads, ahead of the names
     if told:
         form["skiprows"], sep = 1, told.group(1)
+    if f"{sep} " in header:
+        form["skipinitialspace"] = True
     if sep != ",":
         form["sep"] = sep
         fields = [each.strip() for line in lines[1:] for each in line.split(sep)]
-        if any(re.fullmatch(r"-?\d+,\d+", each) for each in fields):
+        groups = any(re.fullmatch(r"-?\d{1,3}(,\d{3})+(,\d{3}|\.\d+)", each) for each in fields)
+        decimal = r"-?(\d+|\d{1,3}(\.\d{3})+),\d+"
+        if not groups and any(re.fullmatch(decimal, each) for each in fields):
             form["decimal"] = ","
     return form
 
 
+def _opened(data: Path) -> Any:
+    """File of bytes, unpacked if its name says so."""
+    unpack: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return unpack.get(data.suffix, open)(data, "rb")
+
+
 def _is_utf8(data: Path) -> bool:
     try:
-        with data.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(_opened(data), encoding="utf-8") as file:
             while file.read(_SAMPLE):
                 pass
     except UnicodeDecodeError:
@@ -194,9 +225,13 @@ def _labels(y: Any) -> Any:
     """Different values of a target of classes, two of which are in all parts for training."""
     labels, counts = np.unique(y, return_counts=True)
     if np.count_nonzero(counts > 1) < 2 or counts.max() < _FOLDS:
+        import pandas
+
+        texts = y[pandas.to_numeric(y, errors="coerce").isna()].tolist() if y.dtype != bool else []
+        few = f"; it holds numbers but for {texts[0]!r}" if 0 < len(texts) < len(y) / 2 else ""
         raise ValueError(
             f"--target must have two classes of two rows or more, one of them of {_FOLDS}, got "
-            f"{len(labels)} of at most {counts.max()} rows, such as {labels.tolist()[0]!r}"
+            f"{len(labels)} of at most {counts.max()} rows, such as {labels.tolist()[0]!r}{few}"
         )
     return labels
 

@@ -290,4 +290,10 @@ def sample_weights(owner: str, given: Any, rows: int) -> NDArray[np.float64] | N
         raise ValueError(
             f"{owner}: sample_weight must hold a weight that is not zero, got {rows} zeros"
         )
-    return weight
+    return summable(weight)
+
+
+def summable(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights in the same proportions, whose sum float64 holds."""
+    with np.errstate(over="ignore"):
+        return weight if np.isfinite(weight.sum()) else weight / weight.max() / len(weight)

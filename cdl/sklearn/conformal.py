@@ -97,12 +97,15 @@ class Conformal(BaseEstimator, Hinting):
         """Fit models and find thresholds."""
         from sklearn.base import clone, is_classifier
         from sklearn.model_selection import train_test_split
+        from sklearn.utils.validation import check_is_fitted
 
         self._models: list[Any] = []
         if self.method == "cv+":
             self._by_folds(X, y, targets)
             return
         if self.method == "prefit":
+            if is_classifier(self.estimator):
+                check_is_fitted(self.estimator, "classes_")
             self.estimator_, held, wanted = self.estimator, X, targets
         else:
             kept = targets if is_classifier(self.estimator) else None

@@ -9,9 +9,10 @@ pytest.importorskip("sklearn")
 
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
-from cdl.sklearn import Conformal, TabularRegressor
+from cdl.sklearn import Conformal, TabularClassifier, TabularRegressor
 
 RNG = np.random.default_rng(0)
 
@@ -121,3 +122,5 @@ def test_what_it_cannot_do_is_refused_by_name():
     with pytest.raises(ValueError, match="of the classes that the estimator knows"):
         fitted = LogisticRegression().fit(x, y > 0)
         Conformal(fitted, method="prefit").fit(x, np.full(60, 7))
+    with pytest.raises(NotFittedError):
+        Conformal(TabularClassifier(), method="prefit").fit(x, y > 0)

@@ -123,7 +123,7 @@ before.before_iteration = True
         ({}, {"callbacks": [Notes]}, "callbacks must be callbacks of cdl"),
         ({"n_bags": 2}, {"callbacks": []}, "callbacks must be None with n_bags > 1"),
         ({}, {"eval_metric": "rmse"}, "eval_metric must be .*'auc'.* 'rmse'"),
-        ({}, {"eval_metric": ["auc"]}, "eval_metric must be"),
+        ({}, {"eval_metric": ["auc", "binary_error"]}, "eval_metric must be"),
     ],
 )
 def test_what_a_net_cannot_take_is_refused_by_name(options, given, message):
@@ -282,7 +282,23 @@ def test_names_of_pairs_are_strings_that_differ(names):
         TabularClassifier(**QUICK).fit(X, Y, eval_names=names)
 
 
-@pytest.mark.parametrize("given", [[], [(X, Y), X], [(X,)], [[X, Y]], X, {"a": (X, Y)}])
+@pytest.mark.parametrize("given", [[], [(X, Y), X], [(X,)], [[X]], X, {"a": (X, Y)}])
 def test_something_else_than_pairs_is_refused(given):
     with pytest.raises(ValueError, match=r"eval_set must be a pair \(X, y\), or a list of pairs"):
         TabularClassifier(**QUICK).fit(X, Y, eval_set=given)
+
+
+def test_pairs_may_be_lists_and_stand_in_a_tuple():
+    pairs, model = [(X[:50], Y[:50]), (X[50:], Y[50:])], TabularClassifier(**QUICK)
+    wanted = model.fit(X, Y, eval_set=pairs, eval_metric="auc").evals_result_
+    for given in (tuple(pairs), [*map(list, pairs)]):
+        assert model.fit(X, Y, eval_set=given, eval_metric=["auc"]).evals_result_ == wanted
+
+
+@pytest.mark.parametrize("found", [None, np.ones(3), "x"])
+def test_a_score_that_is_no_number_is_named(found):
+    def score(estimator, x, y):
+        return found
+
+    with pytest.raises(TypeError, match="scoring must give a number, got "):
+        TabularClassifier(**QUICK, scoring=score).fit(X, Y)

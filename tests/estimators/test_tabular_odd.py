@@ -253,3 +253,64 @@ def test_labels_of_numbers_may_be_objects(labels):
         model.predict_proba(X),
         TabularClassifier(**QUICK).fit(X, y, eval_set=(X, y)).predict_proba(X),
     )
+
+
+@pytest.mark.parametrize("labels", [[1, "2"], ["2", True]])
+def test_labels_in_lists_are_not_made_strings(labels):
+    y = [labels[each] for each in Y]
+    for given in (y, tuple(y)):
+        with pytest.raises(ValueError, match="y must be labels of one kind"):
+            TabularClassifier(**QUICK).fit(X, given)
+    with pytest.raises(ValueError, match="y must be labels of one kind"):
+        TabularClassifier(**QUICK).fit(X, np.array(["1", "2"])[Y], eval_set=(X, y))
+
+
+def test_times_as_categories_are_the_same_in_any_library():
+    pa = pytest.importorskip("pyarrow")
+    times = pd.to_timedelta(np.arange(len(Y)) % 3, unit="D")
+    x = pd.DataFrame({"t": pd.Categorical(times)})
+    model = TabularClassifier(**QUICK).fit(x, Y)
+    wanted = model.predict_proba(x)
+    assert len(np.unique(wanted, axis=0)) == 3
+    for other in (pa.Table.from_pandas(x), pd.DataFrame({"t": times.astype("timedelta64[s]")})):
+        assert np.array_equal(model.predict_proba(other), wanted)
+
+
+@pytest.mark.parametrize("recipe", ["mlp", "realmlp", "tabm"])
+@pytest.mark.parametrize("scale", [1e-12, 1.0])
+def test_the_largest_numbers_are_predicted_for(recipe, scale):
+    members = {"n_members": 2} if recipe == "tabm" else {}
+    model = TabularClassifier(**{**QUICK, "recipe": recipe}, **members).fit(X * scale, Y)
+    most = np.finfo(np.float64).max
+    rows = np.c_[[most, -most, 1e6, -1e6], np.zeros(4)]
+    found = model.predict_proba(rows)
+    assert np.allclose(found[:2], found[2:], atol=1e-3)
+    for row, each in zip(rows, found, strict=True):
+        assert np.allclose(model.predict_proba(row[None]), each, atol=1e-6)
+
+
+def test_ranges_beyond_float64_are_named():
+    x = np.where(Y, 1.7e308, -1.2e307)
+    with pytest.raises(ValueError, match=r"X: b must have a range that float64 holds"):
+        TabularClassifier(**QUICK).fit(pd.DataFrame({"a": X[:, 0], "b": x}), Y)
+    with pytest.raises(ValueError, match=r"y must have a range and a sum that float64 holds"):
+        TabularRegressor(**QUICK).fit(X, x)
+
+
+def test_weights_whose_sum_is_infinite_count_in_proportion():
+    weight = np.where(Y, 1e308, 1.0)
+    wanted = TabularClassifier(**QUICK).fit(X, Y, Y.astype(float) + 1e-300).predict_proba(X)
+    for options, given in (({}, weight), ({"class_weight": {0: 1, 1: 1e308}}, None)):
+        found = TabularClassifier(**QUICK, **options).fit(X, Y, given).predict_proba(X)
+        assert np.allclose(found, wanted, atol=1e-6)
+    with pytest.raises(ValueError, match=r"class_weight must leave .* none that is infinite"):
+        TabularClassifier(**QUICK, class_weight={0: 1e308}).fit(X, Y, np.full(60, 100.0))
+
+
+def test_what_is_no_number_among_numbers_is_shown():
+    x = pd.DataFrame({"a": [*map(str, X[9:, 0]), *["unknown"] * 9]})
+    with pytest.raises(ValueError, match=r"a must be of numbers, .* such as 'unknown'"):
+        TabularClassifier(text="refuse", **QUICK).fit(x, Y)
+    dates = pd.DataFrame({"a": [pd.Timestamp("2020"), "x"] * 30})
+    with pytest.raises(TypeError, match="all must be dates or times, got Timestamp"):
+        TabularClassifier(**QUICK).fit(dates, Y)

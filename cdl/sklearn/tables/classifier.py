@@ -163,8 +163,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
                 f"TabularClassifier: y must be a label for each row, got shape {y.shape}: use "
                 "sklearn.multioutput.MultiOutputClassifier for several"
             )
-        if y.dtype.kind == "O" and not all(isinstance(each, str) for each in y):
-            y = _of_one_kind(y)
+        y = _of_one_kind(y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -182,8 +181,12 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return found
 
     def _known_targets(self, y: Array) -> Array:
+        if y.ndim != 1:
+            what = "a label for each row"
+            raise expected("TabularClassifier", "y of eval_set", what, f"shape {y.shape}")
+        y = _of_one_kind(y)
         new = np.setdiff1d(y, self.classes_)
-        if y.ndim != 1 or len(new):
+        if len(new):
             raise ValueError(
                 f"TabularClassifier: y of eval_set must be of the classes "
                 f"{self.classes_.tolist()}, got {new.tolist()[:5]}"
@@ -239,7 +242,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
 
 def _of_one_kind(y: Array) -> Array:
-    """Labels that are all numbers or truth values, in an array of these."""
+    """Labels, in an array of numbers or truth values if all objects are such."""
+    if y.dtype.kind != "O" or all(isinstance(each, str) for each in y):
+        return y
     plain = np.array(y.tolist()) if all(isinstance(each, Real | np.bool_) for each in y) else y
     if plain.dtype.kind != "O":  # as that of fractions and of integers above 64 bits
         return plain

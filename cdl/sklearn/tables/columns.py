@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._common.validation import expected
 from cdl.data.frames import is_frame
 from cdl.sklearn.versions import validated
 
@@ -327,8 +326,8 @@ def _of_objects(owner: str, name: str, values: Array, text: bool = False) -> Col
     other = next((i for i in known if not isinstance(i, words) or isinstance(i, no)), None)
     if other is not None:
         raise TypeError(
-            f"{owner}: X: {name}: argument must be a string or a real number, or a date, got "
-            f"{type(other).__name__}"
+            f"{owner}: X: {name}: argument must be a string or a real number, or all must be "
+            f"dates or times, got {type(other).__name__}"
         )
     texts = np.full(len(values), None, object)
     texts[~missing] = [_text(each) for each in known]
@@ -341,6 +340,8 @@ def _text(value: Any) -> str:
         return str(int(value))  # 1.0 is 1, which becomes a float beside missing values
     if isinstance(value, np.datetime64 | np.timedelta64):
         value = _dated(value).item()
+    if isinstance(value, datetime.timedelta):  # pandas has another text of it than Python
+        value = datetime.timedelta(value.days, value.seconds, value.microseconds)
     if isinstance(value, datetime.datetime):  # a date's own text if it is one
         value = _without_zone(value)
         value = value.date() if value.time() == datetime.time() else value
@@ -377,6 +378,8 @@ def plain_labels(y: Any) -> Any:
     """Target with NumPy's dtype, where pandas has one of its own for what it holds."""
     if isinstance(y, np.ma.MaskedArray):
         return _unmasked(y)
+    if isinstance(y, list | tuple) and len({isinstance(each, str) for each in y}) > 1:
+        return _objects(list(y))  # of which NumPy would make strings
     dtype: Any = getattr(y, "dtype", None)
     if getattr(dtype, "name", "") == "string":
         return y.astype(object).where(y.notna(), None)
@@ -405,42 +408,3 @@ def _refuse_infinite(owner: str, columns: list[Column]) -> None:
             f"Input X contains infinity: {owner}: {', '.join(bad[:5])}; clip such values, or make "
             "them NaN, which counts as missing"
         )
-
-
-def signs_of(owner: str, monotone: Any, columns: list[Column]) -> dict[int, int]:
-    """Signs, 1 or -1, of columns by their numbers.
-
-    Args:
-        monotone: {column: sign} with names or numbers of columns, a sign for each column, or None.
-        columns: of X.
-
-    Raises:
-        ValueError: a column that X does not have or that is not of numbers, or another sign.
-    """
-    names = [each.name for each in columns]
-    if monotone is None:
-        return {}
-    if hasattr(monotone, "to_dict"):  # a Series by columns
-        monotone = monotone.to_dict()
-    if not isinstance(monotone, Mapping):
-        given = np.asarray(monotone)
-        if given.shape != (len(names),):
-            what = f"{{column: sign}}, or a sign for each of {len(names)} columns"
-            raise expected(owner, "monotone", what, monotone)
-        monotone = dict(enumerate(given.tolist()))
-    found: dict[int, int] = {}
-    for key, sign in monotone.items():
-        at = names.index(key) if key in names else key
-        if isinstance(at, bool | str) or at not in range(len(names)):
-            raise expected(owner, "monotone", f"of columns of X, {names[:8]}", key)
-        if isinstance(sign, bool) or not isinstance(sign, Real) or sign not in (-1, 0, 1):
-            raise expected(owner, f"monotone of {key!r}", "1, -1 or 0", sign)
-        if at in found:
-            raise ValueError(
-                f"{owner}: monotone must have each column once, got {names[at]!r} twice"
-            )
-        if sign and columns[at].kind != "number":
-            what = f"of numbers, {names[at]} holds values of the kind {columns[at].kind!r}"
-            raise ValueError(f"{owner}: monotone must be {what}")
-        found[int(at)] = int(float(sign))
-    return {at: sign for at, sign in found.items() if sign}

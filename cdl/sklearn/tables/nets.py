@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import losses, ops
+from cdl._common.validation import expected
 from cdl.initializers import RandomUniform
 from cdl.layers import (
     Activation,
@@ -33,6 +35,7 @@ from cdl.models import Model
 from cdl.optimizers import Adam
 from cdl.optimizers.rate_factors import factor_of
 from cdl.optimizers.schedules import LogCosineCycles
+from cdl.sklearn.tables.columns import Column
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.table import Encoded, Table
 
@@ -285,3 +288,42 @@ def pinball(quantiles: tuple[float, ...]) -> Any:
         return ops.mean(each, axis=tuple(range(1, len(outputs.shape))))
 
     return loss
+
+
+def signs_of(owner: str, monotone: Any, columns: list[Column]) -> dict[int, int]:
+    """Signs, 1 or -1, of columns by their numbers.
+
+    Args:
+        monotone: {column: sign} with names or numbers of columns, a sign for each column, or None.
+        columns: of X.
+
+    Raises:
+        ValueError: a column that X does not have or that is not of numbers, or another sign.
+    """
+    names = [each.name for each in columns]
+    if monotone is None:
+        return {}
+    if hasattr(monotone, "to_dict"):  # a Series by columns
+        monotone = monotone.to_dict()
+    if not isinstance(monotone, Mapping):
+        given = np.asarray(monotone)
+        if given.shape != (len(names),):
+            what = f"{{column: sign}}, or a sign for each of {len(names)} columns"
+            raise expected(owner, "monotone", what, monotone)
+        monotone = dict(enumerate(given.tolist()))
+    found: dict[int, int] = {}
+    for key, sign in monotone.items():
+        at = names.index(key) if key in names else key
+        if isinstance(at, bool | str) or at not in range(len(names)):
+            raise expected(owner, "monotone", f"of columns of X, {names[:8]}", key)
+        if isinstance(sign, bool) or not isinstance(sign, Real) or sign not in (-1, 0, 1):
+            raise expected(owner, f"monotone of {key!r}", "1, -1 or 0", sign)
+        if at in found:
+            raise ValueError(
+                f"{owner}: monotone must have each column once, got {names[at]!r} twice"
+            )
+        if sign and columns[at].kind != "number":
+            what = f"of numbers, {names[at]} holds values of the kind {columns[at].kind!r}"
+            raise ValueError(f"{owner}: monotone must be {what}")
+        found[int(at)] = int(float(sign))
+    return {at: sign for at, sign in found.items() if sign}

@@ -177,8 +177,14 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _learn_targets(self, y: Array, weight: Array | None) -> None:
         columns = y.reshape(len(y), -1)
-        self._mean = np.average(columns, 0, weight)
-        around = columns - self._mean
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._mean = np.average(columns, 0, weight)
+            around = columns - self._mean
+        if not np.isfinite(around).all():
+            raise ValueError(
+                "TabularRegressor: y must have a range and a sum that float64 holds, got numbers "
+                f"from {columns.min()} to {columns.max()}"
+            )
         most = np.maximum(np.abs(around).max(0), np.finfo(np.float64).tiny)
         deviation = most * np.sqrt(np.average(np.square(around / most), 0, weight))
         self._deviation = np.where(deviation > 0, deviation, 1.0)

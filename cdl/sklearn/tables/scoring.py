@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +62,7 @@ def chosen(owner: str, metric: Any, scoring: Any, classes: bool) -> tuple[Any, S
         ValueError: another metric.
     """
     if metric is not None:
+        metric = metric[0] if isinstance(metric, list) and len(metric) == 1 else metric
         name = one_of(owner, "eval_metric", metric, tuple(METRICS[classes]))
         scorer = METRICS[classes][name]
         if name.endswith("_error"):
@@ -115,4 +117,7 @@ def score(scoring: Any, told: Any, y: Array, weight: Array | None) -> float:
         # Rows for validation need not have a row of each class.
         scorer = copy.copy(scorer)
         scorer._kwargs = {**scorer._kwargs, "labels": told.classes_}
-    return float(scorer(told, np.zeros((len(y), 1)), y, **more))
+    found = scorer(told, np.zeros((len(y), 1)), y, **more)
+    if np.ndim(found) or not isinstance(found, Real | np.bool_):
+        raise TypeError(f"scoring must give a number, got {found!r} of {scoring!r}")
+    return float(found)

@@ -28,6 +28,7 @@ HASHES = 64
 
 
 EDGE = 1e-7  # of ranks and of numbers at the ends of a distribution
+MOST = 1e30  # of scaled numbers, whose clip is 3 long before
 _BLOCK = 1 << 13  # rows that are encoded at once
 _ULP = np.spacing(1)  # of 1, as scikit-learn has it
 _LEAST = np.finfo(np.float64).tiny  # of numbers that are divided by
@@ -118,8 +119,8 @@ class Table:
                 raise ValueError(
                     f"{self.owner}: X: {column.name} must be of numbers, dates or categories, got "
                     f"text: {len(names)} different values in {len(known)} rows, such as "
-                    f"{str(names[0])!r}; make numbers or dates of it if it holds such, leave it "
-                    "out, give text='hash', or make it a categorical column"
+                    f"{_least_like_number(names)!r}; make numbers or dates of it if it holds such, "
+                    "leave it out, give text='hash', or make it a categorical column"
                 )
             self.hashed.add(i)
             return
@@ -139,7 +140,14 @@ class Table:
                 known = x[~missing]
                 gaps.append(missing.any())
                 medians.append(np.median(known) if known.size else 0.0)
-                varies.append(known.size > 0 and np.ptp(known) > _LEAST)
+                with np.errstate(over="ignore"):
+                    spread = np.ptp(known) if known.size else 0.0
+                if np.isinf(spread):
+                    raise ValueError(
+                        f"{self.owner}: X: {column.name} must have a range that float64 holds, got "
+                        f"numbers from {known.min()} to {known.max()}"
+                    )
+                varies.append(spread > _LEAST)
                 if varies[-1]:
                     filled = np.where(missing, medians[-1], x)
                     learned.append(_scale_of(filled) if self.scaling == "robust" else filled)
@@ -228,7 +236,8 @@ class Table:
         if self.scaling == "quantile" and x.shape[1]:
             x = self.normal(x)
         elif x.shape[1]:
-            x = (x - self.center) * self.scale
+            with np.errstate(over="ignore"):
+                x = np.clip((x - self.center) * self.scale, -MOST, MOST)
             x = x / np.hypot(1.0, x / 3.0)
         return x.astype(np.float32)
 
@@ -389,6 +398,16 @@ def _normal_of(x: Array, seed: int) -> Normal:
     noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * deviation
     found = QuantileTransformer(n_quantiles=parts, random_state=seed).fit(x + noise)
     return Normal(found.quantiles_, found.references_)
+
+
+def _least_like_number(texts: Array) -> str:
+    """One of some texts, which is no number if one is none."""
+    for text in texts.tolist():
+        try:
+            float(text)
+        except ValueError:
+            return str(text)
+    return str(texts[0])
 
 
 def _missing(values: Array) -> Array:

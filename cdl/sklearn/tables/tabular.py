@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from cdl._common.errors import Hinting, name_plainly
 from cdl._common.validation import expected, flag, number, one_of, positive_int, whole
 from cdl.sklearn.bags import trained_bags
-from cdl.sklearn.base import sample_weights
+from cdl.sklearn.base import sample_weights, summable
 from cdl.sklearn.tables import exporting, scoring, splits, watching
 from cdl.sklearn.tables.columns import (
     Column,
     columns_of,
     is_missing,
     plain_labels,
-    signs_of,
 )
 from cdl.sklearn.tables.contributions import (
     Contributions,
@@ -28,7 +27,7 @@ from cdl.sklearn.tables.contributions import (
     contributions,
     joined,
 )
-from cdl.sklearn.tables.nets import Task
+from cdl.sklearn.tables.nets import Task, signs_of
 from cdl.sklearn.tables.recipes import MOST_FLAGS, OF_TREES, RECIPES, Recipe
 from cdl.sklearn.tables.row_values import RowValues
 from cdl.sklearn.tables.table import RowReader, Table
@@ -169,15 +168,7 @@ class Tabular(BaseEstimator, Hinting):
         columns = columns_of(self, X, True, ensure_min_samples=2)
         codes = self._targets(self._checked_y(y, len(columns[0].values)))
         self._signs = self._checked_signs(columns)
-        weight = sample_weights(owner, sample_weight, len(codes))
-        by_class = self._class_weights(codes)
-        if by_class is not None:
-            weight = by_class if weight is None else weight * by_class
-            if not weight.any():
-                raise ValueError(
-                    f"{owner}: class_weight must leave a row with a weight above 0, got weights of "
-                    "0 alone"
-                )
+        weight = self._weights(sample_weight, codes)
         columns, codes, weight = splits.canonical(columns, codes, weight)
         self._learn_targets(codes, weight)
         outside = watching.eval_sets(self, watched, (X, y, sample_weight))
@@ -224,6 +215,21 @@ class Tabular(BaseEstimator, Hinting):
         self.evals_result_ = scores[0].by_name()
         self._importances = None
         return self
+
+    def _weights(self, given: Any, y: Array) -> Array | None:
+        """Weights of rows, times those of their classes."""
+        owner = type(self).__name__
+        weight, by_class = sample_weights(owner, given, len(y)), self._class_weights(y)
+        if by_class is None:
+            return weight
+        with np.errstate(over="ignore"):
+            weight = by_class if weight is None else weight * by_class
+        if not weight.any() or not np.isfinite(weight).all():
+            raise ValueError(
+                f"{owner}: class_weight must leave a row with a weight above 0, and none that is "
+                f"infinite, got weights of {weight.min()} to {weight.max()}"
+            )
+        return summable(weight)
 
     def _read_rows(self) -> None:
         """Make readers of single rows."""

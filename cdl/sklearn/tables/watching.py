@@ -89,8 +89,11 @@ def eval_sets(estimator: Any, watched: Watched, fitted: tuple[Any, ...]) -> Eval
         if names is not None:
             raise expected(owner, "eval_names", "None without eval_set", names)
         return None
-    pairs = given if isinstance(given, list) else [given]
-    if not pairs or not all(isinstance(each, tuple) and len(each) in (2, 3) for each in pairs):
+    several = isinstance(given, list) or (isinstance(given, tuple) and all(map(_is_pair, given)))
+    pairs = [*given] if several else [given]
+    if not pairs or not all(
+        (isinstance(each, tuple) and len(each) in (2, 3)) or _is_pair(each) for each in pairs
+    ):
         raise ValueError(
             f"{owner}: eval_set must be a pair (X, y), or a list of pairs, got a "
             f"{type(given).__name__} of {len(pairs)}"
@@ -114,6 +117,12 @@ def eval_sets(estimator: Any, watched: Watched, fitted: tuple[Any, ...]) -> Eval
             error.add_note(f"eval_set: in the rows of {name!r}")
             raise
     return EvalSets(called, rows, [c for c, train in zip(called, trains, strict=True) if train])
+
+
+def _is_pair(given: Any) -> bool:
+    """Whether a tuple or list is of rows with two axes, targets, and perhaps weights."""
+    is_whole = isinstance(given, tuple | list) and len(given) in (2, 3)
+    return is_whole and len(getattr(given[0], "shape", ())) == 2
 
 
 class Evaluation(NamedTuple):
