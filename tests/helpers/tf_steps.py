@@ -312,7 +312,9 @@ if __name__ == "__main__":
             eager, others = trained(name, run_eagerly=True)
             chains = model._compiled.chains
             weights = [[w.tobytes() for w in each.get_weights()] for each in (model, eager)]
-            entry["same"] = logs == others and weights[0] == weights[1]
+            # sums of metrics in the core are of more digits than those of `update_state`
+            entry["same"] = logs.keys() == others.keys() and weights[0] == weights[1]
+            entry["same"] &= all(np.allclose(logs[k], others[k], 1e-6, 0) for k in logs)
             entry["recorded"] = all(type(e).__name__ == "Chain" for e in chains._states.values())
             entry["reasons"] = chains.reasons
         found[name] = entry
