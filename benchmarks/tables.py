@@ -154,6 +154,8 @@ def measured(case: str, name: str, seed: int, data: tuple[Any, Any], most: int) 
     else:
         c, d = c.to_numpy(), d.to_numpy()
     a, c = a[:most], c[:most]
+    if classes:  # without the rare ones that only rows left out have
+        present, c = np.unique(c, return_inverse=True)
     a, b = prepared(name, [a, b])
     start = time.process_time()
     model = fitted(name, classes, seed, a, c)
@@ -161,9 +163,10 @@ def measured(case: str, name: str, seed: int, data: tuple[Any, Any], most: int) 
     found: dict[str, Any] = {"case": case, "method": name, "split": seed, "fit_s": round(fit, 4)}
     found |= {"rows": len(a), "columns": x.shape[1], "load": round(os.getloadavg()[0], 1)}
     if classes:
-        p = np.asarray(model.predict_proba(b), np.float64)
+        p = np.zeros((len(b), len(labels)))
+        p[:, present] = model.predict_proba(b)
         p /= p.sum(1, keepdims=True)
-        found["accuracy"] = float((model.predict(b).ravel() == d).mean())
+        found["accuracy"] = float((present[model.predict(b).ravel()] == d).mean())
         binary = len(labels) == 2
         found["auc"] = float(
             roc_auc_score(d, p[:, 1]) if binary else roc_auc_score(d, p, multi_class="ovr")
