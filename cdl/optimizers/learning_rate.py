@@ -18,6 +18,8 @@ from cdl.optimizers.schedules.schedule import Formula
 # lost: with so many that is at most a few percent of the 50 ms.
 _ASKED = 256
 
+_PLAIN = {bool, int, float, str}  # types of settings that nothing changes in place
+
 
 def next_rate(optimizer: Any) -> Any:
     """Rate of an optimizer's next step, by its schedule or function."""
@@ -51,6 +53,7 @@ class LearningRate:
     def __init__(self, owner: str, name: str, given: Any) -> None:
         self._owner = owner
         self._name = name
+        self._kept: tuple[int, Any, Any] = (0, None, [])  # first step, settings and rates ahead
         given = checked_rate(owner, given)
         one = isinstance(given, float)
         self.source = Rate(given, name="learning_rate", owner=name) if one else given
@@ -111,10 +114,11 @@ class LearningRate:
         if not isinstance(source, (Rate, Formula)):
             n = min(n, _ASKED)
         steps = np.arange(first, first + n)
+        rates: NDArray[np.float64]
         if isinstance(source, Rate):
             rates = np.full(n, float(source))
         elif isinstance(source, Formula):
-            rates = np.asarray(source(steps), np.float64)
+            rates = self._of_formula(source, first, n)
         elif isinstance(source, LearningRateSchedule):
             rates = np.array([float(source(int(step))) for step in steps])
         else:
@@ -125,6 +129,19 @@ class LearningRate:
         if decay:
             rates = rates / (1.0 + decay * steps)
         return rates.astype(np.float32)
+
+    def _of_formula(self, source: Formula, first: int, n: int) -> NDArray[np.float64]:
+        """Rates by a formula, of which some computed ahead are kept while its settings stay."""
+        ahead = vars(type(source)).get("_ahead", 0)  # not of a subclass, whose formula is another
+        settings = vars(source)
+        if not ahead or not {*map(type, settings.values())} <= _PLAIN:
+            return np.asarray(source(np.arange(first, first + n)), np.float64)
+        rates: NDArray[np.float64]
+        start, known, rates = self._kept
+        if known != (type(source), settings) or not start <= first <= start + len(rates) - n:
+            rates = np.asarray(source(np.arange(first, first + max(n, ahead))), np.float64)
+            start, self._kept = first, (first, (type(source), settings.copy()), rates)
+        return rates[first - start : first - start + n]
 
     def config(self) -> Any:
         """The rate as it stands in configs."""

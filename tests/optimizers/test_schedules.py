@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cdl.optimizers import Adam
 from cdl.optimizers import schedules as s
 
 
@@ -117,3 +118,32 @@ def test_config_has_keras_keys():
         },
         "registered_name": None,
     }
+
+
+def test_rates_computed_ahead_are_those_of_each_step():
+    schedule = s.LogCosineCycles(0.04, decay_steps=900)
+    wanted, adam = schedule(np.arange(1400)), Adam(schedule)
+    for first, n in ((0, 1), (1, 2), (510, 4), (3, 2), (700, 600), (701, 9), (1390, 10)):
+        np.testing.assert_array_equal(adam.rates(first, n), wanted[first : first + n])
+
+
+def test_rates_computed_ahead_follow_settings_and_other_schedules():
+    class Halved(s.LogCosineCycles):
+        part = 0.5
+
+        def rate(self, step):
+            return self.part * super().rate(step)
+
+    schedule = s.LogCosineCycles(0.04, decay_steps=900)
+    adam = Adam(schedule)
+    before = adam.rates(50, 2)
+    schedule.max_learning_rate = 0.02
+    np.testing.assert_array_equal(adam.rates(50, 2), schedule([50, 51]))
+    schedule.max_learning_rate = np.array(0.04)
+    np.testing.assert_array_equal(adam.rates(50, 2), before)
+    schedule.max_learning_rate *= 0.5  # in place
+    np.testing.assert_array_equal(adam.rates(50, 2), before / 2)
+    adam.learning_rate = Halved(0.04, decay_steps=900)
+    np.testing.assert_array_equal(adam.rates(50, 2), before / 2)
+    Halved.part = 0.25
+    np.testing.assert_array_equal(adam.rates(50, 2), before / 4)

@@ -35,6 +35,10 @@ class LogCosineCycles(Formula):
         array([0.    , 0.0372, 0.    , 0.0372, 0.    ], dtype=float32)
     """
 
+    # Steps whose rates are computed at once and kept, as a call takes as long as a step of a small
+    # net: the formula is of sums and quotients, whose bits are the same in an array of any size.
+    _ahead = 512
+
     def __init__(
         self,
         max_learning_rate: float,

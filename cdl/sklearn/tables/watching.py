@@ -66,6 +66,9 @@ class EvalSets(NamedTuple):
 
     def scores(self, outputs: Array, score: Callable[..., float]) -> list[float]:
         """Scores of the outputs for `encoded`, a number a set."""
+        if len(self.rows) == 1:  # as after each epoch of a search, where splitting takes a while
+            _, y, weight = self.rows[0]
+            return [score(outputs, y, weight)]
         ends = np.cumsum([len(y) for _, y, _ in self.rows])[:-1]
         parts = zip(np.split(outputs, ends), self.rows, strict=True)
         return [score(part, y, weight) for part, (_, y, weight) in parts]
