@@ -72,6 +72,8 @@ def layers_with_parents(model: Model) -> list[tuple[Any, list[Any]]]:
 
 def printable(text: str) -> str:
     """Text without line breaks and other characters that cannot be printed."""
+    if text.isprintable():
+        return text
     return "".join(mark if mark.isprintable() else " " for mark in text)
 
 
