@@ -140,8 +140,8 @@ class Steps:
             _Weights(variables),
             1,
             training=True,
-            optimizer=optimizer.groups(variables),
-            rules=optimizer.rules(variables),
+            optimizer=optimizer.groups(variables, steps=True),
+            rules=optimizer.rules(variables, steps=True),
         )
         self._count = optimizer.counter
         executor.count_in(self._count)

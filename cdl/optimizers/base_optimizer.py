@@ -32,7 +32,7 @@ from cdl._variables.stepping import recorded, touched
 from cdl.optimizers import rate_factors, schedules
 from cdl.optimizers.apply import ForeignWeights, Steps, apply, stateless_apply
 from cdl.optimizers.learning_rate import LearningRate, next_rate
-from cdl.optimizers.python_optimizer import OwnOptimizer, PythonSteps
+from cdl.optimizers.python_optimizer import OwnOptimizer, PythonSteps, check_overridden
 from cdl.optimizers.schedules.schedule import LearningRateSchedule
 from cdl.optimizers.settings import UNLISTED, Settings
 from cdl.optimizers.slots import Slots
@@ -100,9 +100,9 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
 
     _inner: tuple[str, ...] = (
         "averages", "begins_alike", "by_step", "changes", "converged", "counter", "decay_of",
-        "decays", "first_values", "follow", "groups", "has_one_rate", "hypers", "is_written",
-        "late_slots", "extra_arguments", "rate", "rates", "reads_paths", "row", "row_of", "rules",
-        "slots", "step", "whole_batch",
+        "decays", "first_values", "follow", "gathers", "groups", "has_one_rate", "hypers",
+        "is_written", "late_slots", "extra_arguments", "rate", "rates", "reads_paths", "row",
+        "row_of", "rules", "slots", "step", "whole_batch",
     )  # fmt: skip
     row = ""  # of the core's table; if weights do not all learn alike `row_of` is overridden
     # Slots that come after all the others in `variables`, one after the other, as Keras has them.
@@ -246,9 +246,9 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         """Hyper-parameters of a row, from the attributes of their names."""
         return {name: float(getattr(self, name)) for name in _core.OPTIMIZERS[row].hypers}
 
-    def groups(self, variables: Iterable[Variable]) -> Groups:
+    def groups(self, variables: Iterable[Variable], steps: bool = False) -> Groups:
         """The weights grouped by row and rate: row, hyper-parameters, and each weight's slots."""
-        if self.is_written:
+        if self.gathers and not steps:  # `steps` for `apply`, which is no gathering
             return [("sgd", {}, {each: [] for each in variables})]
         found: dict[tuple[str, float], dict[Variable, list[_core.Parameter]]] = {}
         slots = self._slots
@@ -258,10 +258,10 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         each = found.items()
         return [(row, {**self.hypers(row), "rate_factor": by}, of) for (row, by), of in each]
 
-    def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
+    def rules(self, variables: Iterable[Variable], steps: bool = False) -> dict[str, Any]:
         """Decay, clipping, averages and accumulation for those weights, as the core takes them."""
         variables = list(variables)
-        if self.is_written:  # where the step is in Python, so is what stands around it
+        if self.gathers and not steps:  # where the step is in Python, so is what stands around it
             return self._python.rules(variables)
         return {
             "weight_decay": {each: self.decay_of(each) for each in variables},
@@ -329,8 +329,9 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
             )
         variables = [self._foreign.mirror_of(each) for each in var_list]
         if not self.built:
+            check_overridden(self)
             self._check_settings()
-            if self.is_written:
+            if self.gathers:
                 self._python.build(self, variables)
             self._own_slots = Slots(self, variables)
             self.built = True
@@ -445,7 +446,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         Args:
             learned: whether the batch counts.
         """
-        if self.is_written:
+        if self.gathers:
             self._python.follow(self, learned)
 
     # Configuration

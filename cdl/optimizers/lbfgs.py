@@ -75,7 +75,7 @@ class LBFGS(Optimizer):
     """
 
     _inner: tuple[str, ...] = ("iterate",)
-    is_written = True  # the core only gathers gradients
+    is_written = gathers = True  # the core only gathers gradients
     whole_batch = True
     history_size: int = hyper(check=positive_int)
     tolerance_grad: float = hyper(0.0)

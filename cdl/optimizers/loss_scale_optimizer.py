@@ -165,16 +165,16 @@ class LossScaleOptimizer(Optimizer):
         """Learning rates of the inner optimizer."""
         return self.inner_optimizer.rates(first, n)
 
-    def groups(self, variables: Iterable[Variable]) -> Groups:
+    def groups(self, variables: Iterable[Variable], steps: bool = False) -> Groups:
         """Groups of weights of the inner optimizer."""
-        return (
-            super().groups(variables) if self.is_written else self.inner_optimizer.groups(variables)
-        )
+        inner = self.inner_optimizer
+        return super().groups(variables) if self.gathers else inner.groups(variables, steps)
 
-    def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
+    def rules(self, variables: Iterable[Variable], steps: bool = False) -> dict[str, Any]:
         """Settings of the inner optimizer, and the dynamic scale."""
         weights = list(variables)
-        rules = super().rules(weights) if self.is_written else self.inner_optimizer.rules(weights)
+        inner = self.inner_optimizer
+        rules = super().rules(weights) if self.gathers else inner.rules(weights, steps)
         return {**rules, "finite_only": True}
 
     def build(self, var_list: Sequence[Variable]) -> None:
@@ -185,9 +185,9 @@ class LossScaleOptimizer(Optimizer):
         if not self.built:
             self._check_settings()
             # Then the core gathers gradients, and the inner optimizer takes those of good batches.
-            self.is_written = bool(inner.is_written or inner.gradient_accumulation_steps)
+            self.gathers = bool(inner.gathers or inner.gradient_accumulation_steps)
             inner._fixed = ("gradient_accumulation_steps",)
-            if self.is_written:
+            if self.gathers:
                 self._python.build(self, self._learning)
         self.built = True
 
@@ -234,7 +234,7 @@ class LossScaleOptimizer(Optimizer):
 
     def follow(self, learned: bool) -> None:
         """Halve, keep or double the scale, once the inner optimizer has made a step in Python."""
-        if self.is_written:
+        if self.gathers:
             gradients = self._python.taken()
             if learned:
                 self.step -= 1  # the core has counted the batch, and looks at no sum of gradients

@@ -144,7 +144,7 @@ class MultiOptimizer(Optimizer):
     """
 
     _file_parts = ("optimizers",)
-    is_written = True  # as of one written in Python: the core only gathers
+    is_written = gathers = True  # as of one written in Python: the core only gathers
     by_step = True
 
     def __init__(

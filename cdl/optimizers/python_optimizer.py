@@ -32,6 +32,29 @@ if TYPE_CHECKING:
     Gradients = Mapping[Variable, NDArray[np.float32]]
 
 
+# Methods that `fit` calls in each step if a user has overridden them.
+APPLYING = ("apply", "apply_gradients")
+# Methods that Keras calls within a step, and the core does not.
+_WITHIN = (
+    "learning_rate", "_get_current_learning_rate", "_apply_weight_decay", "_backend_update_step",
+    "_backend_apply_gradients", "_update_model_variables_moving_average",
+    "_overwrite_model_variables_with_average_value",
+)  # fmt: skip
+
+
+def check_overridden(optimizer: Optimizer, *more: str) -> None:
+    """NotImplementedError for methods of the user's that would be left out of each step."""
+    cls = type(optimizer)
+    clips = () if optimizer.is_written else ("_clip_gradients",)
+    found = [name for name in (*_WITHIN, *clips, *more) if overrides(cls, name)]
+    if found:
+        raise NotImplementedError(
+            f"{cls.__name__}: {' and '.join(found)} must not be overridden, since steps do not "
+            "call it; override apply(grads, trainable_variables), or update_step, and for rates "
+            "pass a LearningRateSchedule"
+        )
+
+
 _NEVER = 2**30  # batches before the core makes a step by itself
 
 
@@ -67,10 +90,20 @@ class PythonSteps:
     def follow(self, optimizer: Optimizer, learned: bool) -> None:
         """Make the step by the accumulated gradients, if the batch counts."""
         gradients = self.taken()
-        if learned:
-            optimizer.step -= 1  # as the step sees it
+        if not learned:
+            return
+        optimizer.step -= 1  # as the step sees it
+        cls = type(optimizer)
+        if not overrides(cls, *APPLYING):
             _step(optimizer, gradients)
             optimizer.step += 1
+            return
+        scale = optimizer.loss_scale_factor  # which `apply` divides by
+        given = [g if scale is None else g * np.float32(scale) for g in gradients.values()]
+        if overrides(cls, "apply_gradients"):
+            optimizer.apply_gradients(list(zip(given, gradients, strict=True)))
+        else:
+            optimizer.apply(given, list(gradients))
 
     @staticmethod
     def apply(optimizer: Optimizer, gradients: Gradients) -> None:
@@ -118,6 +151,9 @@ def _update(optimizer: Optimizer, gradients: Gradients, rate: np.float32) -> Non
 
 
 def _clipped(optimizer: Optimizer, gradients: Gradients) -> Gradients:
+    if overrides(type(optimizer), "_clip_gradients"):
+        clipped = optimizer._clip_gradients(list(gradients.values()))
+        return dict(zip(gradients, clipped, strict=True))
     if optimizer.clipvalue is not None:
         bound = np.float32(optimizer.clipvalue)
         return {each: np.minimum(np.maximum(g, -bound), bound) for each, g in gradients.items()}
@@ -162,6 +198,7 @@ class OwnOptimizer:
     """
 
     is_written = False  # whether a class of the user's makes the steps
+    gathers = False  # whether the core only gathers gradients in `fit`, for Python to go on
     by_step = False  # whether `follow` is to be called after each batch
     begins_alike = True  # whether slots begin with the same numbers whatever the weights are
     reads_paths = False  # whether the row of a weight, or its decay, depends on its path
@@ -183,11 +220,12 @@ class OwnOptimizer:
         return slots.made(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Record whether a subclass overrides `update_step`."""
+        """Record whether a subclass overrides `update_step`, or `apply` that calls it."""
         super().__init_subclass__(**kwargs)
         if overrides(cls, "update_step"):
             cls.is_written = True
-            cls.by_step = True
+        if overrides(cls, "update_step", *APPLYING):
+            cls.gathers = cls.by_step = True
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         """Update a weight by its gradient; to be overridden in a custom optimizer.

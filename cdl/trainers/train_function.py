@@ -15,6 +15,8 @@ from cdl._common.validation import check_batches
 from cdl._core import Executor
 from cdl._tracing.untraced import Untraced
 from cdl.distribution.ranks import Ranks, check_no_own_data
+from cdl.optimizers.base_optimizer import Optimizer
+from cdl.optimizers.python_optimizer import APPLYING, check_overridden
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Logged, Resolved, plain_value
 from cdl.trainers.custom.host_functions import HostFunctions
@@ -63,6 +65,9 @@ class TrainFunction:
         ranks: Ranks | None = None,
     ) -> None:
         optimizer = compiled.optimizer
+        if training:
+            follows = type(optimizer).follow is Optimizer.follow and not optimizer.whole_batch
+            check_overridden(optimizer, "scale_loss", *(() if follows else APPLYING))
         self.plan = plan
         self.training = training
         self.optimizer = optimizer
@@ -79,7 +84,7 @@ class TrainFunction:
         self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
         self._traced = [each.traced for each in resolved.metrics if each.traced is not None]
-        constrains = training and not optimizer.is_written
+        constrains = training and not optimizer.gathers
         traces = not resolved.eager
         weight_rules = WeightRules(variables, training, plan.penalized, constrains, traces)
         self._weight_rules = weight_rules

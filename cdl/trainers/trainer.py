@@ -17,6 +17,7 @@ from cdl.callbacks import History
 from cdl.callbacks.callback import Callback
 from cdl.compat import renamed
 from cdl.distribution import ranks
+from cdl.optimizers.python_optimizer import APPLYING
 from cdl.trainers import arguments, fit_loop, predict
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.coupled import program_of
@@ -277,11 +278,10 @@ class Trainer(CompiledState):
 
     def _check_compiles(self, compiled: Compiled) -> None:
         """ValueError for steps that are Python code; others are found with the data."""
-        cls, optimizer = type(self), compiled.optimizer
-        custom = [f"{kind}_step" for kind in ("train", "test") if steps_itself(cls, kind)]
-        parts = [f"{cls.__name__}.{name}" for name in custom]
-        if overrides(type(optimizer), "update_step"):
-            parts.append(f"{type(optimizer).__name__}.update_step")
+        cls, own = type(self), type(compiled.optimizer)
+        kinds, names = ("train", "test"), ("update_step", *APPLYING)
+        parts = [f"{cls.__name__}.{kind}_step" for kind in kinds if steps_itself(cls, kind)]
+        parts += [f"{own.__name__}.{name}" for name in names if overrides(own, name)]
         if parts:
             raise ValueError(
                 f"compile: jit_compile=True must be left out, since {' and '.join(parts)} of one's "

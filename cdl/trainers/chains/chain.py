@@ -333,7 +333,7 @@ def _needed(
 
 def _is_plain(optimizer: Any, variables: Sequence[Any]) -> bool:
     """Whether the core can make the whole step of an optimizer."""
-    in_core = not (optimizer.is_written or optimizer.by_step or optimizer.whole_batch)
+    in_core = not (optimizer.gathers or optimizer.by_step or optimizer.whole_batch)
     limits = [each for each in variables if each.constraint is not None]
     return in_core and optimizer.loss_scale_factor is None and not limits
 

@@ -215,7 +215,7 @@ def _compared(model: Any, options: Mapping[str, Any], plan: Plan) -> _Compared |
     given, optimizer = compiled.given, compiled.optimizer
     if given["run_eagerly"] or compiled.scales or not optimizer.has_one_rate:
         return None
-    if optimizer.is_written or optimizer._excluded or optimizer._excluded_names is not None:
+    if optimizer.gathers or optimizer._excluded or optimizer._excluded_names is not None:
         return None
     if isinstance(optimizer, _OF_OTHERS):
         return None
