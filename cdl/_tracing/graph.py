@@ -205,6 +205,16 @@ def current_scope() -> Scope | None:
 
 
 @contextmanager
+def outside_scopes() -> Iterator[None]:
+    """Context that runs the body as code that is not traced: what it records is kept."""
+    before, _local.scope = current_scope(), None
+    try:
+        yield
+    finally:
+        _local.scope = before
+
+
+@contextmanager
 def scope(training: bool, merged: list[Any] | None = None) -> Iterator[Scope]:
     """Context that runs the body in its own scope."""
     before = current_scope()
@@ -358,8 +368,7 @@ class Graph:
         """Symbolic tensors like the outputs, nested alike, for inputs of other shapes.
 
         Args:
-            again: makes a node's call for other arguments; None: by shapes alone, in a scope of
-                its own.
+            again: makes a node's call for other arguments; None: by shapes, in its own scope.
         """
         known = {id(t): tensor for t, tensor in zip(self.inputs, tensors, strict=True)}
 
@@ -407,11 +416,9 @@ class Graph:
             except (TypeError, ValueError) as error:
                 note_line(error, node.operation.name, node.line)
                 raise
-            if program.recorder.watched is not None:
-                program.recorder.watched += [
-                    (node.operation, value) for value in tree.flatten(result)
-                ]
             results = tree.flatten(result)
+            if program.recorder.watched is not None:
+                program.recorder.watched += [(node.operation, value) for value in results]
             for tensor, value in zip(tree.flatten(node.outputs), results, strict=True):
                 known[id(tensor)] = value
         for loss in self.losses:

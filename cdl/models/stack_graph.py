@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
+from cdl._tracing.graph import outside_scopes
 from cdl.data import fits
 from cdl.layers.calling import is_scripted
 from cdl.models import stacks
@@ -29,9 +30,10 @@ class StackGraph(FunctionalGraph):
         model = self.model
         if model._model_graph is None and model.built:
             x = y = model._input.output
-            for layer in model._stack:
-                y = layer(y)
-            model._wire(x, y)
+            with outside_scopes():  # it is asked for within a step that is traced, too
+                for layer in model._stack:
+                    y = layer(y)
+                model._wire(x, y)
         return super().structure_of(what)
 
     def shapes_after_layers(self) -> dict[int, Any]:
