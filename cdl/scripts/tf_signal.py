@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl.layers.preprocessing.spectrograms import mel_weights
 from cdl.scripts.tensor import TensorShape
 from cdl.scripts.tf_functions import function
 
@@ -250,15 +251,8 @@ def _mel_weights(
     name: Any = None,
 ) -> Any:
     """`tf.signal.linear_to_mel_weight_matrix`: triangles that are even on the mel scale."""
-
-    def mel(hertz: Any) -> Any:
-        return 1127.0 * np.log1p(np.asarray(hertz, np.float64) / 700.0)
-
-    bins = mel(np.linspace(0.0, float(sample_rate) / 2, int(num_spectrogram_bins)))[1:, None]
-    edges = np.linspace(mel(lower_edge_hertz), mel(upper_edge_hertz), int(num_mel_bins) + 2)
-    lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (bins - lower) / (center - lower), (upper - bins) / (upper - center)
-    weights = np.pad(np.maximum(0.0, np.minimum(rising, falling)), ((1, 0), (0, 0)))
+    hertz = float(sample_rate), float(lower_edge_hertz), float(upper_edge_hertz)
+    weights = mel_weights(int(num_mel_bins), int(num_spectrogram_bins), *hertz)
     return function("convert_to_tensor")(weights, str(dtype))
 
 

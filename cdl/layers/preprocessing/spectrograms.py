@@ -290,15 +290,8 @@ class MelSpectrogram(Layer):
             upper_edge_hertz: where the last one ends.
             dtype: of the matrix.
         """
-
-        def mel(hertz: Any) -> Any:
-            return 1127.0 * np.log(1.0 + np.asarray(hertz, np.float64) / 700.0)
-
-        at = mel(np.linspace(0.0, sampling_rate / 2.0, num_spectrogram_bins))[1:, None]
-        edges = np.linspace(mel(lower_edge_hertz), mel(upper_edge_hertz), num_mel_bins + 2)
-        low, middle, high = edges[:-2], edges[1:-1], edges[2:]
-        both = np.minimum((at - low) / (middle - low), (high - at) / (high - middle))
-        return np.pad(np.maximum(both, 0.0), ((1, 0), (0, 0))).astype(dtype)
+        hertz = sampling_rate, lower_edge_hertz, upper_edge_hertz
+        return mel_weights(num_mel_bins, num_spectrogram_bins, *hertz).astype(dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the output, for sounds or for one."""
@@ -306,3 +299,18 @@ class MelSpectrogram(Layer):
         over = None if time is None else time + 2 * (self.fft_length // 2) - self.fft_length
         frames = None if over is None else over // self.sequence_stride + 1
         return (*n, self.num_mel_bins, frames)
+
+
+def mel_weights(
+    bands: int, frequencies: int, sampling_rate: float, lower: float, upper: float
+) -> NDArray[np.float64]:
+    """Weights of frequencies in mel bands; see `MelSpectrogram.linear_to_mel_weight_matrix`."""
+
+    def mel(hertz: Any) -> Any:
+        return 1127.0 * np.log(1.0 + np.asarray(hertz, np.float64) / 700.0)
+
+    at = mel(np.linspace(0.0, sampling_rate / 2.0, frequencies))[1:, None]
+    edges = np.linspace(mel(lower), mel(upper), bands + 2)
+    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+    both = np.minimum((at - low) / (middle - low), (high - at) / (high - middle))
+    return np.pad(np.maximum(both, 0.0), ((1, 0), (0, 0)))
