@@ -47,7 +47,8 @@ class TensorArray:
 
     def read(self, index: Any, name: Any = None) -> Any:
         """The tensor at an index; zeros where none was written."""
-        return self._filled()[int(index)]
+        found = self._elements[int(index)]
+        return self._filled()[int(index)] if found is None else found
 
     def stack(self, name: Any = None) -> Any:
         """The tensors along a new first axis."""
@@ -120,10 +121,11 @@ def _case(
 def _switch_case(branch_index: Any, branch_fns: Any, default: Any = None, name: Any = None) -> Any:
     """`tf.switch_case`: call the function at an index; the default, or the last, for others."""
     listed = branch_fns.items() if isinstance(branch_fns, dict) else enumerate(branch_fns)
-    pairs = [pair if isinstance(pair, tuple) else (i, pair) for i, pair in listed]
-    index = {i: function_at for i, function_at in pairs}
+    pairs: list[tuple[int, Any]] = [
+        pair if isinstance(pair, tuple) else (i, pair) for i, pair in listed
+    ]
     if isinstance(branch_index, (int, np.integer, np.ndarray)):
-        return index.get(int(branch_index), default or pairs[-1][1])()
+        return dict(pairs).get(int(branch_index), default or pairs[-1][1])()
     conditions = [(function("equal")(branch_index, i), each) for i, each in pairs]
     return _case(conditions, default or pairs[-1][1])
 
