@@ -66,12 +66,11 @@ class EvalSets(NamedTuple):
 
     def scores(self, outputs: Array, score: Callable[..., float]) -> list[float]:
         """Scores of the outputs for `encoded`, a number a set."""
-        if len(self.rows) == 1:  # as after each epoch of a search, where splitting takes a while
-            _, y, weight = self.rows[0]
-            return [score(outputs, y, weight)]
-        ends = np.cumsum([len(y) for _, y, _ in self.rows])[:-1]
-        parts = zip(np.split(outputs, ends), self.rows, strict=True)
-        return [score(part, y, weight) for part, (_, y, weight) in parts]
+        found, start = [], 0
+        for _, y, weight in self.rows:
+            found.append(score(outputs[start : start + len(y)], y, weight))
+            start += len(y)
+        return found
 
 
 def eval_sets(estimator: Any, watched: Watched, fitted: tuple[Any, ...]) -> EvalSets | None:
