@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
+from optimizers.small_net import X, Y, fit, net
 
 import cdl
-from cdl import layers, optimizers
-from cdl.models import Sequential
-
-RNG = np.random.default_rng(5)
-X, Y = RNG.normal(size=(30, 4)), RNG.normal(size=(30, 2))
+from cdl import optimizers
 
 
 def centered(grads):
@@ -27,18 +24,6 @@ class CenteredPairs(optimizers.Adam):
     def apply_gradients(self, grads_and_vars):
         grads, variables = zip(*grads_and_vars, strict=True)
         return super().apply_gradients(zip(centered(grads), variables, strict=True))
-
-
-def net(optimizer, **compiled):
-    model = Sequential([layers.Input((4,)), layers.Dense(3, "tanh"), layers.Dense(2)])
-    shapes = [w.shape for w in model.weights]
-    model.set_weights([np.linspace(-1, 1, int(np.prod(s))).reshape(s) for s in shapes])
-    model.compile(optimizer, "mse", **compiled)
-    return model
-
-
-def fit(model, **options):
-    return model.fit(X, Y, batch_size=7, shuffle=False, verbose=0, **options).history["loss"]
 
 
 def by_hand(optimizer, epochs):

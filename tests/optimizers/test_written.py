@@ -5,13 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
+from optimizers.small_net import fit, net
 
 import cdl
-from cdl import constraints, layers, optimizers
-from cdl.models import Sequential, load_model
-
-RNG = np.random.default_rng(5)
-X, Y = RNG.normal(size=(30, 4)), RNG.normal(size=(30, 2))
+from cdl import constraints, optimizers
+from cdl.models import load_model
 
 
 class Momentum(optimizers.Optimizer):
@@ -28,18 +26,6 @@ class Momentum(optimizers.Optimizer):
         self.assign(self.sums[place], 0.9 * self.sums[place] + gradient)
         self.assign_add(self.counts[place], 1.0)
         self.assign_sub(variable, learning_rate * self.sums[place].numpy())
-
-
-def net(optimizer, **compiled):
-    model = Sequential([layers.Input((4,)), layers.Dense(3, "tanh"), layers.Dense(2)])
-    shapes = [w.shape for w in model.weights]
-    model.set_weights([np.linspace(-1, 1, int(np.prod(s))).reshape(s) for s in shapes])
-    model.compile(optimizer, "mse", **compiled)
-    return model
-
-
-def fit(model, **options):
-    return model.fit(X, Y, batch_size=7, shuffle=False, verbose=0, **options).history["loss"]
 
 
 def test_it_learns_as_the_same_formula_in_the_core():
