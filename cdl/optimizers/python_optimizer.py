@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Gradients = Mapping[Variable, NDArray[np.float32]]
 
 
+_NEVER = 2**30  # batches before the core makes a step by itself
 # Methods that `fit` calls in each step if a user has overridden them.
 APPLYING = ("apply", "apply_gradients")
 # Methods that Keras calls within a step, and the core does not.
@@ -53,9 +54,6 @@ def check_overridden(optimizer: Optimizer, *more: str) -> None:
             "call it; override apply(grads, trainable_variables), or update_step, and for rates "
             "pass a LearningRateSchedule"
         )
-
-
-_NEVER = 2**30  # batches before the core makes a step by itself
 
 
 class PythonSteps:
