@@ -193,8 +193,8 @@ def read_shared(program: Rewriter) -> bool:
             s.inputs[0] if s is not None and s.op == "broadcast_batch" else v
             for v, s in zip(i.inputs, sources, strict=True)
         ]
-        full = any(v.shape == y.shape and not v.shared for v in inputs)
-        if full and inputs != list(i.inputs) and has_room(i, inputs):
+        each = any(not v.shared for v in inputs)
+        if each and inputs != list(i.inputs) and has_room(i, inputs):
             program.swap(i, i.reading(inputs))
             found = True
     return found

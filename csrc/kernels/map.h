@@ -140,10 +140,15 @@ CDL_INLINE bool is_written(const struct cdl_map *m, int k) {
     return adds_up(m, k) && !((m->plain | m->products) >> k & 1);
 }
 
-/* Do the lines of an operand that a piece reads lie one behind the other? */
+/* Do the lines of an operand that a piece reads, at most all of a period, lie one behind the other?
+ */
 CDL_INLINE bool are_in_place(const struct cdl_map *m, int k, struct map_piece piece) {
-    const size_t run = m->repeat[k].run, period = m->repeat[k].period;
-    return run == 1 && piece.n == m->repeat[k].ld && piece.l % period + piece.lines <= period;
+    return m->repeat[k].run == 1 && !m->repeat[k].is_column && piece.n == m->repeat[k].ld;
+}
+
+/* Is there one line for all? */
+CDL_INLINE bool is_one_line(const struct cdl_map *m, int k) {
+    return m->repeat[k].run == m->repeat[k].period;
 }
 
 /* Writes lines of an operand as often as the piece reads them, unless they are there already. */
@@ -151,15 +156,19 @@ static const float *repeat_lines(const struct cdl_map *m, struct map_room *room,
                                  struct map_piece piece) {
     const bool is_column = m->repeat[k].is_column;
     const float *x = m->in[k] + repeated_line(m, k, piece.l);
-    if (!is_column && (piece.lines == 1 || are_in_place(m, k, piece))) return x + piece.j;
-    const size_t run = m->repeat[k].run;
-    const bool is_one = run == m->repeat[k].period || piece.l % run + piece.lines <= run;
+    const size_t run = m->repeat[k].run, period = m->repeat[k].period;
+    const bool is_within = piece.l % period + piece.lines <= period;
+    if (!is_column && (piece.lines == 1 || (is_within && are_in_place(m, k, piece))))
+        return x + piece.j;
+    /* Lines that the next pieces read as well: one, or those of whole periods. */
+    const bool is_kept =
+        run == 1 || is_one_line(m, k) || !is_within || piece.l % run + piece.lines <= run;
     float *to = room->lines[k];
-    if (is_one && x == room->held[k] && piece.lines <= room->n_held[k]) return to;
-    room->held[k] = is_one ? x : NULL, room->n_held[k] = piece.lines;
-    const size_t n = piece.n;
-    for (size_t i = 0; i < piece.lines; i++, to += n) {
-        x = m->in[k] + repeated_line(m, k, piece.l + i);
+    if (is_kept && x == room->held[k] && piece.lines <= room->n_held[k]) return to;
+    room->held[k] = is_kept ? x : NULL, room->n_held[k] = piece.lines;
+    const size_t n = piece.n, step = run == 1 && is_within ? m->repeat[k].ld : 0;
+    for (size_t i = 0; i < piece.lines; i++, to += n, x += step) {
+        if (!step) x = m->in[k] + repeated_line(m, k, piece.l + i);
         if (is_column) {
             for (size_t j = 0; j < n; j++) to[j] = *x;
         } else {
@@ -196,11 +205,14 @@ CDL_INLINE void add_lines(const bool has_factors, size_t lines, size_t n, float 
  * repeated. Pads are 0 for a repeated number, whose sum they are part of. */
 static void add_repeated(const struct cdl_map *m, const float *gradients, const float *factors,
                          int k, struct map_piece piece) {
-    const bool in_place = !m->repeat[k].is_column && are_in_place(m, k, piece);
-    const size_t n = in_place ? piece.lines * piece.n : piece.n, run = m->repeat[k].run;
-    const size_t first = m->repeat[k].is_column ? 0 : piece.j, lines = in_place ? 1 : piece.lines;
+    const bool in_place = are_in_place(m, k, piece), is_one = is_one_line(m, k);
+    /* Lines of a period lie one behind the other: they are added up as one line. */
+    const size_t together = in_place ? cdl_min(piece.lines, m->repeat[k].period) : 1;
+    const size_t n = together * piece.n, run = m->repeat[k].run;
+    const size_t first = m->repeat[k].is_column ? 0 : piece.j, lines = piece.lines / together;
     for (size_t i = 0, some; i < lines; i += some) {
-        some = cdl_min(lines - i, run - (piece.l + i) % run);
+        some = lines - i;
+        if (!in_place && !is_one) some = cdl_min(some, run - (piece.l + i) % run);
         const float *from = gradients + i * n;
         float *dx = m->out[k] + repeated_line(m, k, piece.l + i) + first;
         if (factors)
@@ -300,6 +312,22 @@ CDL_INLINE size_t map_chunk_size(const struct cdl_map *m) {
     return some > line ? some : line;
 }
 
+/* After how many lines repeated ones begin again, 1 if all lines read the same. */
+CDL_INLINE size_t period_of(const struct cdl_map *m) {
+    for (int k = 0; k < 8; k++) {
+        const bool begins_again = m->repeat[k].run && m->repeat[k].period < SIZE_MAX;
+        if (begins_again && !is_one_line(m, k)) return m->repeat[k].period;
+    }
+    return 1;
+}
+
+/* Lines of the piece from line l on, of so many at most: whole periods, or a part of one. */
+CDL_INLINE size_t lines_of_piece(size_t period, size_t l, size_t most) {
+    if (period <= most) return most - most % period;
+    const size_t parts = (period + most - 1) / most;
+    return cdl_min((period + parts - 1) / parts, period - l % period);
+}
+
 /* Single columns are one long row; short lines go several at a time; a long one in parts. */
 static void map(const struct cdl_map *m) {
     _Alignas(64) float memory[CDL_MAP_ROOM_OF_LINES], *free = memory;
@@ -324,9 +352,9 @@ static void map(const struct cdl_map *m) {
         if (is_written(m, k)) room.gradients[k] = free, free += chunk;
     }
     if (m->ld <= chunk) {
-        const size_t together = chunk / m->ld;
-        for (size_t l = 0; l < m->lines; l += together) {
-            const size_t lines = cdl_min(m->lines - l, together);
+        const size_t period = period_of(m);
+        for (size_t l = 0, lines; l < m->lines; l += lines) {
+            lines = cdl_min(m->lines - l, lines_of_piece(period, l, chunk / m->ld));
             map_piece(m, &room, (struct map_piece){l, lines, 0, m->ld});
         }
         return;

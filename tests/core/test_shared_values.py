@@ -416,6 +416,7 @@ READ_IN_PLACE = [
     ((4, 33), (4, 1)),
     ((5, 3, 16), (5, 1, 16)),
     ((5, 3, 7), (5, 3, 1)),
+    ((33, 16), (33, 16)),  # a line more than fits a chunk
     ((32, 64), (32, 64)),  # several lines a chunk, and samples that chunks cut
     ((100, 5), (100, 5)),
     ((3, 1500), (3, 1500)),  # several chunks a line
@@ -424,13 +425,18 @@ READ_IN_PLACE = [
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(("shape", "other"), READ_IN_PLACE)
-def test_maps_read_what_samples_share_without_a_copy_for_each(shape, other, isa):
+@pytest.mark.parametrize("has_columns", [False, True])
+def test_maps_read_what_samples_share_without_a_copy_for_each(shape, other, has_columns, isa):
+    """The values of each sample are of the shape of the result, or a column of it."""
+    if has_columns and len(shape) < 2:
+        return
     rng = np.random.default_rng(7)
     program, rows = Lowering(), 19
-    size = int(np.prod(shape))
-    start = rng.normal(size=(rows, size)).astype(np.float32)
+    own = (*shape[:-1], 1) if has_columns else shape
+    start = rng.normal(size=(rows, int(np.prod(own)))).astype(np.float32)
     x = dense(program, program.input((rows,)), weight(start))
-    x = program.emit("reshape", [x], shape)
+    x = program.emit("reshape", [x], own)
+    x = program.emit("broadcast", [x], shape) if has_columns else x
     r, c = plain(rng.normal(size=other)), plain(rng.normal(size=shape))
     shared = [program.broadcast_batch(program.param(v)) for v in (r, c)]
     if other != shape:
