@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers
+from cdl import _core, layers
 from cdl.trainers.executor_cache import ExecutorCache
 from cdl.trainers.many import alike, group, stacked_run
 from cdl.trainers.many import train_many as module
@@ -406,10 +406,10 @@ def test_models_are_alike_whatever_drew_their_first_weights():
 
 @pytest.mark.parametrize("other", [(1, 3), (1, 2, 0), (1, 2.0), (True, 2), (1, None)])
 def test_tuples_are_alike_if_their_numbers_and_classes_are(other):
-    form = alike._Form([(1, 2)], alike._Found())
-    assert form.fits([tuple([1, 2])], alike._Found())  # another object
-    assert not form.fits([other], alike._Found())
-    assert not alike._Form([(1, 0.5), 0.0], alike._Found()).fits([(1, 0.5), -0.0], alike._Found())
+    form, floats = (alike._Form(each, alike._First()) for each in ([(1, 2)], [(1, 0.5), 0.0]))
+    assert form.fits([tuple([1, 2])], _core.Found(0))  # another object
+    assert not form.fits([other], _core.Found(0))
+    assert not floats.fits([(1, 0.5), -0.0], _core.Found(0))
 
 
 def test_a_group_of_plain_jobs_makes_its_program_once(monkeypatch):

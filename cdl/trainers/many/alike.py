@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ _OF_STACKS = frozenset(("_infos", "_places", "_model_graph", "_executors", "_com
 _OF_OPTIMIZERS = frozenset(
     ("_iterations", "_rate", "_own_slots", "_python", "_foreign", "_executors", "_changes", "built")
 )
-_COMPILED = "loss", "loss_weights", "metrics", "weighted_metrics", "jit_compile"
+_COMPILED = itemgetter("loss", "loss_weights", "metrics", "weighted_metrics", "jit_compile")
 OPTIONS = frozenset(
     ("x", "y", "batch_size", "epochs", "verbose", "shuffle", "sample_weight", "class_weight")
 )
@@ -172,22 +173,35 @@ class Likenesses:
 
     def __init__(self) -> None:
         self._known: dict[Any, list[Likeness]] = {}
+        self._last: Likeness | None = None  # as most jobs are alike the one before
 
     def described(self, model: Any, options: Mapping[str, Any], plan: Plan) -> Description | None:
         """Description of a job with a plan; None if it must train alone."""
-        things = _compared(model, options, plan)
-        if things is None:
+        compiled = model._compiled
+        optimizer, given = compiled.optimizer, compiled.given
+        if given["run_eagerly"] or compiled.scales or not optimizer.has_one_rate:
             return None
-        infos, stack = model._infos, model._stack
-        first = tuple(map(type, stack)), *(info.shape for info in infos), type(things.optimizer)
-        known = self._known.setdefault(first, [])
+        infos = model._infos
+        things = _Compared(
+            (plan.batch, plan.is_plain, *_traits(options), *[(i.shape, i.dtype) for i in infos]),
+            (*_COMPILED(given), optimizer, model),
+            compiled.resolved,
+        )
+        last = self._last
+        if last is not None and (found := last.described(things, optimizer)) is not None:
+            return found
+        if _is_of_one(given, optimizer):
+            return None
+        known = self._known.setdefault((*map(type, model._stack), things.traits), [])
         for each in known:
-            if (found := each.described(things)) is not None:
+            if (found := each.described(things, optimizer)) is not None:
+                self._last = each
                 return found
-        made = Likeness(things)
+        made = Likeness(things, optimizer)
         if sum(math.prod(each.shape) for each in made.first.variables) > MOST_WEIGHTS:
             return None
         known.append(made)
+        self._last = made
         return Description(made, *made.first.listed())
 
 
@@ -195,41 +209,30 @@ class _Compared(NamedTuple):
     """Objects and values that are compared between jobs.
 
     Attributes:
-        arguments: of `compile` and `fit`, and traits of the data.
+        traits: of the arguments of `fit` and the data, and inputs and outputs.
+        listed: arguments of `compile`, the optimizer and the model.
         resolved: losses and metrics, once they are known; values of their states do not count.
     """
 
-    arguments: list[Any]
-    optimizer: Any
-    model: Any
+    traits: tuple[Any, ...]
+    listed: tuple[Any, ...]
     resolved: Any
 
-    def listed(self) -> list[Any]:
-        """All but losses and metrics."""
-        return [*self.arguments, self.optimizer, self.model]
+
+def _traits(options: Mapping[str, Any]) -> list[Any]:
+    """Shapes of rows and dtypes of a job's arrays, and whether it has weights of classes."""
+    x, y, weight = options["x"], options["y"], options.get("sample_weight")
+    found = [x.shape[1:], x.dtype, y.shape[1:], y.dtype, options.get("class_weight") is None]
+    return found if weight is None else [*found, weight.shape[1:], weight.dtype]
 
 
-def _compared(model: Any, options: Mapping[str, Any], plan: Plan) -> _Compared | None:
-    """Objects to compare of a job; None for one that must train alone."""
-    compiled = model._compiled
-    given, optimizer = compiled.given, compiled.optimizer
-    if given["run_eagerly"] or compiled.scales or not optimizer.has_one_rate:
-        return None
+def _is_of_one(given: Mapping[str, Any], optimizer: Any) -> bool:
+    """Whether a model must train alone, for its optimizer or metrics that the user may ask."""
     if optimizer.gathers or optimizer._excluded or optimizer._excluded_names is not None:
-        return None
-    if isinstance(optimizer, _OF_OTHERS):
-        return None
+        return True
     listed = leaves(given["metrics"]) + leaves(given["weighted_metrics"])
-    if any(isinstance(each, metrics.Metric) for each in listed):  # which the user may ask
-        return None
-    found: list[Any] = [plan.batch, plan.is_plain, options.get("class_weight") is None]
-    for name in ("x", "y", "sample_weight"):
-        array = options.get(name)
-        found += (None,) if array is None else (*array.shape[1:], array.dtype.str)
-    found += [given[name] for name in _COMPILED]
-    for info in model._infos:
-        found += (*info.shape, info.dtype)
-    return _Compared(found, optimizer, model, compiled.resolved)
+    of_users = any(isinstance(each, metrics.Metric) for each in listed)
+    return of_users or isinstance(optimizer, _OF_OTHERS)
 
 
 class Likeness:
@@ -237,33 +240,38 @@ class Likeness:
 
     Args:
         things: the compared objects of the first job.
+        optimizer: its optimizer.
 
     Attributes:
         first: objects found in them, with their forms.
     """
 
-    def __init__(self, things: _Compared) -> None:
-        self.first = _Found()
+    def __init__(self, things: _Compared, optimizer: Any) -> None:
+        self.first = _First()
+        self._traits = things.traits
         self._resolved = _Form(things.resolved, self.first, reads_states=False)
-        self._listed = _Form(things.listed(), self.first)
-        self._paths = _of_paths(things.optimizer, self.first)
+        self._listed = _Form(things.listed, self.first)
+        self._paths = _of_paths(optimizer, self.first)
+        self._count = len(self.first.forms)
 
-    def described(self, things: _Compared) -> Description | None:
+    def described(self, things: _Compared, optimizer: Any) -> Description | None:
         """Description of a job that has the likeness; None for any other."""
-        found = _Found()
+        if things.traits != self._traits:
+            return None
+        found = _core.Found(self._count)
         try:
             if not self._resolved.fits(things.resolved, found):
                 return None
-            if not self._listed.fits(things.listed(), found):
+            if not self._listed.fits(things.listed, found):
                 return None
-            if _of_paths(things.optimizer, found) != self._paths:
+            if _of_paths(optimizer, found) != self._paths:
                 return None
         except KeyError:  # a set of objects that were not found
             return None
-        return Description(self, *found.listed())
+        return Description(self, found.variables, found.generators, found.kept)
 
 
-def _of_paths(optimizer: Any, found: _Found) -> list[Any]:
+def _of_paths(optimizer: Any, found: _Walk) -> list[Any]:
     """Optimizer rules that depend on paths of weights, and which seeds are equal."""
     seeds = [each.seed for each in found.generators]
     parts: list[Any] = [seeds.index(seed) for seed in seeds]
@@ -276,8 +284,8 @@ def _of_paths(optimizer: Any, found: _Found) -> list[Any]:
     return parts
 
 
-class _Found:
-    """Objects found in a job, with their forms."""
+class _First:
+    """Objects found in the first job, with their forms; of others the core's Found has them."""
 
     def __init__(self) -> None:
         self.forms: dict[int, _Form] = {}  # by ids of objects
@@ -285,8 +293,15 @@ class _Found:
         self.generators: list[SeedGenerator] = []
         self.kept: list[Any] = []
 
+    def number(self, thing: Any) -> int:
+        """Number of the form of an object."""
+        return self.forms[id(thing)].number
+
     def listed(self) -> tuple[list[Variable], list[SeedGenerator], list[Any]]:
         return self.variables, self.generators, self.kept
+
+
+_Walk = _First | _core.Found
 
 
 class _Form(_core.Form):
@@ -298,11 +313,11 @@ class _Form(_core.Form):
         reads_states: whether values of states are constants of a program.
     """
 
-    def __init__(self, thing: Any, found: _Found, reads_states: bool = True) -> None:
+    def __init__(self, thing: Any, found: _First, reads_states: bool = True) -> None:
         before = len(found.variables) + len(found.generators)
         is_value = type(thing) in _VALUES
+        number = -1 if is_value else len(found.forms)  # its place among the forms of a job
         if not is_value:
-            self.number = len(found.forms)  # its place among the forms of a job
             found.forms[id(thing)] = self
         read = _reader(thing, found, reads_states)
         names, others = None, 0
@@ -313,7 +328,7 @@ class _Form(_core.Form):
         else:
             names = _counted(thing)
             values, others = [vars(thing)[name] for name in names], len(vars(thing)) - len(names)
-        super().__init__(thing, names, others, read)
+        super().__init__(thing, number, names, others, read)
         ways, expected = bytearray(), list[Any]()
         for each in values:
             way, value = _way(each)
@@ -351,14 +366,14 @@ def _is_plain(value: Any) -> bool:
     return type(value) in _PLAIN or (type(value) is float and abs(value) > 0.0)
 
 
-def _nothing(thing: Any, found: _Found) -> tuple[Any, ...]:
+def _nothing(thing: Any, found: _Walk) -> tuple[Any, ...]:
     """Values of an initializer: none, since its weights are drawn already."""
     return ()
 
 
 def _reader(
-    thing: Any, found: _Found, reads_states: bool
-) -> Callable[[Any, _Found], tuple[Any, ...]] | None:
+    thing: Any, found: _First, reads_states: bool
+) -> Callable[[Any, _Walk], tuple[Any, ...]] | None:
     """Function that takes values out of objects of a class, and notes what training changes.
 
     None for an object of cdl's, whose attributes are the values, and for containers.
@@ -377,23 +392,23 @@ def _reader(
     if kind is set and all(id(each) in found.forms for each in thing):
         for each in thing:
             found.forms[id(each)].is_noted = True
-        return lambda thing, found: (*sorted(found.forms[id(each)].number for each in thing),)
+        return lambda thing, found: (*sorted(map(found.number, thing)),)
     if kind is np.ndarray and thing.nbytes <= _MOST_BYTES:
         return lambda thing, found: (thing.dtype.str, *thing.shape, thing.tobytes())
     is_own = kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__")
     return None if kind in _VALUES or is_own else _of_unknown
 
 
-def _of_generator(thing: SeedGenerator, found: _Found) -> tuple[Any, ...]:
+def _of_generator(thing: SeedGenerator, found: _Walk) -> tuple[Any, ...]:
     found.generators.append(thing)
     return (thing.was_given,)
 
 
-def _of_state(thing: State, found: _Found) -> tuple[Any, ...]:
+def _of_state(thing: State, found: _Walk) -> tuple[Any, ...]:
     return (thing.dtype, *thing.shape, thing.numpy().tobytes())
 
 
-def _of_unknown(thing: Any, found: _Found) -> tuple[Any, ...]:
+def _of_unknown(thing: Any, found: _Walk) -> tuple[Any, ...]:
     found.kept.append(thing)
     return (id(thing),)
 
