@@ -199,10 +199,10 @@ def permutation(Py_ssize_t n, bits):
     PyObject_GetBuffer(order, &view, PyBUF_WRITABLE)
     with bits.lock:
         if n < 4096:  # to hand Python's lock over takes longer
-            cdl_shuffle(n, <int64_t *>view.buf, drawn)
+            cdl_shuffle(n, 0, <int64_t *>view.buf, drawn)
         else:
             with nogil:
-                cdl_shuffle(n, <int64_t *>view.buf, drawn)
+                cdl_shuffle(n, 0, <int64_t *>view.buf, drawn)
     PyBuffer_Release(&view)
     return order
 
@@ -214,7 +214,7 @@ def permutations(int64_t[:, ::1] orders, bits):
     cdef Py_ssize_t i
     with bits.lock:
         for i in range(orders.shape[0]):
-            cdl_shuffle(orders.shape[1], &orders[i, 0], drawn)
+            cdl_shuffle(orders.shape[1], 0, &orders[i, 0], drawn)
 
 
 cdef class Orders:
@@ -242,7 +242,7 @@ cdef class Orders:
                 if seeds[k] < 0:
                     continue
                 cdl_twister_seed(&self.twisters[k], <uint32_t>seeds[k])
-                cdl_twister_shuffle(discarded[k], &unused[0], &self.twisters[k])
+                cdl_twister_shuffle(discarded[k], 0, &unused[0], &self.twisters[k])
 
     def __dealloc__(self):
         PyMem_Free(self.twisters)
@@ -264,12 +264,11 @@ cdef class Orders:
                 for epoch in range(orders.shape[1]):
                     order = &orders[i, epoch, 0]
                     if self.seeds[which[i]] >= 0:
-                        cdl_twister_shuffle(orders.shape[2], order, &self.twisters[which[i]])
+                        cdl_twister_shuffle(orders.shape[2], starts[i], order,
+                                            &self.twisters[which[i]])
                     else:
                         for row in range(orders.shape[2]):
-                            order[row] = row
-                    for row in range(orders.shape[2]):
-                        order[row] += starts[i]
+                            order[row] = starts[i] + row
 
 
 cdef float *_floats(array, Py_ssize_t n, bint writable, Py_buffer *view) except NULL:

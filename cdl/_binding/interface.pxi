@@ -63,11 +63,11 @@ cdef extern from "cdl.h" nogil:
 
     struct cdl_bits:
         void *state
-    void cdl_shuffle(size_t n, int64_t *order, const cdl_bits *bits)
+    void cdl_shuffle(size_t n, int64_t first, int64_t *order, const cdl_bits *bits)
     struct cdl_twister:
         size_t next
     void cdl_twister_seed(cdl_twister *twister, uint32_t seed)
-    void cdl_twister_shuffle(size_t n, int64_t *order, cdl_twister *twister)
+    void cdl_twister_shuffle(size_t n, int64_t first, int64_t *order, cdl_twister *twister)
 
     struct cdl_param:
         float *w

@@ -46,3 +46,6 @@ static inline struct cdl_key cdl_row_key(struct cdl_key key, uint32_t row) {
 static inline uint32_t cdl_random_bits(struct cdl_key key, uint32_t index) {
     return cdl_mix32(cdl_mix32(index ^ key.a) + key.b);
 }
+
+/* Words of a Mersenne Twister, and numbers that it draws at a time. */
+enum { CDL_TWISTER_WORDS = 624 };

@@ -66,3 +66,27 @@ static void drop_line(size_t n, struct cdl_key key, uint32_t row, bool as_one,
         y[j] = cdl_random_bits(own, j & each) < keep ? fma_f(x[j], scale, shift) : dropped;
     }
 }
+
+/* ---- the Mersenne Twister (Matsumoto and Nishimura, 1998) ------------------------------------ */
+
+enum { TWIST_FAR = 397 }; /* from a word to one that it is mixed with */
+
+CDL_INLINE uint32_t twisted(uint32_t word, uint32_t following, uint32_t far) {
+    const uint32_t both = (word & 0x80000000u) | (following & 0x7fffffffu);
+    return far ^ (both >> 1) ^ (-(both & 1u) & 0x9908b0dfu);
+}
+
+static void twist(uint32_t *restrict words, uint32_t *restrict drawn) {
+    enum { N = CDL_TWISTER_WORDS, FAR = TWIST_FAR };
+    for (size_t i = 0; i < N - FAR; i++) words[i] = twisted(words[i], words[i + 1], words[i + FAR]);
+    for (size_t i = N - FAR; i < N - 1; i++)
+        words[i] = twisted(words[i], words[i + 1], words[i + FAR - N]);
+    words[N - 1] = twisted(words[N - 1], words[0], words[FAR - 1]);
+    for (size_t i = 0; i < N; i++) {
+        uint32_t y = words[i];
+        y ^= y >> 11;
+        y ^= (y << 7) & 0x9d2c5680u;
+        y ^= (y << 15) & 0xefc60000u;
+        drawn[i] = y ^ (y >> 18);
+    }
+}
