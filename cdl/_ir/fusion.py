@@ -92,6 +92,8 @@ class Rewriter:
         self.fuse_activations(training)
         mapping.name_expressions(self)
         mapping.merge(self)
+        if peepholes.mix_activations(self):
+            self.cut_dead(training)
 
     def cut_dead_of_loops(self) -> None:
         """Remove unread outputs and their instructions from loops, the last loop first."""

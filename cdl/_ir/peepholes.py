@@ -7,6 +7,7 @@ loss in Python costs as much as a built-in one. Equal instructions of equal oper
 
 from __future__ import annotations
 
+from itertools import permutations
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -219,6 +220,36 @@ def _name_activations(program: Rewriter) -> None:
             continue
         if source is not None and source.op == "dense" and _core.ACTIVATIONS_FROM_Y[kind]:
             program.swap(i, Instruction("activation", i.inputs, i.outputs, (), {"kind": kind}))
+
+
+def mix_activations(program: Rewriter) -> bool:
+    """Fuse an activation and its mixture with its argument by a weight of one axis.
+
+    Returns:
+        Whether any is.
+    """
+    found = False
+    for i in program.instructions.of("map"):
+        if len(i.inputs) != 3 or {v.dtype for v in (*i.inputs, *i.outputs)} != {"float32"}:
+            continue
+        formula = str(read(i.numbers, i.data))
+        for at in permutations(range(3)):
+            if formula == "multiply_add(#{0}, subtract(#{1}, #{2}), #{2})".format(*at):
+                break
+        else:
+            continue
+        alpha, f, x = (i.inputs[k] for k in at)
+        weight = repeated_weight(program, alpha)
+        source = program.producer(f)
+        if weight is None or source is None or source.op != "activation" or x.shared:
+            continue
+        if source.inputs[0] is not x or not program.read_once(f) or i.outputs[0].rounded_to:
+            continue
+        ends = (*i.outputs, f)
+        program.swap(i, Instruction("parametric", [x], ends, (weight,), source.attributes))
+        program.instructions.remove(source)
+        found = True
+    return found
 
 
 def _fuse_means(program: Rewriter) -> None:

@@ -82,6 +82,14 @@ def _of_elements(text: "Text", i: "Instruction") -> None:
     _activation(text, str(i.attributes["kind"]), i.attributes, x, y, math.prod(i.inputs[0].shape))
 
 
+def _parametric(text: "Text", i: "Instruction") -> None:
+    n, (y, f) = math.prod(i.inputs[0].shape), map(text.ref, i.outputs)
+    x, alpha = text.ref(i.inputs[0]), text.weight(i.params[0])
+    _activation(text, str(i.attributes["kind"]), i.attributes, x, f, n)
+    text.write(f"for (i = 0; i < {n}; i++)")
+    text.write(f"    {y}[i] = {x}[i] + {alpha}[i % {i.outputs[0].shape[-1]}] * ({f}[i] - {x}[i]);")
+
+
 def _by_lines(name: str) -> Callable[["Text", "Instruction"], None]:
     """Call of a helper of lines and the width of a line of the result."""
 
@@ -444,6 +452,7 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "affine": _affine,
     "normalize": _normalize,
     "prelu": _prelu,
+    "parametric": _parametric,
     "bucketize": _bucketize,
     "encode": _encode,
     "recurrent": c_recurrent.recurrent,

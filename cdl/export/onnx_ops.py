@@ -350,6 +350,15 @@ def _prelu(g: Graph, i: Instruction) -> str:
     return g.node("PRelu", g.ref(i.inputs[0]), g.constant(alpha.numpy().reshape(-1)))
 
 
+def _parametric(g: Graph, i: Instruction) -> None:
+    x, alpha = g.ref(i.inputs[0]), i.params[0]
+    assert alpha is not None
+    f = _of_elements(g, i)
+    g.name(i.outputs[1], f)
+    part = g.node("Mul", g.constant(alpha.numpy()), g.node("Sub", f, x))
+    g.name(i.outputs[0], g.node("Add", x, part))
+
+
 def _bucketize(g: Graph, i: Instruction) -> str:
     x, bounds = g.ref(i.inputs[0]), i.params[0]
     values = np.zeros(0) if bounds is None else bounds.numpy().reshape(-1)
@@ -418,6 +427,7 @@ ROWS: dict[str, Row] = {
     "affine": _gives(_affine),
     "normalize": _gives(_normalize),
     "prelu": _gives(_prelu),
+    "parametric": _parametric,
     "bucketize": _gives(_bucketize),
     "encode": _gives(_encode),
     "recurrent": onnx_recurrent.recurrent,

@@ -61,6 +61,35 @@ static void prelu_backward(size_t rows, size_t n, struct cdl_matrix x, const flo
     }
 }
 
+static void mix(size_t rows, size_t n, struct cdl_matrix x, struct cdl_matrix f, const float *alpha,
+                struct cdl_output to) {
+    float *restrict y = to.at;
+    assert(are_padded(rows, n, x.at, x.ld) && are_padded(rows, n, f.at, f.ld));
+    assert(are_padded(rows, n, y, to.ld) && alpha);
+    const size_t width = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, x.at += x.ld, f.at += f.ld, y += to.ld) {
+        for (size_t j = 0; j < width; j++) y[j] = fma_f(alpha[j], f.at[j] - x.at[j], x.at[j]);
+    }
+}
+
+static void mix_backward(size_t rows, size_t n, struct cdl_matrix x, struct cdl_matrix f,
+                         const float *alpha, struct cdl_matrix dy, struct cdl_output to,
+                         float *restrict dalpha) {
+    float *restrict dx = to.at;
+    assert(are_padded(rows, n, x.at, x.ld) && are_padded(rows, n, f.at, f.ld));
+    assert(are_padded(rows, n, dy.at, dy.ld) && (!dx || are_padded(rows, n, dx, to.ld)));
+    assert(alpha && dalpha);
+    const size_t width = cdl_padded(n);
+    for (size_t j = 0; j < width; j++) dalpha[j] = 0.0f;
+    for (size_t r = 0; r < rows; r++, x.at += x.ld, f.at += f.ld, dy.at += dy.ld) {
+        for (size_t j = 0; j < width; j++)
+            dalpha[j] = fma_f(dy.at[j], f.at[j] - x.at[j], dalpha[j]);
+        if (!dx) continue;
+        for (size_t j = 0; j < width; j++) dx[j] = fma_f(alpha[j], dx[j] - dy.at[j], dy.at[j]);
+        dx += to.ld;
+    }
+}
+
 static void standardize(size_t rows, size_t n, struct cdl_matrix x, const float *mean,
                         const float *factor, const float *shift, struct cdl_output to) {
     float *restrict y = to.at;

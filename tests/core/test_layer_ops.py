@@ -99,6 +99,13 @@ def prelu(program, x, rng):
     return program.emit("prelu", [x], x.shape, [weight(rng.normal(size=x.shape[-1]))])
 
 
+def parametric(program, x, rng):
+    alpha = weight(rng.normal(size=x.shape[-1]))
+    y = program.emit("parametric", [x], x.shape, [alpha], kind="elu", alpha=0.7)
+    program.add_output(y, x.shape)
+    return y
+
+
 def repeat(program, x, rng):
     return program.emit("broadcast", [x], (5, *x.shape))
 
@@ -128,6 +135,7 @@ CASES = {
     "affine_scale": (affine(center=False, shift=False), [(5,), (2, 17)]),
     "affine_shift": (affine(center=False, scale=False), [(5,), (2, 17)]),
     "prelu": (prelu, LINES),
+    "parametric": (parametric, LINES),
     "feature_norm": (feature_norm(0), LINES),
     "feature_norm_back": (feature_norm(1), [(1,), (5,), (2, 17)]),
     "mask": (mask, [(1,), (2,), (17,), (4, 1), (5, 2), (2, 3, 17)]),

@@ -66,6 +66,25 @@ def test_a_dense_layer_by_hand_is_one(kind, name, shape):
     )
 
 
+@pytest.mark.parametrize("shape", [(5,), (3, 5)], ids=str)
+@pytest.mark.parametrize("read_twice", [False, True])
+def test_an_activation_mixed_with_its_argument_is_one_pass(shape, read_twice):
+    alpha, program = weight(RNG.normal(size=5)), Lowering()
+    x = program.map("negative", [program.input(shape)])
+    f = activation(program, x, "selu")
+    a = ir_emit.broadcast(program, program.broadcast_batch(program.param(alpha)), shape)
+    y = argument(0)
+    program.output(program.map(y + argument(1) * (argument(2) - y), [x, a, f]))
+    if read_twice:
+        program.output(f)
+    fused = program.fused()
+    assert ("parametric" in [i.op for i in fused.instructions]) is not read_twice
+    given = RNG.normal(size=(ROWS, *shape)).astype(np.float32)
+    expected, found = Oracle(program).forward([given]), predict(fused, [given])
+    for a, b in zip(found if read_twice else [found], expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_a_product_alone_is_a_layer_without_bias():
     kernel, _ = layer(4, 3)
     same_as_built_in(

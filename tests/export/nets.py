@@ -39,6 +39,7 @@ LAYERS = {
     "prelu": ((4,), lambda: layers.PReLU("uniform")),
     "prelu of planes": ((3, 4), lambda: layers.PReLU("uniform")),
     "prelu that shares an axis": ((3, 4), lambda: layers.PReLU("uniform", shared_axes=[1])),
+    "parametric": ((3, 4), lambda: layers.ParametricActivation("selu", "uniform")),
     "softmax": ((5,), layers.Softmax),
     "softmax of another axis": ((3, 4), lambda: layers.Softmax(axis=1)),
     "dropout": ((5,), lambda: layers.Dropout(0.5)),

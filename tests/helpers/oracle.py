@@ -128,6 +128,22 @@ def activation_backward(o, i):
     o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]] * o.kept[i]
 
 
+def parametric_forward(o, i):
+    activation_forward(o, i)
+    y, f = i.outputs
+    x, alpha = o.values[i.inputs[0]], o.weights[i.params[0]]
+    o.values[f] = o.values[y]
+    o.values[y] = x + alpha * (o.values[f] - x)
+
+
+def parametric_backward(o, i):
+    (x,), (y, f), (alpha,) = i.inputs, i.outputs, i.params
+    dy = o.value_gradients[y]
+    moved = dy * (o.values[f] - o.values[x])
+    o.gradients[alpha] += moved.reshape(-1, moved.shape[-1]).sum(0)
+    o.value_gradients[x] += dy * (1 + o.weights[alpha] * (o.kept[i] - 1))
+
+
 def rows_forward(o, i):
     o.values[i.outputs[0]] = reference.ROW_ACTIVATIONS[i.op](o.values[i.inputs[0]])
 
@@ -328,6 +344,7 @@ def follow_batch(o, i):
 FORWARD = {
     "dense": dense_forward,
     "activation": activation_forward,
+    "parametric": parametric_forward,
     **dict.fromkeys(reference.ROW_ACTIVATIONS, rows_forward),
     "dropout": dropout_forward,
     "reshape": reshape_forward,
@@ -352,6 +369,7 @@ FORWARD = {
 BACKWARD = {
     "dense": dense_backward,
     "activation": activation_backward,
+    "parametric": parametric_backward,
     **dict.fromkeys(reference.ROW_ACTIVATIONS, rows_backward),
     "dropout": dropout_backward,
     "reshape": reshape_backward,
