@@ -28,6 +28,14 @@ _ACTIVATIONS = {
     "exp": "exponential",
 }
 
+# Rows of one-hot targets, and those that say the same of class numbers.
+_OF_CLASSES = {
+    "categorical_crossentropy": "sparse_categorical_crossentropy",
+    "softmax_categorical_crossentropy": "softmax_sparse_categorical_crossentropy",
+    "categorical_accuracy": "sparse_categorical_accuracy",
+    "top_k_categorical_accuracy": "sparse_top_k_categorical_accuracy",
+}
+
 # Ops of one output that depends on nothing but the operands, which functions by hand repeat.
 _PURE = ("batch_reduce", "broadcast", "broadcast_batch", "join_batch", "map", "permute", "product",
          "reduce", "reshape")  # fmt: skip
@@ -41,6 +49,7 @@ def apply(program: Rewriter) -> None:
     _bias_products(program)
     _name_activations(program)
     _fuse_means(program)
+    _read_classes(program)
 
 
 def _eliminate_common(program: Rewriter) -> None:
@@ -273,3 +282,52 @@ def _fuse_means(program: Rewriter) -> None:
             fused = Instruction("objective", inputs, (), (), attributes)
             program.swap(loss, fused)
             loss = fused
+
+
+def _read_classes(program: Rewriter) -> None:
+    """Read integers of the caller as class numbers, where only losses and metrics take them."""
+    for old in list(program.inputs):
+        encodes, readers = _one_hot_readers(program, old) if old.is_whole else ([], [])
+        places = {scored.inputs[0].shape[:-1] for scored in readers}
+        if not places or len(places) > 1 or prod(old.shape) != prod(*places):
+            continue
+        new = program.like(old, "int32")
+        new.shape, new.role = places.pop(), old.role
+        program.inputs.replace(old, new)
+        for each in encodes:
+            program.instructions.remove(each)
+        for each in readers:
+            inputs = (each.inputs[0], new, *each.inputs[2:])
+            attributes = {**each.attributes, "kind": _OF_CLASSES[str(each.attributes["kind"])]}
+            attributes.pop("label_smoothing", None)
+            parts = each.params, attributes, each.numbers, each.data, each.param_dtypes
+            program.swap(each, Instruction(each.op, inputs, each.outputs, *parts))
+
+
+def _one_hot_readers(
+    program: Rewriter, value: Value
+) -> tuple[list[Instruction], list[Instruction]]:
+    """Instructions that encode a value, and those that read the result; none if others do."""
+    encodes: list[Instruction] = []
+    readers: list[Instruction] = []
+    ends = (program.outputs, program.external_grads)
+    waiting = [value]
+    while waiting:
+        read = waiting.pop()
+        if any(read in end for end in ends):
+            return [], []
+        is_hot = read is not value and program.producer(read).op == "encode"  # type: ignore[union-attr]
+        for each in program.users(read):
+            if is_hot:
+                is_target = each.inputs[1:2] == (read,) and each.inputs[0] is not read
+                known = each.attributes.get("kind") in _OF_CLASSES
+                if not (is_target and known and not each.attributes.get("label_smoothing")):
+                    return [], []
+                readers.append(each)
+                continue
+            one_hot = each.attributes.get("one_hot") and len(each.inputs) == 1
+            if each.op != "reshape" and not one_hot:
+                return [], []
+            encodes.append(each)
+            waiting.append(each.outputs[0])
+    return encodes, readers

@@ -107,7 +107,7 @@ static void round_numbers(enum cdl_dtype dtype, size_t n, const float *x, float 
     }
 }
 
-/* An element anywhere in memory. */
+/* An element anywhere in memory. As a class number, what 32 bits cannot hold is none. */
 #define CDL_READ_PLAIN(V) (V)
 #define CDL_READ_TRUTH(V) ((V) != 0)
 #define CDL_READ_HALF(V) half_f(V)
@@ -118,7 +118,9 @@ static void round_numbers(enum cdl_dtype dtype, size_t n, const float *x, float 
         return (float)CDL_READ_##HOW(*(const any_##NAME *)p);                                      \
     }                                                                                              \
     CDL_INLINE int32_t int_of_##NAME(const char *p) {                                              \
-        return (int32_t)CDL_READ_##HOW(*(const any_##NAME *)p);                                    \
+        const int32_t number = (int32_t)CDL_READ_##HOW(*(const any_##NAME *)p);                    \
+        const bool is_long = sizeof(TYPE) == 8 && (TYPE)0.5 == 0; /* an integer */                 \
+        return is_long && (TYPE)number != *(const any_##NAME *)p ? -1 : number;                    \
     }
 CDL_DTYPES(READ_ELEMENT)
 

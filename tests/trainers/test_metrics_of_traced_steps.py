@@ -6,6 +6,7 @@ from trainers.stepping_nets import RNG, assert_close, runs_of
 
 import cdl
 from cdl import layers, metrics, ops
+from cdl._ir.fusion import without_outputs
 from cdl.trainers import fit_loop
 
 X = RNG.normal(size=(96, 3)).astype(np.float32)
@@ -179,6 +180,17 @@ def assert_same(model, python):
 def chain_of(model):
     (chain,) = model._compiled.chains._states.values()
     return chain
+
+
+@pytest.mark.parametrize("cls", [Classifier, ByFunction, Listed])
+def test_steps_with_metrics_run_the_instructions_of_fit(cls):
+    model = cls()
+    model.compile("adam", model.crossentropy)
+    model.fit(X, Y, batch_size=16, epochs=4, verbose=0)
+    (chain,) = model._compiled.chains._states.values()
+    program = without_outputs(chain._fed[0]._compiled._vjp.gradients.learning[0])
+    names = [each.op for each in program.instructions]
+    assert names == ["dense", "dense", "loss", "metric"]  # the loss is reported once
 
 
 @pytest.mark.parametrize("cls", KINDS)

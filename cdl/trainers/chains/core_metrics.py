@@ -49,12 +49,14 @@ class CoreMetrics:
         self.within = {i for i, e in enumerate(calls) if updates(e) and not reads_metric(e)}
         metrics = {id(e): e for i in self.within for e in _parts(updates(calls[i]))}
         self._metrics = list(metrics.values())
+        self._states = [list(each.variables) for each in self._metrics]
         is_known = metrics and linked and all(map(_is_known, self._metrics))
         if not is_known or not self._are_read_last(min(linked)):
             raise ValueError("no metrics that a program can update")
         makers = {n: i for i in pure for n in range(calls[i].first, calls[i].first + calls[i].size)}
         left, self.linked = set(self.within), dict(linked)
-        self._of_links: list[list[tuple[Any, float] | None]] = []  # metrics of reports, factors
+        # For each report its metrics, each with a factor and a divisor.
+        self._of_links: list[list[list[tuple[Any, float, int]]]] = []
         for i in linked:
             needed = {k: self._needed(i, linked[i][0], k, makers) for k in left}
             found = {k for k, each in needed.items() if each is not None}
@@ -82,7 +84,7 @@ class CoreMetrics:
                     return False
             elif own and call.function.__name__ != "update_state":
                 return False
-        states = {id(v) for each in self._metrics for v in each.variables}
+        states = set(map(id, self.variables()))
         leaves = (e for call in self._calls for e in tree.flatten((call.args, call.kwargs)))
         return not any(id(each) in states for each in leaves)
 
@@ -120,17 +122,27 @@ class CoreMetrics:
         args = (*gradient.args, *map(Ref, more))
         joined = gradient._replace(args=args, kinds=(*gradient.kinds, *kinds), within={})
         replays = [(e, _function_of(e), of_values(e.args), of_values(e.kwargs)) for e in calls]
-        scales = [_scale(call) for call in calls]
+        told: list[tuple[Any, float]] = []  # metrics of the loss, and what it is multiplied by
+        factors: dict[int, list[float]] = {}  # of the reports of a metric
 
         def update(symbols: Sequence[Any], found: Any, results: Any) -> None:
+            told.clear()
+            factors.clear()
             values: Any = {e.number: s for e, s in zip(args, symbols, strict=True) if _is_ref(e)}
-            values.update(enumerate(tree.flatten(found), gradient.first))
+            leaves = tree.flatten(found)
+            values.update(enumerate(leaves, gradient.first))
             for number, (step, place) in gradient.within.items() if results else ():
                 values[number] = results[step][place]
-            for (call, function, of_args, of_kwargs), scale in zip(replays, scales, strict=True):
+            for call, function, of_args, of_kwargs in replays:
                 given, named = of_args(values), of_kwargs(values)
+                scale = _scale(call)
                 if scale is not None:
                     given, named = given[:2], {}
+                    if given[1] is leaves[0] and getattr(leaves[0], "shape", None) == ():
+                        told.append((given[0], scale))
+                        continue
+                for each in _parts(updates(call)):
+                    factors.setdefault(id(each), []).append(1.0 if scale is None else scale)
                 result = function(*given, **named)
                 values.update(enumerate(tree.flatten(result), call.first))
 
@@ -138,12 +150,14 @@ class CoreMetrics:
         made = owner.observing(update, joined.kinds)
         if not made.learns:
             raise ValueError("a program with the updates cannot learn")
-        factors: dict[int, list[float]] = {}
-        for call, scale in zip(calls, scales, strict=True):
-            for each in _parts(updates(call)):
-                factors.setdefault(id(each), []).append(1.0 if scale is None else scale)
+        rows = gradient.kinds[0][0][0]
         self._of_links.append(
-            [None if each is None else (each, factors[id(each)].pop(0)) for each in made.metrics]
+            [
+                [(metric, scale, rows) for metric, scale in told]  # it counts each sample
+                if each is None
+                else [(each, factors[id(each)].pop(0), 1)]
+                for each in made.metrics
+            ]
         )
         if any(factors.values()):
             raise ValueError("an update is no report")
@@ -151,7 +165,7 @@ class CoreMetrics:
 
     def variables(self) -> list[Any]:
         """The states of the metrics."""
-        return [each for metric in self._metrics for each in metric.variables]
+        return [each for states in self._states for each in states]
 
     def begin(self, links: Sequence[Link]) -> None:
         """Continue from the metrics' states, which may have been reset since the last run.
@@ -160,10 +174,10 @@ class CoreMetrics:
             links: of the chain, in their order.
         """
         executors = [each.executor for each in links]
-        now = [[each.numpy() for each in metric.variables] for metric in self._metrics]
+        now = [[each.numpy() for each in states] for states in self._states]
         kept = [_are_equal(*each) for each in zip(now, self._loaded or now, strict=True)]
         if executors != self._executors or not all(kept):
-            before = self._totals() if self._loaded else now
+            before = self._totals() if self._loaded and any(kept) else now
             self._sums = [
                 [np.array(each, np.float64) for each in (own if is_kept else new)]
                 for own, new, is_kept in zip(before, now, kept, strict=True)
@@ -177,11 +191,10 @@ class CoreMetrics:
         """Set the metrics' states, if batches have run since the last call."""
         if not self._is_behind:
             return
-        totals = self._totals()
-        for metric, sums in zip(self._metrics, totals, strict=True):
-            for variable, value in zip(metric.variables, sums, strict=True):
-                variable.assign(value)
-        self._loaded = [[each.numpy() for each in metric.variables] for metric in self._metrics]
+        self._loaded = [
+            [each.assign(value) for each, value in zip(states, sums, strict=True)]
+            for states, sums in zip(self._states, self._totals(), strict=True)
+        ]
         self._is_behind = False
 
     def _totals(self) -> list[list[Any]]:
@@ -190,12 +203,10 @@ class CoreMetrics:
         places = {id(each): i for i, each in enumerate(self._metrics)}
         for executor, reports in zip(self._executors, self._of_links, strict=True):
             for report, state in zip(reports, executor.states() if reports else (), strict=True):
-                if report is None:
-                    continue
-                metric, factor = report
-                own = totals[places[id(metric)]]
-                more = metric.sums(np.array(state)) if isinstance(metric, Tally) else state[:2]
-                own[:] = [a + factor * b for a, b in zip(own, more, strict=True)]
+                for metric, factor, divisor in report:
+                    own = totals[places[id(metric)]]
+                    more = metric.sums(np.array(state)) if isinstance(metric, Tally) else state[:2]
+                    own[:] = [a + factor * (b / divisor) for a, b in zip(own, more, strict=True)]
         return totals
 
 
@@ -226,7 +237,9 @@ def _scale(call: Call) -> float | None:
         return None
     weight = call.kwargs.get("sample_weight", call.args[2] if len(call.args) > 2 else None)
     is_named = set(call.kwargs) <= {"sample_weight"} and len(call.args) > 1
-    return float(weight) if is_named and isinstance(weight, (int, float)) else None
+    if not is_named or not isinstance(weight, (int, float, type(None))):
+        return None
+    return 1.0 if weight is None else float(weight)
 
 
 def _are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
