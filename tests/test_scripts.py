@@ -341,8 +341,8 @@ LACKING = {
     "import tensorflow as tf\ntf.data.DataSet": (
         "AttributeError: cdl has no tensorflow.data.DataSet; near: Dataset",
     ),
-    "import tensorflow as tf\ntf.distribute.MirroredStrategy()": (
-        "AttributeError: cdl has no tensorflow.distribute: one process is one device",
+    "import tensorflow as tf\ntf.distribute.cluster_resolver.TPUClusterResolver()": (
+        "AttributeError: cdl has no tensorflow.distribute.cluster_resolver: one process",
     ),
     "import tensorflow.lite": ("ImportError: cdl has no tensorflow.lite",),
     "from tensorflow.keras.models import Modle": (

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,45 @@ VALUES = {
     "tf.linalg.triangular_solve([[2.0, 9.0], [1.0, 1.0]], [[2.0], [3.0]])": "[[1], [2]]",
     "tf.linalg.triangular_solve([[2.0, 9.0], [1.0, 1.0]], [[4.0], [3.0]], adjoint=True)": (
         "[[0.5], [3]]"
+    ),
+    "tf.nn.conv1d_transpose(tf.ones((1, 2, 1)), tf.ones((3, 1, 1)), [1, 3, 1], 2)": (
+        "[[[1], [2], [1]]]"
+    ),
+    "tf.nn.conv1d_transpose(tf.ones((1, 2, 1)), tf.ones((3, 1, 1)), [1, 5, 1], 2, 'VALID')": (
+        "[[[1], [1], [2], [1], [1]]]"
+    ),
+    "tf.nn.batch_normalization([[3.0], [5.0]], [4.0], [1.0], [1.0], [2.0], 0.0)": "[[-1], [3]]",
+    "tf.nn.ctc_loss(np.array([[1]]), np.zeros((1, 1, 4), 'f'), [1], [1]) / np.log(4)": "[1]",
+    "tf.nn.compute_average_loss(tf.constant([1.0, 2.0]), global_batch_size=6)": "0.5",
+    "tf.math.segment_mean([[1.0], [3.0], [5.0]], [0, 0, 2])": "[[2], [0], [5]]",
+    "tf.math.segment_min([1.0, 3.0, 5.0], [0, 0, 1])": "[1, 5]",
+    "tf.math.unsorted_segment_sqrt_n([4.0, 3.0], [1, 0], 2)": "[3, 4]",
+    "tf.dynamic_partition([1, 2, 3], [1, 0, 1], 2)[1]": "[1, 3]",
+    "tf.dynamic_stitch([1, [0, 2]], [[5, 6], [[1, 2], [3, 4]]])": "[[1, 2], [5, 6], [3, 4]]",
+    "tf.eye(1, 2, batch_shape=[2])": "[[[1, 0]], [[1, 0]]]",
+    "tf.math.lgamma([0.5, 1.0, 5.0, 1e4])": "[0.5723649, 0, np.log(24), 82099.717]",
+    "tf.math.digamma([1.0, 1e4])": "[-0.5772157, 9.21029]",
+    "tf.math.lbeta([[1.0, 2.0, 3.0]])": "[np.log(2 / 120)]",
+    "tf.math.zero_fraction([0.0, 1.0])": "0.5",
+    "tf.linalg.normalize([3.0, 4.0])[0]": "[0.6, 0.8]",
+    "tf.linalg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])": "[0, 0, 1]",
+    "tf.image.crop_and_resize(np.arange(9.0).reshape(1, 3, 3, 1), np.float32([[0, 0, 1, 1], "
+    "[1, -1, 0, 1]]), [0, 0], (2, 3), extrapolation_value=9.0)[..., 0]": (
+        "[[[0, 1, 2], [6, 7, 8]], [[9, 6, 8], [9, 0, 2]]]"
+    ),
+    "tf.image.image_gradients(np.float32([[[[1], [3]]]]))[1]": "[[[[2], [0]]]]",
+    "tf.image.non_max_suppression([[0, 0, 1, 1], [0, 0, 1, 0.9], [2, 0, 3, 1]], [3, 4, 5], 3)": (
+        "[2, 1]"
+    ),
+    "tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(['a', 'b'], [3, 4]), -1)"
+    ".lookup(tf.constant(['b', 'z']))": "[4, -1]",
+    "tf.ragged.constant([[1, 2], [3]]).to_tensor()": "[[1, 2], [3, 0]]",
+    "tf.sparse.to_dense(tf.sparse.from_dense([[0, 2], [3, 0]]), 7)": "[[7, 2], [3, 7]]",
+    "tf.sparse.sparse_dense_matmul(tf.SparseTensor([[0, 1]], [2.0], [3, 2]), [[1.0], [4.0]])": (
+        "[[8], [0], [0]]"
+    ),
+    "tf.edit_distance(tf.sparse.from_dense([[1, 2, 3]]), tf.sparse.from_dense([[1, 3, 4]]))": (
+        "[2 / 3]"
     ),
     "tf.random.Generator.from_seed(3).normal((9,)) - tf.random.Generator(3).normal([9])": "[0] * 9",
 }
@@ -192,3 +232,56 @@ f = tf.function(lambda x: 2 * x).get_concrete_function(tf.TensorSpec([None], tf.
 print(f(tf.constant([1.0])).numpy())
 """
     assert run(tmp_path, body).splitlines() == ["[18. 36.] 15.0", "324.0", "[2.]"]
+
+
+CHECKPOINTS = """
+def built():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    optimizer, count = keras.optimizers.Adam(0.1), tf.Variable(0)
+    return model, optimizer, count, tf.train.Checkpoint(model=model, opt=optimizer, count=count)
+
+def losses(model, optimizer, n=3):
+    found = []
+    for _ in range(n):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(np.ones((4, 3), "float32")) - 1.0) ** 2)
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        found.append(float(loss))
+    return found
+
+strategy = tf.distribute.MirroredStrategy()
+with strategy.scope():
+    model, optimizer, count, checkpoint = built()
+manager = tf.train.CheckpointManager(checkpoint, "kept", max_to_keep=2)
+checkpoint.restore(manager.latest_checkpoint)
+for _ in range(3):
+    strategy.run(losses, (model, optimizer))
+    count.assign_add(1)
+    manager.save()
+print(manager.checkpoints, strategy.num_replicas_in_sync)
+expected = losses(model, optimizer)
+model, optimizer, count, checkpoint = built()
+checkpoint.restore(tf.train.latest_checkpoint("kept")).expect_partial()
+print(int(count), losses(model, optimizer) == expected)
+checkpoint.restore(manager.latest_checkpoint)
+print(losses(model, optimizer) == expected)
+checkpoint = tf.train.Checkpoint(model=keras.Sequential([keras.layers.Dense(2)]))
+try:
+    checkpoint.restore(manager.latest_checkpoint)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_checkpoints_and_strategies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = run(tmp_path, CHECKPOINTS).splitlines()
+    kept = [str(Path("kept", f"ckpt-{i}")) for i in (2, 3)]
+    assert lines[:3] == [f"{kept} 1", "3 True", "True"]
+    assert "model must have 2 variables" in lines[3]
+    assert sorted(each.name for each in Path("kept").iterdir()) == [
+        "checkpoint",
+        "ckpt-2.index",
+        "ckpt-3.index",
+    ]

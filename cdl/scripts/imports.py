@@ -44,7 +44,7 @@ _WITH_DATA_SETS = ("cdl.preprocessing", "cdl.utils")
 
 # Advice for names that scripts often ask for and cdl lacks.
 _INSTEAD = {
-    "distribute": "one process is one device; keras.distribution.DataParallel is for several",
+    "cluster_resolver": "one process is one device; keras.distribution.DataParallel is for several",
     "lite": "model.export('model.c') and model.export('model.onnx') are for other machines",
     "saved_model": "model.save('model.keras') and model.export('model.onnx') write files",
     "Session": "nothing is run in graphs: call models and functions on arrays",

@@ -1,7 +1,7 @@
 """Modules of TensorFlow outside Keras, implemented by cdl.
 
 Functions of tensors are those of `cdl.ops` under TensorFlow's names, so a loss written with them is
-compiled. A missing module (`tf.lite`, `tf.distribute`) raises an error that names it.
+compiled. A missing module (`tf.lite`, `tf.tpu`) raises an error that names it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from cdl.scripts import (
     tf_nn,
     tf_random,
     tf_signal,
+    tf_sparse,
+    tf_train,
 )
 from cdl.scripts.imports import TENSORFLOW
 from cdl.scripts.tape import GradientTape, gradients
@@ -212,6 +214,7 @@ MODULES: dict[str, dict[str, Any]] = {
         **tf_math.ROOT,
         **tf_loops.ROOT,
         **tf_signal.ROOT,
+        **tf_sparse.ROOT,
         "__version__": TENSORFLOW,
         "get_logger": lambda: logging.getLogger("cdl"),
         "executing_eagerly": lambda: True,
@@ -232,8 +235,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "random_uniform_initializer": initializers.RandomUniform,
         "random_normal_initializer": initializers.RandomNormal,
         **dict.fromkeys(("name_scope", "control_dependencies", "init_scope"), _nowhere),
-        "no_op": _nothing,
-        "group": _nothing,
+        **dict.fromkeys(("no_op", "group", "no_gradient"), _nothing),
         "Tensor": Tensor,
         "TensorShape": TensorShape,
         "Variable": TfVariable,
@@ -267,6 +269,11 @@ MODULES: dict[str, dict[str, Any]] = {
     },
     "tensorflow.signal": dict(tf_signal.SIGNAL),
     "tensorflow.strings": dict(STRINGS),
+    "tensorflow.train": tf_train.TRAIN,
+    "tensorflow.distribute": tf_train.DISTRIBUTE,
+    "tensorflow.lookup": tf_sparse.LOOKUP,
+    "tensorflow.ragged": tf_sparse.RAGGED,
+    "tensorflow.sparse": tf_sparse.SPARSE,
     "tensorflow.linalg": {**tf_functions.LINALG, **tf_math.LINALG},
     "tensorflow.image": {**IMAGE, **tf_io.CODECS},
     "tensorflow.io": dict(tf_io.IO),
@@ -294,6 +301,12 @@ MODULES: dict[str, dict[str, Any]] = {
         "set_visible_devices": _nothing,
         "run_functions_eagerly": tf_function.run_functions_eagerly,
         "functions_run_eagerly": tf_function.functions_run_eagerly,
+        "set_soft_device_placement": _nothing,
+    },
+    "tensorflow.config.optimizer": {"set_jit": _nothing, "set_experimental_options": _nothing},
+    "tensorflow.config.threading": {
+        "set_inter_op_parallelism_threads": _nothing,
+        "set_intra_op_parallelism_threads": _nothing,
     },
     "tensorflow.config.experimental": {
         "list_physical_devices": _devices,

@@ -77,7 +77,7 @@ def _flat(indices: Any, sizes: tuple[int, ...]) -> Any:
     return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), sizes))
 
 
-def _boolean_mask(tensor: Any, mask: Any, axis: int | None = None, name: Any = None) -> Any:
+def boolean_mask(tensor: Any, mask: Any, axis: int | None = None, name: Any = None) -> Any:
     """`tf.boolean_mask`: elements or slices where the mask is true."""
     shape, chosen = np.shape(tensor), np.asarray(mask, bool)
     first = axis or 0
@@ -97,7 +97,7 @@ def _top_k(input: Any, k: int = 1, sorted: bool = True, name: Any = None) -> Top
 
 
 ROOT: dict[str, Callable[..., Any]] = {
-    "boolean_mask": _boolean_mask,
+    "boolean_mask": boolean_mask,
     "gather": _gather,
     "gather_nd": _gather_nd,
 }

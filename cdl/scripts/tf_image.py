@@ -320,6 +320,64 @@ def _sobel(image: Any) -> Any:
     return tensors(ops.image.sobel_edges(image, _LAST))
 
 
+def _crop_and_resize(
+    image: Any,
+    boxes: Any,
+    box_indices: Any,
+    crop_size: Any,
+    method: str = "bilinear",
+    extrapolation_value: float = 0.0,
+    name: Any = None,
+) -> Any:
+    """`tf.image.crop_and_resize`: a crop by box, sampled by weights of rows and columns."""
+    weights, inside = [], []
+    for axis, n in enumerate(int(each) for each in crop_size):
+        size = np.shape(image)[1 + axis]
+        first, last = boxes[:, axis, None] * (size - 1.0), boxes[:, axis + 2, None] * (size - 1.0)
+        share = np.linspace(0, 1, n, dtype=np.float32) if n > 1 else np.array([0.5], np.float32)
+        at = first + (last - first) * share
+        inside.append(function("logical_and")(at >= 0, at <= size - 1.0))
+        away = function("abs")(at[..., None] - np.arange(size, dtype=np.float32))
+        hat = function("relu")(1.0 - away) if method == "bilinear" else away <= 0.5
+        weights.append(function("cast")(hat, "float32"))
+    pixels = function("cast")(function("take")(image, box_indices, axis=0), "float32")
+    found = function("einsum")("nyh,nhwc->nywc", weights[0], pixels)
+    found = function("einsum")("nxw,nywc->nyxc", weights[1], found)
+    within = function("logical_and")(inside[0][:, :, None], inside[1][:, None, :])
+    return function("where")(within[..., None], found, extrapolation_value)
+
+
+def _gradients(image: Any) -> tuple[Any, Any]:
+    """`tf.image.image_gradients`: differences to the next row and column, 0 at the end."""
+    down, across = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
+    return (
+        function("pad")(down, ((0, 0), (0, 1), (0, 0), (0, 0))),
+        function("pad")(across, ((0, 0), (0, 0), (0, 1), (0, 0))),
+    )
+
+
+def _apart(
+    boxes: Any,
+    scores: Any,
+    max_output_size: Any,
+    iou_threshold: float = 0.5,
+    score_threshold: float = -math.inf,
+    name: Any = None,
+) -> Any:
+    """`tf.image.non_max_suppression`: indices of the best boxes that overlap little."""
+    corners, points = np.asarray(boxes), np.asarray(scores)
+    low, high = np.minimum(*np.split(corners, 2, 1)), np.maximum(*np.split(corners, 2, 1))
+    area = (high - low).prod(1)
+    kept: list[int] = []
+    for i in np.argsort(-points, kind="stable"):
+        sides = np.minimum(high[kept], high[i]) - np.maximum(low[kept], low[i])
+        common = sides.clip(0).prod(1)
+        over = common > iou_threshold * (area[kept] + area[i] - common)
+        if len(kept) < int(max_output_size) and points[i] > score_threshold and not over.any():
+            kept.append(int(i))
+    return tensors(np.array(kept, np.int32))
+
+
 _RANDOM: dict[str, Callable[..., Any]] = {
     "flip_left_right": _at_random(_flip(-2)),
     "flip_up_down": _at_random(_flip(-3)),
@@ -340,11 +398,14 @@ IMAGE: dict[str, Any] = {
     "adjust_saturation": _adjust_saturation,
     "central_crop": _central_crop,
     "convert_image_dtype": convert_image_dtype,
+    "crop_and_resize": _crop_and_resize,
     "crop_to_bounding_box": _crop,
     "extract_patches": _patches,
     "flip_left_right": _flip(-2),
     "flip_up_down": _flip(-3),
     "grayscale_to_rgb": lambda images, name=None: function("repeat")(_image(images), 3, -1),
+    "image_gradients": _gradients,
+    "non_max_suppression": _apart,
     "hsv_to_rgb": lambda images, name=None: tensors(ops.image.hsv_to_rgb(images, _LAST)),
     "pad_to_bounding_box": _pad,
     "per_image_standardization": _standardized,

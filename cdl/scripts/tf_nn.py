@@ -60,6 +60,81 @@ def _convolution(which: str, axes: int) -> Callable[..., Any]:
     return call
 
 
+def _transposed(axes: int) -> Callable[..., Any]:
+    """Wrap `ops.conv_transpose` for a number of spatial axes."""
+
+    def call(
+        input: Any,
+        filters: Any,
+        output_shape: Any,
+        strides: Any,
+        padding: Any = "SAME",
+        data_format: str | None = None,
+        dilations: Any = 1,
+        name: Any = None,
+    ) -> Any:
+        """Transposed convolution with TensorFlow's arguments."""
+        first, order = _order(data_format)
+        steps, where = _per_axis(strides, axes, first), _padding("conv_transpose", padding)
+        spread = _per_axis(1 if dilations is None else dilations, axes, first)
+        outer = None
+        sizes = [int(n) for n in output_shape]
+        if len(sizes) == axes + 2:
+            before, after = (
+                tuple(each[2:] if first else each[1:-1]) for each in (np.shape(input), sizes)
+            )
+            reach = [(k - 1) * d + 1 for k, d in zip(np.shape(filters), spread, strict=False)]
+            cut = [2 * (k // 2) if where == "same" else 0 for k in reach]
+            outer = tuple(
+                n - (m - 1) * s - k + c
+                for n, m, s, k, c in zip(after, before, steps, reach, cut, strict=True)
+            )
+        return function("conv_transpose")(input, filters, steps, where, outer, order, spread)
+
+    return call
+
+
+def _batch_normalization(
+    x: Any,
+    mean: Any,
+    variance: Any,
+    offset: Any,
+    scale: Any,
+    variance_epsilon: float,
+    name: Any = None,
+) -> Any:
+    """`tf.nn.batch_normalization`: ``(x - mean) / sqrt(variance + epsilon) * scale + offset``."""
+    factor = function("rsqrt")(function("add")(variance, variance_epsilon))
+    factor = factor if scale is None else factor * scale
+    normal = function("multiply")(function("subtract")(x, mean), factor)
+    return normal if offset is None else normal + offset
+
+
+def _ctc_loss(
+    labels: Any,
+    logits: Any,
+    label_length: Any,
+    logit_length: Any,
+    logits_time_major: bool = True,
+    unique: Any = None,
+    blank_index: int | None = None,
+    name: Any = None,
+) -> Any:
+    """`tf.nn.ctc_loss` of labels that are a matrix."""
+    logits = function("swapaxes")(logits, 0, 1) if logits_time_major else logits
+    blank = (blank_index or 0) % int(np.shape(logits)[-1])
+    return function("ctc_loss")(labels, logits, label_length, logit_length, blank)
+
+
+def _average_loss(
+    per_example_loss: Any, sample_weight: Any = None, global_batch_size: Any = None, **_: Any
+) -> Any:
+    """`tf.nn.compute_average_loss`: the sum of losses over the number of samples."""
+    loss = per_example_loss if sample_weight is None else per_example_loss * sample_weight
+    n = np.shape(loss)[0] if global_batch_size is None else global_batch_size
+    return function("sum")(loss) / function("cast")(n, loss.dtype)
+
+
 def _pooling(which: str, axes: int) -> Callable[..., Any]:
     def call(
         input: Any,
@@ -130,6 +205,10 @@ def _sparse_crossentropy(labels: Any = None, logits: Any = None, name: Any = Non
 
 NN: dict[str, Any] = {
     **{f"conv{axes}d": _convolution("conv", axes) for axes in (1, 2, 3)},
+    **{f"conv{axes}d_transpose": _transposed(axes) for axes in (1, 2, 3)},
+    "batch_normalization": _batch_normalization,
+    "compute_average_loss": _average_loss,
+    "ctc_loss": _ctc_loss,
     "depthwise_conv2d": _convolution("depthwise_conv", 2),
     **{f"max_pool{axes}d": _pooling("max_pool", axes) for axes in (1, 2, 3)},
     **{f"avg_pool{axes}d": _pooling("average_pool", axes) for axes in (1, 2, 3)},

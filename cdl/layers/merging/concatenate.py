@@ -17,7 +17,8 @@ class Concatenate(Merge):
     """Concatenation of the inputs along an axis.
 
     Args:
-        axis: the axis, not that of the samples; all others must agree.
+        axis: the axis; all others must agree. 0 puts samples behind samples, as contrastive losses
+            of several views do.
 
     Raises:
         ValueError: when called on shapes that do not fit.
@@ -30,10 +31,10 @@ class Concatenate(Merge):
     def _merged(self, shapes: Sequence[Shape]) -> Shape:
         owner = f"Concatenate {self.name!r}"
         rank = len(shapes[0])
-        if not -rank <= self.axis < rank or self.axis % rank == 0:
+        if not -rank <= self.axis < rank:
             raise ValueError(
-                f"{owner}: axis must be one of the {rank} axes of the inputs, not that of the "
-                f"samples, got {self.axis} for shapes {list(shapes)}"
+                f"{owner}: axis must be one of the {rank} axes of the inputs, got {self.axis} for "
+                f"shapes {list(shapes)}"
             )
         axis = self.axis % rank
         result = list(shapes[0])
