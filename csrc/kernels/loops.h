@@ -22,7 +22,7 @@ CDL_INLINE void activate(element_fn *f, size_t rows, size_t n, const float *x, s
     const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
     const size_t width = join_rows(&rows, n, ldx == cdl_padded(n) && ldy == ldx);
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy)
-        for (size_t j = 0; j < width; j++) y[j] = f(x[j], p);
+        CDL_IN_PLACE for (size_t j = 0; j < width; j++) y[j] = f(x[j], p);
 }
 
 CDL_INLINE void activate_backward(element_gradient_fn *d, size_t rows, size_t n,
@@ -35,7 +35,7 @@ CDL_INLINE void activate_backward(element_gradient_fn *d, size_t rows, size_t n,
     const bool alike = y.ld == x.ld && dy.ld == x.ld && dx.ld == x.ld;
     const size_t width = join_rows(&rows, n, alike && x.ld == cdl_padded(n));
     for (size_t r = 0; r < rows; r++) {
-        for (size_t j = 0; j < width; j++) {
+        CDL_IN_PLACE for (size_t j = 0; j < width; j++) {
             const float gradient = d(x.at[j], y.at[j], p);
             dx.at[j] = gradient == 0.0f ? 0.0f : dy.at[j] * gradient; /* also of an infinite dy */
         }
@@ -156,7 +156,9 @@ CDL_INLINE void assert_scoring(const struct cdl_scoring *s) {
     assert(s->rows == 0 || (s->t && s->dy && s->q && s->value && s->p));
 }
 
-CDL_INLINE void element_loss(const struct cdl_scoring *s, elements_fn *elements) {
+/* Not inlined: one for all losses, whose loops it calls through the pointer. */
+static __attribute__((noinline)) void element_loss(const struct cdl_scoring *s,
+                                                   elements_fn *elements) {
     if (s->across) {
         across_loss(s, elements);
         return;
@@ -198,18 +200,21 @@ CDL_INLINE void line_losses(const struct cdl_scoring *s, const enum cdl_loss kin
         for (size_t l = 0; l < lines; l++) {
             const size_t i = block + l;
             const float scale = s->scale * line_weight(s, i);
+            /* One call, since it is inlined. */
+            float y[CDL_LINE], one[CDL_LINE], dy[CDL_LINE], q[CDL_LINE];
+            const bool single = s->n == 1;
+            const size_t at = i * s->ldy;
             const void *t = target_of(s, i, target);
-            struct line_loss loss;
-            if (s->n == 1) {
-                float y[CDL_LINE] = {s->y[i]}, one[CDL_LINE] = {0};
-                float dy[CDL_LINE], q[CDL_LINE];
+            if (single) {
+                memset(y, 0, sizeof y);
+                memset(one, 0, sizeof one);
+                y[0] = s->y[i];
                 memcpy(one, t, sizeof one[0]);
-                loss = loss_of(1, y, one, scale, p, dy, q);
-                s->dy[i] = dy[0], s->q[i] = q[0];
-            } else {
-                loss = loss_of(s->n, s->y + i * s->ldy, t, scale, p, s->dy + i * s->ldy,
-                               s->q + i * s->ldy);
             }
+            const struct line_loss loss =
+                loss_of(s->n, single ? y : s->y + at, single ? one : t, scale, p,
+                        single ? dy : s->dy + at, single ? q : s->q + at);
+            if (single) s->dy[i] = dy[0], s->q[i] = q[0];
             sum[l] = loss.sum, total[l] = loss.total, rest[l] = loss.rest;
         }
         for (size_t l = 0; l < lines; l++)

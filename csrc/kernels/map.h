@@ -8,7 +8,8 @@ typedef float element_of_three_fn(float a, float b, float c);
 
 CDL_INLINE void formula_loop(const int arity, element_of_three_fn *f, size_t n, float *y,
                              const float *a, const float *b, const float *c) {
-    for (size_t i = 0; i < n; i++) y[i] = f(a[i], arity > 1 ? b[i] : 0.0f, arity > 2 ? c[i] : 0.0f);
+    CDL_IN_PLACE for (size_t i = 0; i < n; i++) y[i] =
+        f(a[i], arity > 1 ? b[i] : 0.0f, arity > 2 ? c[i] : 0.0f);
 }
 
 #define FORMULA_OF(NAME, ARITY)                                                                    \
@@ -68,8 +69,8 @@ CDL_INLINE void mixed_lines(const unsigned bits, element_of_three_fn *f, size_t 
     for (size_t l = 0, at = 0; at < all; l++, at += n) {
         const float first = bits & 1 ? a[l] : 0.0f, second = bits & 2 ? b[l] : 0.0f;
         const float third = bits & 4 ? c[l] : 0.0f;
-        for (size_t i = at; i < at + whole; i++)
-            y[i] = f(bits & 1 ? first : a[i], bits & 2 ? second : b[i], bits & 4 ? third : c[i]);
+        CDL_IN_PLACE for (size_t i = at; i < at + whole; i++) y[i] =
+            f(bits & 1 ? first : a[i], bits & 2 ? second : b[i], bits & 4 ? third : c[i]);
     }
 }
 

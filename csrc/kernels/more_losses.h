@@ -108,8 +108,9 @@ ELEMENT_LOSS(sigmoid_binary_focal_crossentropy) {
 }
 
 /* sum -alpha (1 - c)^gamma t log c of probabilities u, c = u clipped, and its slopes by u. */
-CDL_INLINE float focal_line(size_t n, const float *restrict u, const float *restrict t,
-                            const float *p, float *restrict gradient) {
+static __attribute__((noinline)) float focal_line(size_t n, const float *restrict u,
+                                                  const float *restrict t, const float *p,
+                                                  float *restrict gradient) {
     const float keep = 1.0f - p[2], extra = p[2] / (float)n;
     vf loss[PARTS] = {{0}};
     for (size_t b = 0; b < n; b += CDL_LINE) {

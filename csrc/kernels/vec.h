@@ -13,10 +13,14 @@
 typedef float vf __attribute__((vector_size(CDL_VLEN * 4)));
 typedef float vf_anywhere __attribute__((vector_size(CDL_VLEN * 4), aligned(4), may_alias));
 
+/* CDL_IN_PLACE: a turn of the loop writes no number that another one reads, though the result may
+ * be an operand. gcc then makes no second loop for memory that overlaps. */
 #if defined(__clang__)
 #define CDL_UNROLL _Pragma("clang loop unroll(full)")
+#define CDL_IN_PLACE
 #else
 #define CDL_UNROLL _Pragma("GCC unroll 16")
+#define CDL_IN_PLACE _Pragma("GCC ivdep")
 #endif
 
 CDL_INLINE vf vf_load(const float *p) { return *(const vf_anywhere *)p; }
