@@ -201,6 +201,16 @@ def test_values_of_a_row_are_those_of_the_frame(columns, kind, blocks, monkeypat
                 assert value == wanted
 
 
+def test_rows_of_frames_with_other_blocks_are_read_in_turn():
+    read = RowValues(np.array(["size", "rooms", "age"], object), 3)
+    whole = NUMBERS.fillna(1.0)
+    frames = [whole, whole.astype({"rooms": "int8"}), whole.astype({"size": "category"})]
+    for i in range(4):  # and of an own frame each time, whose blocks may lie where others were
+        for frame in (*frames, whole.astype({"age": object})):
+            assert read._of_blocks(frame.iloc[i : i + 1]) == whole.iloc[i].tolist()
+        assert read(whole[["rooms", "size", "age"]].iloc[i : i + 1]) is None
+
+
 def test_dates_of_a_row_are_read_column_by_column():
     frame = FRAME[["size", "rooms", "age"]].assign(
         day=pandas.to_datetime(np.arange(N), unit="D"), zoned=pandas.Timestamp.now("UTC")

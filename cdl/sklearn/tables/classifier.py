@@ -258,7 +258,7 @@ def _of_one_kind(y: Array) -> Array:
 def _tempered(probabilities: Array, temperature: float) -> Array:
     """Probabilities whose logarithms are divided by a temperature."""
     if temperature == 1.0:
-        plain: Array = probabilities / probabilities.sum(1, keepdims=True)
+        plain: Array = probabilities / np.add.reduce(probabilities, 1, keepdims=True)
         return plain
     logits = np.log(np.maximum(probabilities, 1e-45)) / temperature
     powers = np.exp(logits - logits.max(1, keepdims=True))

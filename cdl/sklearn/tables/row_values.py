@@ -23,6 +23,8 @@ class RowValues:
         self._given = names, width
         self._names: list[str] | None = None if names is None else names.tolist()
         self._width, self._index = width, None
+        self._seen: Any = None  # the last Index that has the names
+        self._places: dict[int, tuple[Any, list[int]]] = {}  # of values of a block, by its id
         self._categories: dict[int, tuple[Any, dict[int, Any]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -57,12 +59,20 @@ class RowValues:
         return x.row(0) if hasattr(x, "row") and list(x.columns) == names else None
 
     def _has_names(self, columns: Any) -> bool:
-        """Whether an Index of pandas has the names, which it compares faster than lists do."""
+        """Whether an Index of pandas, which compares faster than lists do, has the names.
+
+        That of the row before, as rows of one frame have it, is not compared again.
+        """
+        if self._seen is not None and self._seen.is_(columns):
+            return True
         if self._index is None:
             import pandas
 
             self._index = pandas.Index(self._names)
-        return bool(columns.equals(self._index))
+        if not columns.equals(self._index):
+            return False
+        self._seen = columns  # which never changes
+        return True
 
     def _of_blocks(self, x: Any) -> list[Any] | None:
         """Values of a frame of pandas by the blocks it is kept in, which no public call shows.
@@ -71,20 +81,30 @@ class RowValues:
         counts as one.
         """
         values: list[Any] = [None] * self._width
+        places = self._places
         try:
             for block in x._mgr.blocks:
-                part, places = block.values, block.mgr_locs.as_array.tolist()
-                if type(part) is np.ndarray:
+                part, where = block.values, block.mgr_locs
+                at = places.get(id(where))
+                if at is None or at[0] is not where:
+                    if len(places) > self._width:  # those of frames before
+                        places.clear()
+                    at = places[id(where)] = where, where.as_array.tolist()
+                kind = type(part)
+                if kind is np.ndarray:
                     if part.dtype.kind not in "biufO":
                         return None
+                    if len(at[1]) == 1:
+                        values[at[1][0]] = part.item()
+                        continue
                     items = part.ravel().tolist()
-                elif type(part).__name__ == "Categorical":
-                    items = [self._category(places[0], part.categories, part.codes.item())]
-                elif type(part).__name__.startswith("Arrow"):  # of which one by one takes 5 us
+                elif kind.__name__ == "Categorical":
+                    items = [self._category(at[1][0], part.categories, part.codes.item())]
+                elif kind.__name__.startswith("Arrow"):  # of which one by one takes 5 us
                     items = part.__arrow_array__().to_pylist()
                 else:
                     items = part.tolist()
-                for i, value in zip(places, items, strict=True):
+                for i, value in zip(at[1], items, strict=True):
                     values[i] = value
         except (AttributeError, TypeError, ValueError):
             return None
