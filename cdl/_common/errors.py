@@ -107,6 +107,7 @@ def _say(
     # Errors of this call itself, not of anything that it does; each says it once.
     if not text.startswith(start):
         return
+    text = text.partition(". Did you mean ")[0]  # Python 3.13's own hint; what follows is ours
     shown = f"{type(args[0]).__name__}.__init__" if name == "__init__" and args else name
     near = "" if "; " in text else _elsewhere(args, given) or _near(function, given, text)
     error.args = (f"{shown}() {text.removeprefix(start)}{near}",)
