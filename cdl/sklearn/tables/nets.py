@@ -187,11 +187,12 @@ def begin(net: Net, inputs: list[Array], random: np.random.RandomState) -> None:
     of five of its values (he+5; Steinwart, 2019).
     """
     rows = random.permutation(len(inputs[0]))[:_SAMPLE]
-    known: Any = [each[rows] for each in inputs]
-    tensors = net.trained.inputs
-    for layer, before in net.first:
-        known, tensors = Model(tensors, before).predict(known, verbose=0), before
-        x = known.astype(np.float64)
+    sample = [each[rows] for each in inputs]
+    # One program for all layers, each time with the weights so far: compiling takes longer than
+    # computing what lies behind a layer for nothing.
+    values = Model(net.trained.inputs, [before for _, before in net.first])
+    for i, (layer, _) in enumerate(net.first):
+        x = _all_outputs(values, sample)[i].astype(np.float64)
         kernel = random.normal(size=layer.kernel.shape)
         y = x @ kernel
         kernel /= np.maximum(y.std(0), 1e-6 * max(1.0, float(np.abs(y).max(initial=0.0))))
@@ -205,8 +206,12 @@ def begin(net: Net, inputs: list[Array], random: np.random.RandomState) -> None:
 
 def run(model: Any, inputs: list[Array]) -> Array:
     """Outputs of a model for inputs in the dtypes of its own, without the checks of `predict`."""
+    return _all_outputs(model, inputs)[0]
+
+
+def _all_outputs(model: Any, inputs: list[Array]) -> list[Array]:
     model._drop_stale_programs()
-    found: Array = model._predictors().run_shared(inputs)[0]
+    found: list[Array] = model._predictors().run_shared(inputs)
     return found
 
 
