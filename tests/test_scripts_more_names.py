@@ -285,3 +285,64 @@ def test_checkpoints_and_strategies(tmp_path, monkeypatch):
         "ckpt-2.index",
         "ckpt-3.index",
     ]
+
+
+SLOPES = """
+class Slopes(keras.layers.Layer):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def call(self, x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                u = self.net(x)
+            slopes = inner.batch_jacobian(u, x)
+        return u, slopes, outer.gradient(slopes[:, 0, 0], x)
+
+net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "tanh"), keras.layers.Dense(1)])
+inputs = keras.Input((2,))
+model = keras.Model(inputs, Slopes(net)(inputs))
+x = tf.constant(np.random.default_rng(0).normal(size=(4, 2)).astype("float32"))
+u, slopes, second = model.predict(x, verbose=0)
+h = np.float32([0.01, 0.0])
+wide = [net.predict(x + k * h, verbose=0).astype("float64") for k in (-1, 0, 1)]
+print(np.allclose(u, wide[1], atol=1e-6), slopes.shape == (4, 1, 2))
+print(np.allclose(slopes[:, 0, :1], (wide[2] - wide[0]) / 0.02, atol=1e-3))
+print(np.allclose(second[:, :1], (wide[2] - 2 * wide[1] + wide[0]) / 1e-4, atol=2e-2))
+
+flat = keras.Model(inputs, [slopes[:, 0] for slopes in Slopes(net)(inputs)[1:2]] + [net(inputs)])
+targets = [tf.zeros((4, 2)), tf.zeros((4, 2))]
+
+def loss_of(x):
+    slopes, values = flat(x)
+    return tf.reduce_sum(keras.losses.mse([slopes, values * tf.ones((4, 2))], targets))
+
+for function in (loss_of, tf.function(loss_of)):
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            loss = function(x)
+        found = tape.gradient(loss, net.layers[0].kernel)
+    print(round(float(loss), 4) > 0, np.abs(found).sum() > 0)
+"""
+
+
+def test_tapes_in_the_call_of_a_layer(tmp_path):
+    assert set(run(tmp_path, SLOPES).replace("\n", " ").split()) == {"True"}
+
+
+LISTS = """
+a, b = tf.Variable([1.0, 2.0]), tf.Variable([3.0, 4.0])
+with tf.GradientTape(persistent=True) as tape:
+    loss = tf.reduce_sum(keras.losses.mse([a * 2, b * a], [[1.0, 1.0], [0.0, 1.0]]))
+    total = tf.reduce_sum(tf.square([a * 2, b * a]))
+print(float(loss), tape.gradient(loss, a).numpy().tolist(), float(total))
+print(tape.gradient(total, a).numpy().tolist())
+"""
+
+
+def test_lists_of_tensors_are_one_tensor(tmp_path):
+    expected = "34.0 [11.0, 34.0] 93.0\n[26.0, 80.0]\n"
+    assert run(tmp_path, LISTS) == expected

@@ -97,6 +97,12 @@ def leaf(x: Any, name: str) -> KerasTensor:
     return graph.record(_Leaf(), (x,), {}, spec.like())
 
 
+def source(x: Any) -> Any:
+    """An array of floats as a tensor, by which a tape in a layer's `call` can differentiate."""
+    is_array = isinstance(x, np.ndarray) and x.dtype.kind == "f"
+    return leaf(x, "call") if is_array else x
+
+
 def are_traced(values: Sequence[Any]) -> bool:
     """Whether there is a symbolic tensor among values, or a weight where code is traced."""
     kinds = (KerasTensor,) if graph.current_scope() is None else (KerasTensor, Variable)

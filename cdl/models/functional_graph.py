@@ -17,6 +17,7 @@ from cdl import tree
 from cdl._common.errors import warn
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
+from cdl._tracing import derivatives
 from cdl._tracing import graph as graphs
 from cdl._tracing.between_inputs import outputs_for, replayed
 from cdl._tracing.graph import KerasTensor
@@ -318,7 +319,8 @@ class FunctionalGraph(GraphOfModel):
             if isinstance(layer, Layer) and (not is_scripted(cls) or takes(cls, "training")):
                 own = kwargs.get("training")
                 kwargs = {**kwargs, "training": training if own is None else own}
-            return getattr(layer, "again", layer)(*args, **kwargs)
+            given = tree.map_structure(derivatives.source, args) if is_scripted(cls) else args
+            return getattr(layer, "again", layer)(*given, **kwargs)
 
         return _unpacked(wired.graph.outputs_for(arrays, call))
 

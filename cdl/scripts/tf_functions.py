@@ -120,9 +120,25 @@ def function(name: str, arguments: str = "") -> Callable[..., Any]:
         if leaves and all(type(leaf) in (Sizes, int) for leaf in leaves):
             dtype = next((leaf.dtype for leaf in leaves if type(leaf) is Sizes), np.int32)
             return getattr(np, name)(first, *args[1:], **kwargs).astype(dtype).view(Sizes)
+        if name in _of_elements():
+            args = tuple(map(stacked, args))
         return tensors(here(*args, **kwargs))
 
     return call
+
+
+@functools.cache
+def _of_elements() -> frozenset[str]:
+    """Functions of `cdl.ops` that take a list of tensors as one tensor."""
+    names = f"{_OF_NUMBERS} {_OF_TWO} {_REDUCTIONS} softmax log_softmax".split()
+    return frozenset(name.rpartition("/")[2] for name in names)
+
+
+def stacked(given: Any) -> Any:
+    """A list of tensors as one tensor, which records what its elements record."""
+    if type(given) in (list, tuple) and any(map(is_tensor, tree.flatten(given))):
+        return ops.convert_to_tensor(given)
+    return given
 
 
 # Functions that are used in place of those of `cdl.ops` on arrays of texts.

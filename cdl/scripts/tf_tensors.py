@@ -15,6 +15,7 @@ import numpy as np
 from cdl import KerasTensor
 from cdl._variables import stepping
 from cdl._variables.stepping import StepArray
+from cdl.scripts import tf_functions as functions
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_data import Dataset, as_dataset
 from cdl.scripts.tf_elements import element_of
@@ -117,6 +118,16 @@ def _giving_tensors_outside(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _taking_lists(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `call` of losses to take lists of tensors, as the outputs of a model are."""
+
+    @functools.wraps(method)
+    def call(self: Any, y_true: Any, y_pred: Any) -> Any:
+        return method(self, functions.stacked(y_true), functions.stacked(y_pred))
+
+    return call
+
+
 class _Shape:
     """A descriptor that returns the shape of a symbolic tensor as a `TensorShape`."""
 
@@ -142,11 +153,11 @@ def have_tensors() -> None:
     from cdl.layers import Layer, Normalization
     from cdl.layers.preprocessing.host_layer import HostLayer
     from cdl.losses import Loss
+    from cdl.losses.core_loss import CompiledLoss
     from cdl.losses.python_loss import LossFunctionWrapper
     from cdl.metrics import Metric
     from cdl.models import Model
     from cdl.optimizers import Optimizer
-    from cdl.scripts import tf_functions as functions
     from cdl.scripts.tape import minimize
     from cdl.taping import hooks
     from cdl.trainers.chains.predict_steps import PredictSteps
@@ -166,6 +177,7 @@ def have_tensors() -> None:
     for cls, name in of_users:
         setattr(cls, name, _given_tensors(getattr(cls, name)))
     hooks.install()
+    CompiledLoss.call = _taking_lists(CompiledLoss.call)  # type: ignore[method-assign]
     rows: Any = operation
     rows.call = _giving_tensors_outside(rows.call)
     called: tuple[Any, ...] = (Layer, HostLayer, Model, Loss)

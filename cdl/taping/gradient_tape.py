@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from cdl import tree
 from cdl._common.validation import one_of
-from cdl._tracing.graph import current_scope
+from cdl._tracing import derivatives
+from cdl._tracing.graph import current_scope, operator_of
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
 from cdl.data import brief
@@ -64,12 +67,8 @@ class GradientTape:
         self._watched: dict[int, Any] = {}  # arrays and variables, by id
 
     def __enter__(self) -> GradientTape:
-        if current_scope() is not None:
-            raise NotImplementedError(
-                "GradientTape: a tape must be opened outside of code that is traced, such as the "
-                "`call` of a layer in training or a function that is differentiated: "
-                "cdl.grad gives derivatives there"
-            )
+        if current_scope() is not None:  # where the graph of symbolic tensors is the record
+            return self
         if self in state.tapes:
             raise ValueError("GradientTape: the tape is open, and cannot be opened again")
         self._is_used = False
@@ -93,7 +92,7 @@ class GradientTape:
         Raises:
             TypeError: an array that is not of floats.
         """
-        return tree.map_structure(self._watch, tensor)
+        return tensor if _is_traced(tensor) else tree.map_structure(self._watch, tensor)
 
     def _watch(self, each: Any) -> Any:
         if isinstance(each, Variable):
@@ -160,6 +159,11 @@ class GradientTape:
             ValueError: `target` was not recorded, or its computation cannot be compiled.
         """
         fill = one_of("GradientTape", "unconnected_gradients", unconnected_gradients, _FILLS)
+        if _is_traced(target):
+            factors = tree.flatten(target if output_gradients is None else output_gradients)
+            pairs = zip(tree.flatten(target), factors, strict=True)
+            ys = [y if output_gradients is None else y * factor for y, factor in pairs]
+            return tree.pack_sequence_as(sources, _traced(ys, sources))
         given = (target, sources, output_gradients)
         target, sources, output_gradients = tree.map_structure(stepping.plain, given)
         targets = [each for each in tree.flatten(target) if each is not None]
@@ -224,6 +228,12 @@ class GradientTape:
         Raises:
             ValueError: other numbers of rows, or as in `gradient`.
         """
+        if _is_traced(target):
+            sizes = tuple(target.shape[1:])
+            lines = operator_of("reshape")(target, (-1, prod(sizes)))
+            found = [_traced([lines[:, k]], source)[0] for k in range(prod(sizes))]
+            whole = operator_of("stack")(found, axis=1)
+            return operator_of("reshape")(whole, (-1, *sizes, *source.shape[1:]))
         if np.ndim(target) < 1 or np.ndim(source) < 1 or len(target) != len(source):
             raise ValueError(
                 "GradientTape: target and source must have as many rows, got shapes "
@@ -317,6 +327,21 @@ class GradientTape:
             self._is_used = True
             self.__exit__()
             self.reset()
+
+
+def _is_traced(target: Any) -> bool:
+    return any(isinstance(each, KerasTensor) for each in tree.flatten(target))
+
+
+def _traced(ys: list[Any], sources: Any) -> list[Any]:
+    """Gradients in traced code, by symbolic tensors; 0 by one that ys do not depend on."""
+    flat = tree.flatten(sources)
+    if not all(isinstance(each, KerasTensor) for each in (*ys, *flat)):
+        raise NotImplementedError(
+            "GradientTape: in code that is traced, such as the `call` of a layer, target and "
+            "sources must be symbolic tensors, and no weights: a train_step has gradients by those"
+        )
+    return derivatives.gradients(ys, flat)
 
 
 _FILLS = ("none", "zero", None)
