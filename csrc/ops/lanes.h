@@ -23,6 +23,8 @@ struct cdl_lanes_op {
     bool (*across)(const struct cdl_node *node);
     cdl_pass_fn *forward, *backward; /* NULL: the op's own */
     cdl_update_rows_fn *update;
+    /* NULL: report(), of one member after the other. */
+    void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *states);
 };
 extern const struct cdl_lanes_op cdl_lanes_dense, cdl_lanes_elementwise, cdl_lanes_columns;
 

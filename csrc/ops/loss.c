@@ -48,7 +48,26 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 static bool goes_across(const struct cdl_node *node) {
     return cdl_loss_goes_across(node, (int)node->numbers[KIND]);
 }
-static const struct cdl_lanes_op in_lanes = {.view = CDL_BY_MEMBERS, .across = goes_across};
+/* report() of all members side by side, each a sum of its own. */
+static void report_lanes(const struct cdl_node *node, const struct cdl_context *ctx,
+                         double *states) {
+    const bool sums = node->numbers[REDUCTION] == 1;
+    const double factor =
+        (double)node->attribute[SCALE] * (sums ? cdl_samples_joined(node, ctx) : 1.0);
+    const float *value = values_of(node), *weight = node->n_in > 2 ? node->in[2]->data : NULL;
+    double total[CDL_LINE];
+    for (size_t l = 0; l < CDL_LINE; l++) total[l] = states[2 * l];
+    for (size_t i = 0; i < ctx->rows * CDL_LINE; i += CDL_LINE) {
+        for (size_t l = 0; l < CDL_LINE && !weight; l++) total[l] += factor * (double)value[i + l];
+        for (size_t l = 0; l < CDL_LINE && weight; l++)
+            total[l] += factor * ((double)value[i + l] * (double)weight[i + l]);
+    }
+    for (size_t l = 0; l < CDL_LINE; l++)
+        states[2 * l] = total[l], states[2 * l + 1] += (double)ctx->rows;
+}
+
+static const struct cdl_lanes_op in_lanes = {
+    .view = CDL_BY_MEMBERS, .across = goes_across, .report = report_lanes};
 
 const struct cdl_op cdl_op_loss = {
     .role = CDL_LOSS,

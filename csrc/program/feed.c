@@ -295,7 +295,7 @@ static inline void pick_lanes(const struct cdl_lane_rows *from, size_t r, size_t
 }
 
 bool cdl_feed_lanes(const struct cdl_kernels *kernels, const struct cdl_array *const *arrays,
-                    const int64_t *const *orders, size_t n, size_t more,
+                    const int64_t *const *orders, size_t n, size_t more, bool fetches,
                     const struct cdl_tensor *to) {
     const enum cdl_dtype dtype = arrays[0]->dtype;
     const size_t size = item_sizes[dtype];
@@ -312,10 +312,12 @@ bool cdl_feed_lanes(const struct cdl_kernels *kernels, const struct cdl_array *c
     }
     if (run.n > 1) {
         kernels->lanes_gather(n, run.n, &from, to->data);
-        const ptrdiff_t step = (ptrdiff_t)size;
-        for (size_t l = 0; l < CDL_LINE; l++) { /* the next batch: L2 keeps few of the rows */
-            for (size_t r = n; r < n + cdl_min(n, more); r++)
-                fetch(from.data[l] + from.order[l][r] * from.stride[l], run.n, size, step);
+        for (size_t l = 0; l < CDL_LINE; l++) {
+            const int64_t *next = from.order[l] + n;
+            const size_t some = cdl_min(n, more), then = cdl_min(n, more - some);
+            fetch((const char *)(next + some), then, sizeof *next, sizeof *next);
+            for (size_t r = 0; r < some && fetches; r++)
+                fetch(from.data[l] + next[r] * from.stride[l], run.n, size, (ptrdiff_t)size);
         }
         return true;
     }

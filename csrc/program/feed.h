@@ -52,8 +52,8 @@ void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
 size_t cdl_feed_floats(const struct cdl_tensor *to);
 
 /* Copies n rows of each of CDL_LINE arrays, by their orders, to lines: of each row and element the
- * numbers of all; prefetches the next n of the `more` rows behind them. False, and nothing is
- * copied, unless the rows are packed floats or one number. */
+ * numbers of all. Of the `more` rows behind them it prefetches the next n if `fetches`, and numbers
+ * of those after. False, and nothing is copied, unless the rows are packed floats or one number. */
 bool cdl_feed_lanes(const struct cdl_kernels *kernels, const struct cdl_array *const *arrays,
-                    const int64_t *const *orders, size_t n, size_t more,
+                    const int64_t *const *orders, size_t n, size_t more, bool fetches,
                     const struct cdl_tensor *to);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/caches.h"
 #include "program/steps.h"
 
 /* Fewer members than this train as fast one after the other. */
@@ -124,14 +125,19 @@ static void feed(struct cdl_member_lanes *lanes, int i, struct cdl_picked rows, 
     const struct cdl_tensor *to = &value->in[CDL_BY_MEMBERS];
     const struct cdl_array *arrays[CDL_LINE];
     const int64_t *orders[CDL_LINE];
+    const struct cdl_member *leader = leader_of(lanes);
+    const size_t behind = leader->done + 1 < leader->epochs ? rows.all : 0; /* the next epoch */
+    /* Where L2 keeps all rows it has them from the first epoch on. */
+    const size_t bytes = CDL_LINE * rows.all * to->lines * to->width * sizeof(float);
+    const bool fetches = leader->done == 0 || bytes > cdl_caches()->l2 / 2;
     for (size_t l = 0; l < CDL_LINE; l++) {
         const struct cdl_member *member = member_of(lanes, l);
         arrays[l] = &member->epoch.arrays[i];
         orders[l] = member->orders + member->done * member->epoch.rows + rows.start;
     }
     if ((to->ld == 1 || value->home == CDL_BY_ELEMENTS) &&
-        cdl_feed_lanes(program->kernels, arrays, orders, n, rows.all - rows.start - n,
-                       &value->in[value->home]))
+        cdl_feed_lanes(program->kernels, arrays, orders, n, rows.all - rows.start - n + behind,
+                       fetches, &value->in[value->home]))
         return;
     const size_t all = CDL_LINE * to->ld;
     struct cdl_tensor own = *to;
@@ -223,13 +229,17 @@ static float *column_of(const struct cdl_member_lanes *lanes, const float *value
     return to;
 }
 
-/* Reports of a node, which sees one member after the other. */
+/* Reports of a node, which sees one member after the other if it has no other way. */
 static void report(struct cdl_member_lanes *lanes, int r, const struct cdl_context *ctx,
                    double *states) {
     const struct cdl_program *program = lanes->program;
     const struct cdl_node *of = &lanes->nodes[program->reports[r] - program->nodes];
+    if (of->op->lanes->report) {
+        of->op->lanes->report(of, ctx, states);
+        return;
+    }
     const size_t ld = cdl_round_up(ctx->rows, CDL_LINE);
-    const bool given = of->n_out == 1 && of->op->role != CDL_LOSS;
+    const bool given = of->n_out == 1;
     const float *values = given ? of->out[0]->data : of->scratch;
     struct cdl_node node = *of;
     struct cdl_tensor out = {0}, weight = {0};

@@ -18,7 +18,7 @@ static void swap(int64_t *order, size_t i, size_t j) {
     order[j] = kept;
 }
 
-/* ---- the Mersenne Twister (kernels/noise.h) --------------------------------------------------- */
+/* ---- the Mersenne Twister (kernels/noise.h) -------------------------------------------------- */
 
 void cdl_twister_seed(struct cdl_twister *twister, uint32_t seed) {
     for (uint32_t i = 0; i < CDL_TWISTER_WORDS; i++) {
