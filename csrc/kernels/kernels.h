@@ -157,8 +157,9 @@ struct cdl_normalizing {
     float *means, *factors;        /* one a line: written by forward, read by backward */
     float *y;
     const float *dy;
-    float *dx;             /* laid out as x; or NULL */
-    float *dgamma, *dbeta; /* the sums over these lines: n and pads */
+    float *dx;                    /* laid out as x; or NULL */
+    float *dgamma, *dbeta;        /* the sums over these lines: n and pads */
+    size_t gamma_step, beta_step; /* in lanes: floats to that of the next element, or 0 */
 };
 
 /* Lines that a product with integers takes at a time, and columns of a panel (base/param.h). */

@@ -127,6 +127,105 @@ static void lanes_dots(const struct cdl_lanes_product *p) {
     }
 }
 
+/* line_total of x of each lane, or line_product of x - a and y - b. Not inlined: a wheel would have
+ * 10 KB more. */
+CDL_INLINE vf lanes_halves(vf sum[CDL_LINE]) {
+    CDL_UNROLL for (size_t half = CDL_LINE / 2; half > 0; half /= 2) {
+        CDL_UNROLL for (size_t s = 0; s < half; s++) sum[s] += sum[s + half];
+    }
+    return sum[0];
+}
+__attribute__((noinline)) static vf lanes_total(size_t n, const float *x) {
+    vf sum[CDL_LINE];
+    CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) sum[s] = vf_splat(0);
+    for (size_t j = 0; j < n; j += CDL_LINE) {
+        CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++, x += CDL_LINE) sum[s] +=
+            j + s < n ? vf_load(x) : vf_splat(0);
+    }
+    return lanes_halves(sum);
+}
+__attribute__((noinline)) static vf lanes_product_of(size_t n, const float *x, vf a, const float *y,
+                                                     vf b) {
+    vf sum[CDL_LINE];
+    CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) sum[s] = vf_splat(0);
+    for (size_t j = 0; j < n; j += CDL_LINE) {
+        CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++, x += CDL_LINE, y += CDL_LINE) {
+            if (j + s < n)
+                sum[s] = vf_fma(vf_load(x) - a, vf_load(y) - b, sum[s]);
+            else
+                sum[s] += vf_splat(0);
+        }
+    }
+    return lanes_halves(sum);
+}
+
+/* 1 / sqrt(x), but at most `limit`. */
+CDL_INLINE vf lanes_factor(vf x, float limit) {
+    float f[CDL_VLEN];
+    vf_store(f, x);
+    for (size_t l = 0; l < CDL_VLEN; l++) {
+        const float inverse = 1.0f / sqrtf(f[l]);
+        f[l] = inverse > limit ? limit : inverse;
+    }
+    return vf_load(f);
+}
+
+static void lanes_normalize(size_t rows, const struct cdl_normalizing *s) {
+    const size_t n = s->n;
+    const bool about_mean = s->measure == CDL_BY_VARIANCE, by_norm = s->measure == CDL_BY_NORM;
+    const vf zero = vf_splat(0), count = vf_splat((float)n);
+    for (size_t i = 0; i < rows * CDL_LINE; i += CDL_VLEN) {
+        const size_t r = i / CDL_LINE, lane = i % CDL_LINE;
+        const float *x = s->x + r * n * CDL_LINE + lane;
+        float *y = s->y + r * n * CDL_LINE + lane;
+        const bool has_mean = about_mean || s->subtracts_mean;
+        const vf mean = has_mean ? lanes_total(n, x) / count : zero;
+        const vf m = about_mean ? mean : zero, c = s->subtracts_mean ? mean : zero;
+        const vf squares = lanes_product_of(n, x, m, x, m);
+        const vf factor = by_norm ? lanes_factor(squares, 1.0f / s->epsilon)
+                                  : lanes_factor(squares / count + vf_splat(s->epsilon), INFINITY);
+        vf_store(s->means + i, mean);
+        vf_store(s->factors + i, factor);
+        for (size_t j = 0; j < n; j++) {
+            const vf gamma = vf_load(s->gamma + j * s->gamma_step + lane);
+            const vf beta = vf_load(s->beta + j * s->beta_step + lane);
+            vf_store(y + j * CDL_LINE,
+                     vf_fma((vf_load(x + j * CDL_LINE) - c) * factor, gamma, beta));
+        }
+    }
+}
+
+static void lanes_normalize_back(size_t rows, const struct cdl_normalizing *s) {
+    const size_t n = s->n;
+    const vf zero = vf_splat(0), count = vf_splat((float)n);
+    memset(s->dgamma, 0, n * CDL_LINE * sizeof(float));
+    memset(s->dbeta, 0, n * CDL_LINE * sizeof(float));
+    for (size_t i = 0; i < rows * CDL_LINE; i += CDL_VLEN) {
+        const size_t first = i / CDL_LINE * n * CDL_LINE + i % CDL_LINE, lane = i % CDL_LINE;
+        const float *x = s->x + first, *dy = s->dy + first;
+        float *dx = s->dx ? s->dx + first : NULL, *dgamma = s->dgamma + lane;
+        const vf factor = vf_load(s->factors + i), mean = vf_load(s->means + i);
+        const vf m = s->measure == CDL_BY_VARIANCE ? mean : zero;
+        const vf c = s->subtracts_mean ? mean : zero;
+        for (size_t j = 0; j < n * CDL_LINE; j += CDL_LINE) {
+            const vf d = vf_load(dy + j), u = (vf_load(x + j) - c) * factor;
+            vf_store(dgamma + j, vf_fma(d, u, vf_load(dgamma + j)));
+            vf_store(s->dbeta + lane + j, vf_load(s->dbeta + lane + j) + d);
+        }
+        if (!dx) continue;
+        vf part = vf_splat(1.0f / (float)n);
+        if (s->measure == CDL_BY_NORM)
+            part = vf_select(factor >= vf_splat(1.0f / s->epsilon), zero, vf_splat(1));
+        for (size_t j = 0; j < n; j++)
+            vf_store(dx + j * CDL_LINE,
+                     vf_load(dy + j * CDL_LINE) * vf_load(s->gamma + j * s->gamma_step + lane));
+        const vf by_mean = s->subtracts_mean ? lanes_total(n, dx) / count : zero;
+        const vf along = lanes_product_of(n, dx, zero, x, c) * factor * factor * part;
+        for (size_t j = 0; j < n * CDL_LINE; j += CDL_LINE)
+            vf_store(dx + j, factor * vf_fma(m - vf_load(x + j), along, vf_load(dx + j) - by_mean));
+    }
+}
+
 static struct cdl_lane_keys lanes_row_keys(const struct cdl_lane_keys *keys, uint32_t row) {
     struct cdl_lane_keys own;
     for (size_t lane = 0; lane < CDL_LINE; lane++) {

@@ -3,9 +3,9 @@
  * A value lies in one or two views. By elements: of each sample and element a line, with a number
  * of each model. By members: of each sample a row of each model, as it would have alone.
  * Elementwise ops run by elements without change, on lines of CDL_LINE floats; losses and metrics
- * run by members, on sixteen times the samples. Only products (dense_lanes.c), which sum in the
- * order of a single model, and random draws, which use the key of each model, have code of their
- * own. So the bits are those of each model alone.
+ * run by members, on sixteen times the samples. Only products (dense_lanes.c) and normalizations of
+ * lines, which sum in the order of a single model, and random draws, which use the key of each
+ * model, have code of their own. So the bits are those of each model alone.
  */
 #pragma once
 
@@ -22,6 +22,7 @@ struct cdl_lanes_op {
     /* By members: is the node one that takes its values as elements, across (op.h)? */
     bool (*across)(const struct cdl_node *node);
     cdl_pass_fn *forward, *backward; /* NULL: the op's own */
+    size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
     cdl_update_rows_fn *update;
     /* NULL: report(), of one member after the other. */
     void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *states);

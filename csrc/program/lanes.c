@@ -136,8 +136,9 @@ static void place(struct cdl_member_lanes *lanes, struct room *room) {
         struct cdl_node *node = &lanes->nodes[i];
         const bool by_members = node->op->lanes->view == CDL_BY_MEMBERS;
         const size_t samples = lanes->rows * (by_members ? CDL_LINE : 1);
-        if (node->op->scratch_floats)
-            node->scratch = take(room, node->op->scratch_floats(node, samples));
+        size_t (*floats)(const struct cdl_node *, size_t) = node->op->lanes->scratch_floats;
+        if (!floats) floats = node->op->scratch_floats;
+        if (floats) node->scratch = take(room, floats(node, samples));
         size_t elements = 0;
         for (int k = 0; k < CDL_MAX_PARAMS; k++)
             elements += node->param[k] ? node->param[k]->rows : 0;

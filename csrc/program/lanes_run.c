@@ -127,7 +127,7 @@ static void feed(struct cdl_member_lanes *lanes, int i, struct cdl_picked rows, 
     const int64_t *orders[CDL_LINE];
     const struct cdl_member *leader = leader_of(lanes);
     const size_t behind = leader->done + 1 < leader->epochs ? rows.all : 0; /* the next epoch */
-    /* Where L2 keeps all rows it has them from the first epoch on. */
+    /* Rows that L2 keeps are there from the first epoch on. */
     const size_t bytes = CDL_LINE * rows.all * to->lines * to->width * sizeof(float);
     const bool fetches = leader->done == 0 || bytes > cdl_caches()->l2 / 2;
     for (size_t l = 0; l < CDL_LINE; l++) {

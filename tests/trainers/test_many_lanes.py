@@ -232,6 +232,26 @@ def test_rates_by_member_beside_a_decay(monkeypatch):
     both_ways(monkeypatch, build, rows((4, 8, 1)))
 
 
+@pytest.mark.parametrize("units", [2, 16, 25])  # halves of a line, a whole one, more than one
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.LayerNormalization,
+        lambda: layers.LayerNormalization(center=False),
+        layers.RMSNormalization,
+        layers.UnitNormalization,
+    ],
+)
+def test_normalization_of_lines(monkeypatch, units, layer):
+    def build(i):
+        stack = [layers.Dense(units, "tanh"), layer(), layers.Dense(2), layer()]
+        net = cdl.Sequential([cdl.Input((5,)), *stack])
+        net.compile(cdl.optimizers.Adam(0.01), "mse")
+        return net
+
+    both_ways(monkeypatch, build, rows((5, 2), 130), batch_size=49)  # blocks of 16, and one
+
+
 def test_what_needs_all_of_a_weight_goes_without(monkeypatch):
     def build(i):
         return built((4, 8, 1), optimizer=lambda: cdl.optimizers.Adam(0.01, clipnorm=1.0))
