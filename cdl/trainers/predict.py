@@ -114,8 +114,7 @@ class Predictors:
         self._others: dict[int, Executor | MergingExecutor] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
         self._trains_coupled = False  # whether samples are in these
-        self._steps = itertools.count()  # forward passes of training, each with its dropout
-        self._calls = itertools.count(1)  # predictions, each with random numbers of its own
+        self._steps, self._calls = model._draw_counts()
         for each in self.program.hosted:
             each.tell()
         self.watch = Watch(model)  # type: ignore[arg-type] # a model is a layer

@@ -8,7 +8,7 @@ of inputs and a list of outputs. A model knows how the ones become the others; n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from cdl import tree
@@ -229,6 +229,9 @@ class TrainableModel(Protocol):
 
     def _training_by_default(self) -> bool | None:
         """Whether a call without `training` is one of training."""
+
+    def _draw_counts(self) -> tuple[Iterator[int], Iterator[int]]:
+        """Counts of forward passes of training and of predictions."""
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:
         """Executors of predictions for samples of shapes `rows`, if a model takes several."""

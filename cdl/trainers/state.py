@@ -1,7 +1,8 @@
 """CompiledState: a model's compilation and the state of its last run."""
 
+import itertools
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cdl import optimizers
@@ -54,16 +55,17 @@ class CompiledState(PartOfModel):
     _columns: Columns | None = None  # of the frames that it was trained on
     _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
+    _drawn: tuple[Iterator[int], Iterator[int]] | None = None  # see _draw_counts
     # Random state of the file that the model was loaded from, and its optimizer's step in that.
     _random_state: tuple[Kept, int] | None = None
 
     # Attributes of compilation and runs, which a call does not read.
     _passing = Tracking._passing | frozenset(
-        ("_added_to_loss", "_columns", "_compiled", "_executors", "_initial_epoch", "_last_fit",
-         "_last_train_function", "_loss_and_metrics_made", "_own_loss", "_own_optimizer",
-         "_predictors_made", "_random_state", "_sizes_made", "_states_of", "_stepped", "_watch",
-         "history", "jit_compile", "loss", "optimizer", "steps_per_execution", "stop_evaluating",
-         "stop_predicting", "stop_training")
+        ("_added_to_loss", "_columns", "_compiled", "_drawn", "_executors", "_initial_epoch",
+         "_last_fit", "_last_train_function", "_loss_and_metrics_made", "_own_loss",
+         "_own_optimizer", "_predictors_made", "_random_state", "_sizes_made", "_states_of",
+         "_stepped", "_watch", "history", "jit_compile", "loss", "optimizer",
+         "steps_per_execution", "stop_evaluating", "stop_predicting", "stop_training")
     )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,7 +73,7 @@ class CompiledState(PartOfModel):
         state = dict(vars(self))
         for name in (
             *("_executors", "_predictors_made", "_sizes_made", "_watch", "_last_train_function"),
-            *("_loss_and_metrics_made", "_states_of", "_stepped"),
+            *("_drawn", "_loss_and_metrics_made", "_states_of", "_stepped"),
         ):
             state.pop(name, None)
         if "_without_inputs" in state:
@@ -234,6 +236,15 @@ class CompiledState(PartOfModel):
             if not any(overrides(type(each), "metrics") for each in within):
                 watch.metrics = found
         return list(found)
+
+    def _draw_counts(self) -> tuple[Iterator[int], Iterator[int]]:
+        """Counts of forward passes of training and of predictions, each with draws of its own.
+
+        Programs come and go, with `compile` or a changed attribute: they go on from these.
+        """
+        if self._drawn is None:
+            self._drawn = itertools.count(), itertools.count(1)
+        return self._drawn
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:
         made = self._predictors_made

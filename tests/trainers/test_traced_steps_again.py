@@ -197,3 +197,38 @@ def test_a_gradient_by_arrays_keeps_its_program_whatever_is_drawn(monkeypatch):
             seen = model(x, training=True)
         assert tape.gradient(seen, x).shape == (8, 4)
     assert len(made) == 1
+
+
+class Dropping(Net):
+    def __init__(self):
+        super().__init__()
+        self.dropped = layers.Dropout(0.5)
+
+    def call(self, inputs, training=None):
+        return self.last(self.dropped(self.hidden(inputs), training=training))
+
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as tape:
+            loss = ops.mean(ops.square(y - self(x, training=True)))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+def test_draws_go_on_behind_another_compile():
+    results = []
+    for eagerly in (True, False):
+        model = made(Dropping, eagerly)
+        logs = [fit(model, 3)]
+        model.compile("adam", run_eagerly=eagerly)
+        results.append(([*logs, fit(model, 3)], state_of(model)))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("change", [set_factor, compile_anew])
+def test_new_programs_of_a_model_do_not_draw_the_same_again(change):
+    model = made(Dropping, eagerly=True)
+    first = model(X, training=True)
+    change(model, 2)
+    assert not np.array_equal(first, model(X, training=True))
