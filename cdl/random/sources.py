@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from cdl import _core
+from cdl._variables.draw_counts import counted
 
 _SEEDS = 2**32
 _core_seed = 0
@@ -274,7 +275,7 @@ def core_seed() -> int:
 
 def draw_seed() -> int:
     """Seed for an object that was given none, from Python's `random` or the thread's own."""
-    return pythons().randint(1, 10**9)
+    return counted(lambda: pythons().randint(1, 10**9))
 
 
 def checked_seed(owner: str, seed: Any) -> int | None:

@@ -1,6 +1,7 @@
 """Recorded steps over time: changes, files, copies, errors, interrupts, threads."""
 
 import copy
+import random
 import threading
 
 import numpy as np
@@ -11,6 +12,7 @@ import cdl
 from cdl import layers, ops
 from cdl.callbacks import LambdaCallback
 from cdl.taping import replay
+from cdl.trainers.chains import step_chains
 
 
 def set_factor(model, epoch):
@@ -232,3 +234,24 @@ def test_new_programs_of_a_model_do_not_draw_the_same_again(change):
     first = model(X, training=True)
     change(model, 2)
     assert not np.array_equal(first, model(X, training=True))
+
+
+class Noisy(Net):
+    def train_step(self, data):
+        x, y = data
+        return learn(self, x + cdl.random.normal(ops.shape(x)), y)
+
+
+@pytest.mark.parametrize("cls", [Net, Noisy])
+def test_another_thread_may_draw_while_a_step_is_recorded(cls, monkeypatch):
+    class Beside(step_chains.Trial):
+        def differs(self, *given):
+            other = threading.Thread(target=random.random)
+            other.start()
+            other.join()
+            return super().differs(*given)
+
+    monkeypatch.setattr(step_chains, "Trial", Beside)
+    model = made(cls)
+    fit(model)
+    assert not model._compiled.chains.reasons

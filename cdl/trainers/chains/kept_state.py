@@ -15,18 +15,17 @@ from cdl.layers import Layer
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
 from cdl.random import SeedGenerator
-from cdl.random.sources import numpys, pythons
+from cdl.random.sources import numpys
 
 
 class KeptState:
-    """Snapshot of variables, call counts of layers, and the state of Python's generator."""
+    """Snapshot of variables and call counts of layers."""
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Any, Any]] = {}
         self._calls: dict[int, tuple[Layer, int]] = {}
         self._sums: dict[int, tuple[Any, Any]] = {}  # of the steps of cdl.Model
         self._optimizers: dict[int, Optimizer] = {}  # slots may be created later
-        self._seeds = pythons().getstate()
 
     def keep(self, things: Iterable[Any]) -> None:
         """Add variables and owners of variables to the snapshot, unless they are in it.
@@ -91,11 +90,10 @@ class KeptState:
             for variable, value in self._changed()
             if id(variable) not in known or not _are_close(_numbers(variable), value)
         ]
-        return self._seeds == pythons().getstate() and not changed
+        return not changed
 
     def restore(self) -> None:
-        """Restore variables, call counts and the generator from the snapshot."""
-        pythons().setstate(self._seeds)
+        """Restore variables and call counts from the snapshot."""
         for layer, count in self._calls.values():
             layer._calls = count
         for variable, value in self._changed():

@@ -205,6 +205,8 @@ def _recorded(
         return logs, recording.reason
     if numpys != numpys_state():
         return logs, "it draws by NumPy: draw by cdl.random"
+    if sum(each.counts for each in calls) < len(recording.noted):
+        return logs, "it draws a seed by itself: make generators ahead of the step"
     if not reads.hold():
         return logs, "it changes what it reads"
     compiled = [compiled_of(each.function, each.kinds) for each in calls]
