@@ -69,8 +69,7 @@ class _Traced:
     def append(self, program: Lowering, values: list[Value]) -> list[Value]:
         """Append the function to a program of `SeveralRows`; 0 in rows that do not count."""
         assert isinstance(program, SeveralRows)
-        for each, array in zip(values, self.arguments.arrays, strict=True):
-            each.is_whole = array.dtype.kind in "iu"
+        self.arguments.tell_integers(values)
         lowered = self.arguments.append(self.graph, program, values)
         value, aux = lowered if self._has_aux else (lowered, None)
         others = [each for each in tree.flatten(aux) if isinstance(each, Value)]

@@ -77,6 +77,17 @@ class Arguments:
         """Whether all are arrays of equal numbers of rows, which a program reads unchanged."""
         return not self._fewer and _NUMBER not in self._counts
 
+    def inputs(self, program: Lowering) -> list[Value]:
+        """New inputs of a program, one for each of `arrays`."""
+        values = [program.input(each.shape[1:]) for each in self.arrays]
+        self.tell_integers(values)
+        return values
+
+    def tell_integers(self, values: Sequence[Value]) -> None:
+        """Mark the inputs of a program that are integers."""
+        for each, array in zip(values, self.arrays, strict=True):
+            each.is_whole = array.dtype.kind in "iu"
+
     def symbols(self) -> list[Any]:
         """Symbolic arguments for tracing; their tensors are `specs`."""
         return [self._symbol(*each) for each in zip(self.specs, self._counts, strict=True)]

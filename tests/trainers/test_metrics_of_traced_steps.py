@@ -8,6 +8,7 @@ import cdl
 from cdl import layers, metrics, ops
 from cdl._ir.fusion import without_outputs
 from cdl.trainers import fit_loop
+from cdl.trainers.chains import core_metrics
 
 X = RNG.normal(size=(96, 3)).astype(np.float32)
 Y = RNG.integers(0, 4, size=96)
@@ -416,3 +417,14 @@ def test_metrics_called_one_after_the_other():
     assert_close(fit(model), fit(python))
     assert_same(model, python)
     assert chain_of(model).metrics is not None
+
+
+def test_a_fault_in_metrics_of_the_core_is_told(monkeypatch):
+    def fails(metric):
+        raise AttributeError("a fault")
+
+    monkeypatch.setattr(core_metrics, "_is_known", fails)
+    model = Classifier()
+    model.compile("adam", model.crossentropy)
+    model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
+    assert model._compiled.chains.reasons["train_step"].endswith("AttributeError: a fault")

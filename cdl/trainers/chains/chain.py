@@ -6,7 +6,6 @@ update, as in `fit`. A step that consists of links of the batch alone runs withi
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -29,9 +28,10 @@ from cdl.layers import Layer
 from cdl.optimizers import Optimizer
 from cdl.optimizers.apply import apply
 from cdl.random import core_seed
-from cdl.trainers.chains.core_metrics import CoreMetrics
+from cdl.trainers.chains.core_metrics import CoreMetrics, NotInCoreError
 from cdl.trainers.chains.followers import Followers
 from cdl.trainers.chains.link import Link, Values, args_refs, of_values, refs
+from cdl.trainers.chains.observer import Observer
 from cdl.trainers.chains.shown_metrics import reads_metric, updates
 from cdl.trainers.chains.step_reads import StepReads
 from cdl.trainers.compiled_function import Compiled
@@ -103,12 +103,27 @@ class Chain:
         self.state: Any = None
         self._set_pass(self._by_call, self._inputs)
         self.metrics: CoreMetrics | None = None
-        pure = {i for i, e in enumerate(calls) if not has_effect(e) and _layer_of(e) is None}
-        with contextlib.suppress(AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-            self.metrics = CoreMetrics(calls, found, inputs, pure)  # else Python updates them
-        if self.metrics is not None:
-            within = self.metrics.within
-            self._set_pass(_parts(calls, self.metrics.linked, logs, within), self._inputs)
+        self._set_metrics(calls, found, inputs, logs)
+
+    def _set_metrics(
+        self, calls: Sequence[Call], linked: Any, inputs: Sequence[Any], logs: Any
+    ) -> None:
+        """Have the core update the metrics in a pass, if it can."""
+        if linked:
+            pure = {i for i, e in enumerate(calls) if not has_effect(e) and _layer_of(e) is None}
+        else:
+            pure = {i for i, e in enumerate(calls) if updates(e) is None}
+            if not all(_only_computes(calls[i]) for i in pure):
+                return
+        try:
+            self.metrics = CoreMetrics(calls, linked, inputs, pure)
+        except NotInCoreError:
+            return
+        parts = _parts(calls, self.metrics.linked, logs, self.metrics.within)
+        if self.metrics.observer is not None:
+            first = min(self.metrics.within)
+            parts[first] = calls[first], self.metrics.observer
+        self._set_pass(parts, self._inputs)
 
     def _set_pass(self, by_call: Sequence[_CallAndPart], inputs: int) -> None:
         """Set the parts of a pass, and what the core can do of it."""
@@ -141,7 +156,11 @@ class Chain:
     def holds(self) -> bool:
         """Whether the chain is still valid: the step reads the same objects and values."""
         as_read = not self._is_stale and self._reads.hold()
-        return as_read and all(each.holds for each in self._links)
+        return as_read and all(each.holds for each in (*self._links, *self._observers()))
+
+    def _observers(self) -> list[Observer]:
+        """What runs a pass of a step that does not learn."""
+        return [each for each in self._fed if isinstance(each, Observer)]
 
     def once(self, arrays: Sequence[Any], is_shown: bool = True) -> Any:
         """Result of the step on one batch; None without `is_shown`."""
@@ -185,12 +204,24 @@ class Chain:
         """Start a pass over arrays in whole batches, in the given order of rows."""
         for link in self._fed:
             link.begin(arrays, order)
-        executors = [each.executor for each in self._fed]
+        executors = [] if self._observers() else [each.executor for each in self._fed]
         if self._core is None or executors != self._executors:
             self._core, self._executors = _core.Chain(executors), executors
 
     def train(self, steps: int, seconds: float) -> None:
         """Run up to `steps` batches of the pass, or for about `seconds`."""
+        if self.metrics is not None:
+            self.metrics.begin(self._fed)
+        try:
+            if observers := self._observers():
+                observers[0].executor.test(steps, seconds)
+            else:
+                self._learn(steps, seconds)
+        finally:
+            self._load_metrics()
+
+    def _learn(self, steps: int, seconds: float) -> None:
+        """Run batches of the pass by links that learn."""
         optimizers = [each.optimizer for each in self._fed]
         rates = {}
         for each in optimizers:  # one of several links steps once per link
@@ -199,12 +230,7 @@ class Chain:
                 rates[each] = each.rates(each.step, min(steps * n, _RATES // n * n))
                 steps = len(rates[each]) // n if len(rates[each]) > 1 else steps
         assert self._core is not None
-        if self.metrics is not None:
-            self.metrics.begin(self._fed)
-        try:
-            self._core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
-        finally:
-            self._load_metrics()
+        self._core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
 
     def _load_metrics(self) -> None:
         if self.metrics is not None:
@@ -411,6 +437,19 @@ def has_effect(call: Call) -> bool:
     draws = ("seed", "seed_generator")
     is_drawn = any(vars(each).get(name) for each in layer._flatten_layers() for name in draws)
     return is_drawn or bool(layer.non_trainable_variables)
+
+
+def _only_computes(call: Call) -> bool:
+    """Whether a call only computes from its arguments, as layers do in inference."""
+    layer = _layer_of(call)
+    if layer is None:
+        return not has_effect(call)
+    if _is_of_losses(call):
+        return not call.size
+    if call.draws or call.counts or is_ordinary(call) or layer.losses:
+        return False
+    trains = call.kwargs.get("training") or any(each is True for each in call.args)
+    return not trains and _module_of(call) != OF_TAPES
 
 
 def _is_of_losses(call: Call) -> bool:

@@ -6,7 +6,8 @@ becomes a report of the program. The states of the metrics are set when a run of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,20 @@ from cdl import tree
 from cdl._tracing.operation import OpDef
 from cdl._tracing.operation import call as called
 from cdl._variables.stepping import Call, Ref
+from cdl.layers import Layer
 from cdl.metrics import Mean, MeanMetricWrapper
 from cdl.metrics.core_metric import Tally, is_compiled
 from cdl.trainers.chains.link import Link, args_refs, of_values
+from cdl.trainers.chains.observer import Observer
 from cdl.trainers.chains.shown_metrics import reads_metric, updates
 from cdl.trainers.compiled_function import Compiled
 
 Linked = dict[int, tuple[Compiled, Call, Any]]
 _FLOATS = ("float32", "float64")
+
+
+class NotInCoreError(ValueError):
+    """Why the metrics of a step are updated in Python."""
 
 
 class CoreMetrics:
@@ -38,8 +45,10 @@ class CoreMetrics:
         linked: the links with the updates in their programs.
         within: indices of the calls that update metrics.
 
+        observer: program of a step that does not learn; None for one with links.
+
     Raises:
-        ValueError: there is no update, or one that must run in Python.
+        NotInCoreError: there is no update, or one that must run in Python.
     """
 
     def __init__(
@@ -50,21 +59,25 @@ class CoreMetrics:
         metrics = {id(e): e for i in self.within for e in _parts(updates(calls[i]))}
         self._metrics = list(metrics.values())
         self._states = [list(each.variables) for each in self._metrics]
-        is_known = metrics and linked and all(map(_is_known, self._metrics))
-        if not is_known or not self._are_read_last(min(linked)):
-            raise ValueError("no metrics that a program can update")
+        if not metrics or not all(map(_is_known, self._metrics)):
+            raise NotInCoreError("no metrics that a program can update")
+        if not self._are_read_last(min(linked or self.within)):
+            raise NotInCoreError("metrics are read or reset between two updates")
         makers = {n: i for i in pure for n in range(calls[i].first, calls[i].first + calls[i].size)}
         left, self.linked = set(self.within), dict(linked)
         # For each report its metrics, each with a factor and a divisor.
         self._of_links: list[list[list[tuple[Any, float, int]]]] = []
         for i in linked:
-            needed = {k: self._needed(i, linked[i][0], k, makers) for k in left}
+            results = range(calls[i].first, calls[i].first + calls[i].size)
+            known = {*results[: len(results) - len(linked[i][0].by_weights)], *calls[i].within}
+            needed = {k: self._needed(known, k, makers) for k in left}
             found = {k for k, each in needed.items() if each is not None}
             left -= found
             behind = sorted(found.union(*(needed[k] or () for k in found)))
             self._join(i, behind)
-        if left:
-            raise ValueError("an update reads what no link computes")
+        self.observer = None if linked else self._observer(makers)
+        if linked and left:
+            raise NotInCoreError("an update reads what no link computes")
         self._links: list[Link] = []
         self._executors: list[Any] = []
         self._sums: list[list[Any]] = []  # of the metrics' variables before the executors' reports
@@ -88,19 +101,15 @@ class CoreMetrics:
         leaves = (e for call in self._calls for e in tree.flatten((call.args, call.kwargs)))
         return not any(id(each) in states for each in leaves)
 
-    def _needed(
-        self, link: int, compiled: Compiled, call: int, makers: dict[int, int]
-    ) -> set[int] | None:
-        """Calls to trace ahead of one, given those of a link; None if it needs others."""
-        gradient = self._calls[link]
-        results = range(gradient.first, gradient.first + gradient.size - len(compiled.by_weights))
+    def _needed(self, known: Collection[int], call: int, makers: dict[int, int]) -> set[int] | None:
+        """Calls to trace ahead of one, given some results; None if it needs others."""
         found: set[int] = set()
         for number in args_refs(self._calls[call]):
-            if number < len(self._inputs) or number in results or number in gradient.within:
+            if number < len(self._inputs) or number in known:
                 continue
             if number not in makers:
                 return None
-            more = self._needed(link, compiled, makers[number], makers)
+            more = self._needed(known, makers[number], makers)
             if more is None:
                 return None
             found |= {makers[number], *more}
@@ -116,52 +125,58 @@ class CoreMetrics:
         given = [each.number for each in gradient.args if isinstance(each, Ref)]
         own = {n for call in calls for n in args_refs(call) if n < len(self._inputs)}
         more = sorted(own.difference(given))
-        kinds = [self._inputs[n] for n in more]
-        if None in kinds:
-            raise ValueError("a number of the batch is an argument of an update")
         args = (*gradient.args, *map(Ref, more))
-        joined = gradient._replace(args=args, kinds=(*gradient.kinds, *kinds), within={})
-        replays = [(e, _function_of(e), of_values(e.args), of_values(e.kwargs)) for e in calls]
-        told: list[tuple[Any, float]] = []  # metrics of the loss, and what it is multiplied by
-        factors: dict[int, list[float]] = {}  # of the reports of a metric
+        kinds = (*gradient.kinds, *self._kinds(more))
+        joined = gradient._replace(args=args, kinds=kinds, within={})
+        updating = _Updating(calls)
 
         def update(symbols: Sequence[Any], found: Any, results: Any) -> None:
-            told.clear()
-            factors.clear()
             values: Any = {e.number: s for e, s in zip(args, symbols, strict=True) if _is_ref(e)}
             leaves = tree.flatten(found)
             values.update(enumerate(leaves, gradient.first))
             for number, (step, place) in gradient.within.items() if results else ():
                 values[number] = results[step][place]
-            for call, function, of_args, of_kwargs in replays:
-                given, named = of_args(values), of_kwargs(values)
-                scale = _scale(call)
-                if scale is not None:
-                    given, named = given[:2], {}
-                    if given[1] is leaves[0] and getattr(leaves[0], "shape", None) == ():
-                        told.append((given[0], scale))
-                        continue
-                for each in _parts(updates(call)):
-                    factors.setdefault(id(each), []).append(1.0 if scale is None else scale)
-                result = function(*given, **named)
-                values.update(enumerate(tree.flatten(result), call.first))
+            updating.run(values, leaves[0])
 
         owner: Any = getattr(gradient.function, "__self__", None)
-        made = owner.observing(update, joined.kinds)
+        try:
+            made = owner.observing(update, joined.kinds)
+        except (TypeError, ValueError) as error:  # of what cannot be lowered
+            raise NotInCoreError(f"an update cannot be compiled: {error}") from error
         if not made.learns:
-            raise ValueError("a program with the updates cannot learn")
-        rows = gradient.kinds[0][0][0]
-        self._of_links.append(
-            [
-                [(metric, scale, rows) for metric, scale in told]  # it counts each sample
-                if each is None
-                else [(each, factors[id(each)].pop(0), 1)]
-                for each in made.metrics
-            ]
-        )
-        if any(factors.values()):
-            raise ValueError("an update is no report")
+            raise NotInCoreError("a program with the updates cannot learn")
+        self._of_links.append(updating.reports(made.metrics, gradient.kinds[0][0][0]))
         self.linked[link] = made, joined, optimizer
+
+    def _kinds(self, numbers: Iterable[int]) -> list[Any]:
+        """Shapes and dtypes of arrays of the batch."""
+        kinds = [self._inputs[n] for n in numbers]
+        if None in kinds:
+            raise NotInCoreError("a number of the batch is an argument of an update")
+        return kinds
+
+    def _observer(self, makers: dict[int, int]) -> Observer:
+        """Program of the updates of a step that does not learn."""
+        needed = [self._needed((), k, makers) for k in sorted(self.within)]
+        if None in needed:
+            raise NotInCoreError("an update reads what cannot be computed by a program")
+        calls = [self._calls[i] for i in sorted(self.within.union(*(e or () for e in needed)))]
+        numbers = sorted({n for e in calls for n in args_refs(e) if n < len(self._inputs)})
+        updating, kinds = _Updating(calls), self._kinds(numbers)
+        if len({each[0][:1] for each in kinds}) != 1 or not all(each[0] for each in kinds):
+            raise NotInCoreError("arrays of the batch have different numbers of rows")
+
+        def update(symbols: Sequence[Any]) -> None:
+            updating.run(dict(zip(numbers, symbols, strict=True)), None)
+
+        given = [tree.flatten((e.args, e.kwargs)) for e in calls if not updates(e)]
+        owners = [getattr(e.function, "__self__", None) for e in calls]
+        read = [each for each in (*itertools.chain(*given), *owners) if callable(each)]
+        found = Observer(update, numbers, kinds, read)
+        if found.unseen:
+            raise NotInCoreError(found.unseen)
+        self._of_links.append(updating.reports(found.metrics, 1))
+        return found
 
     def variables(self) -> list[Any]:
         """The states of the metrics."""
@@ -210,10 +225,67 @@ class CoreMetrics:
         return totals
 
 
+class _Updating:
+    """Updates of metrics by calls, replayed on symbolic values.
+
+    Args:
+        calls: the updates, and the calls that compute what they read.
+    """
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self._replays = [
+            (e, _function_of(e), of_values(e.args), of_values(e.kwargs), _scale(e)) for e in calls
+        ]
+        self._told: list[tuple[Any, float]] = []  # metrics of the loss, with their factors
+        self._factors: dict[int, list[float]] = {}  # of the reports of a metric
+
+    def run(self, values: Any, loss: Any) -> None:
+        """Replay the calls on values by number; `loss` is reported by the program anyway."""
+        self._told.clear()
+        self._factors.clear()
+        for call, function, of_args, of_kwargs, scale in self._replays:
+            given, named = of_args(values), of_kwargs(values)
+            if scale is not None:
+                given, named = given[:2], {}
+                if given[1] is loss and getattr(loss, "shape", None) == ():
+                    self._told.append((given[0], scale))
+                    continue
+            for each in _parts(updates(call)):
+                self._factors.setdefault(id(each), []).append(1.0 if scale is None else scale)
+            result = function(*given, **named)
+            values.update(enumerate(tree.flatten(result), call.first))
+
+    def reports(self, metrics: Sequence[Any], rows: int) -> list[list[tuple[Any, float, int]]]:
+        """For each report its metrics, each with a factor and a divisor.
+
+        Args:
+            metrics: of the reports of the program, None for the loss.
+            rows: of a batch, each of which the report of the loss counts.
+        """
+        found = [
+            [(metric, scale, rows) for metric, scale in self._told]
+            if each is None
+            else [(each, self._factors[id(each)].pop(0), 1)]
+            for each in metrics
+        ]
+        if any(self._factors.values()):
+            raise NotInCoreError("an update is no report")
+        return found
+
+
 def _function_of(call: Call) -> Callable[..., Any]:
     """The function of a call, which takes symbolic arguments too."""
-    is_operation = bool(call.args) and isinstance(call.args[0], OpDef)
-    return called if is_operation else call.function
+    if bool(call.args) and isinstance(call.args[0], OpDef):
+        return called
+    function: Any = call.function
+    owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if isinstance(owner, Layer) and name in ("_on_arrays", "_on_data"):
+        return owner
+    return _run_layer if name == "run_script" else function
+
+
+def _run_layer(layer: Any, args: Any, kwargs: Any, **_: Any) -> Any:
+    return layer(*args, **kwargs)
 
 
 def _parts(metric: Any) -> list[Any]:
