@@ -449,7 +449,8 @@ def _only_computes(call: Call) -> bool:
     if call.draws or call.counts or is_ordinary(call) or layer.losses:
         return False
     trains = call.kwargs.get("training") or any(each is True for each in call.args)
-    return not trains and _module_of(call) != OF_TAPES
+    runs_code = getattr(call.function, "__name__", "") == "run_script"  # of layers, on arrays
+    return not (trains or runs_code) and _module_of(call) != OF_TAPES
 
 
 def _is_of_losses(call: Call) -> bool:

@@ -172,7 +172,10 @@ class CoreMetrics:
         given = [tree.flatten((e.args, e.kwargs)) for e in calls if not updates(e)]
         owners = [getattr(e.function, "__self__", None) for e in calls]
         read = [each for each in (*itertools.chain(*given), *owners) if callable(each)]
-        found = Observer(update, numbers, kinds, read)
+        try:
+            found = Observer(update, numbers, kinds, read)
+        except Exception as error:  # whatever code of users' layers does to symbolic tensors
+            raise NotInCoreError(f"the step cannot be compiled: {error}") from error
         if found.unseen:
             raise NotInCoreError(found.unseen)
         self._of_links.append(updating.reports(found.metrics, 1))
@@ -281,11 +284,7 @@ def _function_of(call: Call) -> Callable[..., Any]:
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
     if isinstance(owner, Layer) and name in ("_on_arrays", "_on_data"):
         return owner
-    return _run_layer if name == "run_script" else function
-
-
-def _run_layer(layer: Any, args: Any, kwargs: Any, **_: Any) -> Any:
-    return layer(*args, **kwargs)
+    return function
 
 
 def _parts(metric: Any) -> list[Any]:
