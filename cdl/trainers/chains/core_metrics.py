@@ -280,11 +280,11 @@ def _function_of(call: Call) -> Callable[..., Any]:
     """The function of a call, which takes symbolic arguments too."""
     if bool(call.args) and isinstance(call.args[0], OpDef):
         return called
-    function: Any = call.function
-    owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
-    if isinstance(owner, Layer) and name in ("_on_arrays", "_on_data"):
-        return owner
-    return function
+    owner = getattr(call.function, "__self__", None)
+    name = getattr(call.function, "__name__", "")
+    return (
+        owner if isinstance(owner, Layer) and name in ("_on_arrays", "_on_data") else call.function
+    )
 
 
 def _parts(metric: Any) -> list[Any]:
