@@ -159,7 +159,7 @@ class Chain:
         return as_read and all(each.holds for each in (*self._links, *self._observers()))
 
     def _observers(self) -> list[Observer]:
-        """What runs a pass of a step that does not learn."""
+        """The observer that runs a pass of a step that does not learn, if any."""
         return [each for each in self._fed if isinstance(each, Observer)]
 
     def once(self, arrays: Sequence[Any], is_shown: bool = True) -> Any:
