@@ -379,6 +379,28 @@ def test_table_takes_rows_of_more_fields_than_names(tmp_path, capsys, before, be
     assert {line.split()[0] for line in shown.splitlines()[-2:]} == {"x", "z"}
 
 
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("{d}/{m}/2024", "when is read as dates, the day first"),
+        ("{m}/{d}/2024 9:05", "when is read as dates, the month first"),
+        ("{m}.{m}.2024", "when is read as dates, the day first"),
+        ("{m}/{m}/2024", "when stays text: '1/1/2024' may begin with the day or with the month"),
+    ],
+)
+def test_table_reads_dates_that_do_not_begin_with_the_year(capsys, form, said):
+    pandas = pytest.importorskip("pandas")
+    texts = [form.format(d=1 + i % 28, m=1 + i % 2) for i in range(40)]
+    found = table_command._with_dates(pandas.DataFrame({"when": [None, *texts]}))["when"]
+    assert capsys.readouterr().out == f"{said}\n"
+    assert pandas.isna(found[0])
+    if "stays" in said:
+        assert found[1:].tolist() == texts
+    else:
+        assert found[1:].dt.month.tolist() == [1 + i % 2 for i in range(40)]
+        assert found[1:].dt.hour.unique().tolist() == [9 if "9:05" in form else 0]
+
+
 def test_table_reads_no_words_as_dates(tmp_path, capsys):
     pytest.importorskip("pandas")
     rows = [f"{['now', 'today'][i % 2]},{i % 2}" for i in range(40)]

@@ -131,7 +131,7 @@ def _with_numbers(table: Any, decimal: str) -> Any:
 
 
 def _with_dates(x: Any) -> Any:
-    """Columns with a value, those of dates in ISO 8601 as dates; what is done is printed."""
+    """Columns with a value, those of dates, ISO 8601 or 31/12/2026, as dates; it prints which."""
     import pandas
 
     empty = x.columns[x.isna().all()]
@@ -140,6 +140,7 @@ def _with_dates(x: Any) -> Any:
     x = x.drop(columns=empty)
     for name in x.select_dtypes(exclude=["number", "bool"]):
         if not x[name].dropna().astype(str).str.match(r"\d{4}").all():  # "now" would be a date
+            x[name] = _with_days(name, x[name])
             continue
         with contextlib.suppress(TypeError, ValueError):
             x[name] = pandas.to_datetime(x[name], format="ISO8601", utc=True)
@@ -148,6 +149,31 @@ def _with_dates(x: Any) -> Any:
         if len(x) > 1 and (x[name].diff()[1:] == 1).all():
             print(f"{name} counts rows: --leave-out {name} if it tells nothing of new ones")
     return x
+
+
+def _with_days(name: str, column: Any) -> Any:
+    """Column with texts such as 31/12/2026, 31.12.2026 or 12/31/2026 9:30 as dates.
+
+    One of them must tell days from months: a column in which all might be either stays text.
+    """
+    import pandas
+
+    texts = column.dropna().astype(str).str.strip()
+    found = texts.str.extract(r"^(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(\s\d{1,2}:\d{2}(?::\d{2})?)?$")
+    if not len(texts) or found[1].isna().any():
+        return column
+    days_first = (found[1] == ".").all() or (found[0].astype(int) > 12).any()
+    if not days_first and not (found[2].astype(int) > 12).any():
+        print(f"{name} stays text: {texts.iloc[0]!r} may begin with the day or with the month")
+        return column
+    day, month = (found[0], found[2]) if days_first else (found[2], found[0])
+    iso = found[3] + "-" + month.str.zfill(2) + "-" + day.str.zfill(2) + found[4].fillna("")
+    try:
+        dates = pandas.to_datetime(iso, format="mixed", utc=True)
+    except ValueError:
+        return column
+    print(f"{name} is read as dates, the {'day' if days_first else 'month'} first")
+    return dates.reindex(column.index)
 
 
 def csv_form(data: Path) -> dict[str, Any]:

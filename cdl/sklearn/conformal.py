@@ -26,7 +26,8 @@ class Conformal(BaseEstimator, Hinting):
     The promise is of rows that are exchangeable with those of the calibration, on average over all
     rows: not for each kind of row, and not where data drift. Regressors get intervals: of constant
     width by residuals, or, with `predict_quantiles`, as a `TabularRegressor` with `quantiles` has
-    it, between its outer quantiles, moved as needed (CQR; Romano, Patterson and Candès, 2019).
+    it, alone or last in a Pipeline, between its outer quantiles, moved as needed (CQR; Romano,
+    Patterson and Candès, 2019).
     Classifiers get sets of labels, those of probability above a threshold (Sadinle, Lei and
     Wasserman, 2019).
 
@@ -152,8 +153,11 @@ class Conformal(BaseEstimator, Hinting):
 
     def _ends(self, x: Any) -> tuple[Array, Array]:
         """Ends of an interval before it is widened."""
-        if getattr(self.estimator_, "quantiles", None) is not None:
-            quantiles = self.estimator_.predict_quantiles(x)
+        model = _last(self.estimator_)
+        if getattr(model, "quantiles", None) is not None:
+            if model is not self.estimator_ and len(self.estimator_) > 1:
+                x = self.estimator_[:-1].transform(x)
+            quantiles = model.predict_quantiles(x)
             return quantiles[:, 0], quantiles[:, -1]
         middle = np.asarray(self.estimator_.predict(x), np.float64)
         return middle, middle
@@ -163,7 +167,8 @@ class Conformal(BaseEstimator, Hinting):
         from sklearn.model_selection import KFold
         from sklearn.utils import _safe_indexing
 
-        if is_classifier(self.estimator) or getattr(self.estimator, "quantiles", None) is not None:
+        has_quantiles = getattr(_last(self.estimator), "quantiles", None) is not None
+        if is_classifier(self.estimator) or has_quantiles:
             what = "'split' or 'prefit' for classifiers and for quantiles"
             raise expected("Conformal", "method", what, self.method)
         self._of_folds = self._level(len(targets))
@@ -245,6 +250,11 @@ class Conformal(BaseEstimator, Hinting):
         tags.input_tags = get_tags(self.estimator).input_tags
         tags.target_tags.required = True
         return tags
+
+
+def _last(estimator: Any) -> Any:
+    """Model at the end of a Pipeline, or the estimator itself."""
+    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
 
 
 def _finite(targets: Array) -> Array:

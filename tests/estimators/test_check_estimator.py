@@ -29,7 +29,7 @@ WRAPPED = [
     SKLearnTransformer(net, model_kwargs={"loss": "mse"}, fit_kwargs=SILENT),
 ]
 # Small and short, for speed: some hundred fits.
-SMALL = {"hidden_layer_sizes": (32,), "max_epochs": 60}
+SMALL = {"hidden_layer_sizes": (32,), "max_epochs": 50}
 TABULAR = [
     TabularClassifier(**SMALL),
     TabularRegressor(**SMALL),

@@ -11,6 +11,8 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from cdl.sklearn import Conformal, TabularClassifier, TabularRegressor
 
@@ -79,6 +81,21 @@ def test_quantiles_are_moved_until_they_hold():
     assert np.corrcoef(widths, np.abs(rows[:, 1]))[0, 1] > 0.3
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_interval(rows), model.predict_interval(rows))
+
+
+def test_quantiles_of_a_pipeline_are_those_of_its_model():
+    x, y = data(200)
+    net = TabularRegressor("mlp", quantiles=(0.1, 0.5, 0.9), max_epochs=3, random_state=0)
+    found = []
+    for steps in ([], [StandardScaler()]):
+        piped = Conformal(make_pipeline(*steps, net), alpha=0.2, random_state=0).fit(x, y)
+        found.append(piped.predict_interval(x))
+        assert np.ptp(np.diff(found[-1])) > 0.01  # of residuals all would be as wide
+    np.testing.assert_array_equal(
+        found[0], Conformal(net, alpha=0.2, random_state=0).fit(x, y).predict_interval(x)
+    )
+    with pytest.raises(ValueError, match="'split' or 'prefit' for classifiers and for quantiles"):
+        Conformal(make_pipeline(StandardScaler(), net), method="cv+").fit(x, y)
 
 
 def test_sets_hold_the_label():

@@ -80,6 +80,9 @@ def test_forms_of_one_row_predict_the_same():
         for row in each_form(model, i):
             assert model.predict(row).shape == (1,)
             np.testing.assert_allclose(model.predict_proba(row), wanted[i : i + 1], rtol=1e-5)
+            np.testing.assert_array_equal(
+                model.predict_log_proba(row), np.log(model.predict_proba(row))
+            )
 
 
 def test_one_row_of_a_frame_of_numbers_after_pickle():
@@ -209,6 +212,23 @@ def test_rows_of_frames_with_other_blocks_are_read_in_turn():
         for frame in (*frames, whole.astype({"age": object})):
             assert read._of_blocks(frame.iloc[i : i + 1]) == whole.iloc[i].tolist()
         assert read(whole[["rooms", "size", "age"]].iloc[i : i + 1]) is None
+
+
+def test_times_are_no_numbers_and_numbers_no_times():
+    times = NUMBERS.assign(age=pandas.to_timedelta(NUMBERS["rooms"], unit="s"))
+    for fitted, other, kinds in (
+        (NUMBERS, times, "'number', as in fit, got 'time'"),
+        (times, NUMBERS, "'time', as in fit, got 'number'"),
+    ):
+        model = TabularRegressor("mlp", **QUICK).fit(fitted, Y)
+        wanted = model.predict(fitted)
+        for n in (1, 5, 40):
+            np.testing.assert_allclose(model.predict(fitted[3 : 3 + n]), wanted[3 : 3 + n], 1e-5)
+            with pytest.raises(ValueError, match=f"age must hold values of the kind {kinds}"):
+                model.predict(other[3 : 3 + n])
+        row = dict(zip(other, other.iloc[3].tolist(), strict=True))
+        with pytest.raises(ValueError, match=f"age must hold values of the kind {kinds}"):
+            model.predict(row)
 
 
 def test_dates_of_a_row_are_read_column_by_column():

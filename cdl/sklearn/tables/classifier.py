@@ -142,6 +142,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """Probability of each class, in the order of `classes_`."""
         return self._final(self._outputs(X))
 
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithms of the probabilities of `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.predict_proba(X)))
+
     def _final(self, outputs: Array) -> Array:
         return _tempered(outputs, self.temperature_)
 

@@ -36,6 +36,7 @@ class Column(NamedTuple):
             since 1970, NaN for missing ones; else objects, None for missing ones.
         mixed: whether numbers, dates or times are among texts.
         declared: whether the frame calls them categories.
+        timed: whether numbers were times or their differences.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Column(NamedTuple):
     values: Array
     mixed: bool = False
     declared: bool = False
+    timed: bool = False
 
     def rows(self, at: Any) -> Column:
         """Column of some rows."""
@@ -229,7 +231,7 @@ def _read(owner: str, name: str, values: Any, text: bool = False) -> Column:
     if array.dtype.kind in "biuf":
         return Column(name, "number", array.astype(np.float64, copy=False))
     if array.dtype.kind in "Mm":
-        return Column(name, _OF_TIMES[array.dtype.kind], _seconds(array))
+        return _of_times(name, array.dtype.kind, _seconds(array))
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{owner}: X: {name} has complex numbers")
     found = _of_objects(owner, name, array.astype(object))
@@ -259,6 +261,10 @@ def _items(values: Any) -> list[Any]:
 def _dated(values: Any) -> Any:
     """Array or scalar of dates or times in microseconds, of which Python has objects."""
     return values.astype(f"{values.dtype.kind}8[us]")
+
+
+def _of_times(name: str, kind: str, seconds: Array) -> Column:
+    return Column(name, _OF_TIMES[kind], seconds, timed=kind == "m")
 
 
 def _as_array(values: Any) -> Array:
@@ -320,7 +326,7 @@ def _of_objects(owner: str, name: str, values: Array, text: bool = False) -> Col
             if all(isinstance(each, types) for each in known):
                 plain = [_without_zone(each) for each in known]
                 found[~missing] = _seconds(np.array(plain, f"{kind}8[us]"))
-                return Column(name, _OF_TIMES[kind], found)
+                return _of_times(name, kind, found)
     words: Any = Hashable if text else str | bytes | Real | np.bool_
     no = complex | np.complexfloating
     other = next((i for i in known if not isinstance(i, words) or isinstance(i, no)), None)

@@ -66,6 +66,7 @@ class Table:
         embedded: rows of the table of embeddings.
         owner: as given.
         kinds: of columns: "number", "date", "text", or None for one without a value.
+        timed: whether each is of times or their differences, which are numbers in seconds.
         categories: of columns of text, by their numbers: the codes of values, from 1.
         hashed: numbers of columns whose words are counted.
         most_flags: as given.
@@ -90,6 +91,7 @@ class Table:
             ValueError: a column of text, with text="refuse".
         """
         self.kinds = [None if _missing(c.values[rows]).all() else c.kind for c in columns]
+        self.timed = [each.timed for each in columns]
         empty = [c.name for c, kind in zip(columns, self.kinds, strict=True) if kind is None]
         if empty:
             warnings.warn(
@@ -218,6 +220,7 @@ class Table:
     def of_numbers(self, x: Array) -> Array | None:
         """Numbers for the net of float64 columns; None if it has other inputs than numbers."""
         plain = self.widths[1:] == (0, 0) and all(kind == "number" for kind in self.kinds)
+        plain &= not any(self.timed)
         if not plain:
             return None
         found = np.empty((len(x), self.widths[0]), np.float32)
@@ -256,11 +259,12 @@ class Table:
         return slots[self.varies], flags, np.array(many, np.int64)
 
     def _check_kinds(self, columns: list[Column]) -> None:
-        for each, kind in zip(columns, self.kinds, strict=True):
-            if kind and each.kind != kind and not _missing(each.values).all():
+        for each, kind, timed in zip(columns, self.kinds, self.timed, strict=True):
+            wanted, got = "time" if timed else kind, "time" if each.timed else each.kind
+            if kind and got != wanted and not _missing(each.values).all():
                 raise ValueError(
-                    f"{self.owner}: X: {each.name} must hold values of the kind {kind!r}, as in "
-                    f"fit, got {each.kind!r}"
+                    f"{self.owner}: X: {each.name} must hold values of the kind {wanted!r}, as in "
+                    f"fit, got {got!r}"
                 )
 
     def _slots(self, i: int, column: Column) -> Array:
@@ -287,7 +291,7 @@ class RowReader:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._scales = table.scaling == "robust"
-        plain = not table.hashed and "date" not in table.kinds
+        plain = not table.hashed and "date" not in table.kinds and not any(table.timed)
         self._read = _core.RowReader(self._columns(), table.widths, self._scales) if plain else None
 
     def __reduce__(self) -> tuple[Any, ...]:
