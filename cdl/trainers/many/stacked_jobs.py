@@ -87,7 +87,7 @@ class StackedJobs:
         begins = [begin for _, _, begin in jobs]
         stacks = self._stacks(jobs)
         before = [stack.copy() for stack in stacks[: self._count]]
-        data = MemberData(*(_part(begins, i) for i in range(3)))
+        data = MemberData(*([begin.data[i] for begin in begins].__getitem__ for i in range(3)))
         draws = {k: begin.draws for k, begin in enumerate(begins)}
         run = StackedRun(self._stand_in, stacks, stacks, data, draws)
         sound = _sound(stacks)
@@ -165,10 +165,6 @@ class StackedJobs:
                     if (storage := storage_of(variable)) is not None:
                         storage.set(stack[k])
             optimizer.counter[0] = steps[k]
-
-
-def _part(begins: Sequence[Begin], i: int) -> Callable[[int], Any]:
-    return lambda k: begins[k].data[i]
 
 
 def _sound(stacks: Stacks) -> Any:

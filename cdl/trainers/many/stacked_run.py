@@ -204,18 +204,20 @@ class StackedRun:
         return (numbers if arrays is not None else []), arrays, starts
 
     def _joined_rows(self, numbers: list[int], batch: int) -> tuple[Any, NDArray[np.int64]]:
-        places: dict[tuple[int, ...], int] = {}
-        parts: list[list[Any]] = []
         joined, which = self._data.block(numbers), list(range(len(numbers)))
-        for i, k in enumerate(numbers if joined is None else ()):
-            own = [of(k) for of in self._data]
-            place = which[i] = places.setdefault(tuple(map(id, own)), len(parts))
-            if place == len(parts):
-                parts.append(own)
+        parts: list[list[Any]] = []
+        if joined is None:
+            parts = [[*map(of, numbers)] for of in self._data]
+            places: dict[tuple[int, ...], int] = {}  # by the ids of rows, which members may share
+            keys = zip(*(map(id, each) for each in parts), strict=True)
+            which = [places.setdefault(key, len(places)) for key in keys]
+            if len(places) < len(which):
+                firsts = [which.index(place) for place in range(len(places))]
+                parts = [[each[i] for i in firsts] for each in parts]
         starts = np.array(which) * self._data.rows(numbers[0])
         model, arrays = self._stand_in.model, None
         with suppress(Exception), standing_in():
-            joined = joined or [_flat(each) for each in zip(*parts, strict=True)]
+            joined = joined or [_flat(each) for each in parts]
             arrays = for_step(model, model._compiled, "train", (*joined,), None, "fit", batch)
         return (arrays if isinstance(arrays, Arrays) else None), starts
 
@@ -230,7 +232,8 @@ class StackedRun:
     ) -> _core.StackedMembers:
         weights = self._stand_in.places_of(function)
         step, rate = self._stand_in.places
-        seeds = [self._draws[k].seeds(host.seeds) for k in numbers]
+        of_program = host.seeds
+        seeds = [self._draws[k].seeds(of_program) for k in numbers]
         return _core.StackedMembers(
             host,
             [self._stacks[place] for place in weights],
@@ -281,9 +284,10 @@ class StackedRun:
 
 def _flat(of_each: Sequence[Any]) -> Any:
     """Concatenated rows of all; None if none has any."""
-    if all(each is None for each in of_each):
+    kinds = {*map(type, of_each)}
+    if kinds == {type(None)}:
         return None
-    if not all(type(each) is np.ndarray for each in of_each):
+    if kinds != {np.ndarray}:
         raise TypeError("arrays that are not NumPy's")
     return of_each[0] if len(of_each) == 1 else np.concatenate(of_each)
 
