@@ -119,13 +119,27 @@ def builds(compiler: list[str], program: str, flags: list[str]) -> bool:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+# Rooms of whose modules users name nothing, and the modules there of which they do.
+UNSEEN = {"_cli", "_common", "_configs", "_ir", "_tracing", "_variables", "scripts"}
+UNSEEN |= {"data", "distribution", "export", "saving", "taping", "trainers"}
+SEEN = {"errors", "html", "keras_tensor", "naming", "numpy_dispatch", "symbolic", "untraced"}
+SEEN |= {"arguments", "custom_objects", "dtypes", "identifiers", "serialization", "state"}
+SEEN |= {"api", "artifacts", "checking", "file_editor", "keras_file", "py_dataset", "weights"}
+SEEN |= {"derivatives", "gradient_tape", "jvp", "steps", "train_many", "trainer"}
+# Modules that users import, whose own docstrings `help` shows.
+IMPORTED = {"image", "sequence", "bounding_boxes"}
+
+
 def for_a_wheel(path: Path) -> str:
     """The text of a module without what only readers of the source see; lines keep their numbers.
 
-    These are comments, and docstrings of functions whose names begin with one underscore; in rooms
-    of which users name nothing, those of all classes and functions.
+    These are comments, docstrings of modules that users do not import, and those of functions whose
+    names begin with one underscore; in rooms of which users name nothing, those of all classes and
+    functions.
     """
-    every = bool({*path.parts} & {"scripts", "_ir"})
+    room = path.parts[len(path.parts) - path.parts[::-1].index("cdl") :]
+    every = bool({*room} & UNSEEN) and path.stem not in SEEN
+    inside = len(room) > 1 and path.stem not in {"__init__", *IMPORTED}
     with tokenize.open(path) as file:
         lines = file.readlines()
     with path.open("rb") as file:
@@ -134,12 +148,17 @@ def for_a_wheel(path: Path) -> str:
                 row, column = token.start
                 lines[row - 1] = f"{lines[row - 1][:column].rstrip()}\n"
     for node in ast.walk(ast.parse(path.read_bytes())):
-        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(node, ast.Module):
+            unseen = inside
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            private = isinstance(node, ast.FunctionDef) and re.match("_[^_]", node.name)
+            unseen = every or bool(private)
+        else:
             continue
-        if not every and (isinstance(node, ast.ClassDef) or not re.match("_[^_]", node.name)):
+        if not unseen or ast.get_docstring(node) is None:
             continue
         text = node.body[0]
-        if ast.get_docstring(node) is not None and text.lineno > node.lineno:
+        if isinstance(node, ast.Module) or text.lineno > node.lineno:
             lines[text.lineno - 1] = f"{lines[text.lineno - 1][: text.col_offset]}''\n"
             for row in range(text.lineno, text.end_lineno or 0):
                 lines[row] = "\n"
@@ -147,7 +166,7 @@ def for_a_wheel(path: Path) -> str:
 
 
 class BuildPython(build_py):
-    """Copies modules; those of a wheel lose what only readers of the source see, 62 KB of it."""
+    """Copies modules; those of a wheel lose what only readers of the source see."""
 
     def build_module(self, module, module_file, package):  # type: ignore[no-untyped-def]
         made, copied = super().build_module(module, module_file, package)

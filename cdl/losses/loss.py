@@ -196,7 +196,7 @@ def _float_dtype(owner: str, dtype: Any) -> str:
     return name
 
 
-def _of_pairs(y_true: Any, y_pred: Any) -> None:
+def of_pairs(y_true: Any, y_pred: Any) -> None:
     """Arguments of nearly all loss functions.
 
     Args:
@@ -216,7 +216,7 @@ def function_of(
 
     def enter(function: Function) -> Function:
         _functions[function] = cls
-        described_by(_of_pairs, cls)(function)
+        described_by(of_pairs, cls)(function)
         return registry.add(*names)(function) if identifies else function
 
     return enter
