@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,7 +146,8 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     """
     if isinstance(y_true, (list, tuple)):
         y_true = np.asarray(y_true)
-    if isinstance(y_pred, np.ndarray):  # whose samples are those of y_true
+    if isinstance(y_pred, np.ndarray) and _are_of_size(y_true.shape, y_pred.shape):
+        # The samples are those of y_true.
         y_pred = operator_of("add")(operator_of("zeros_like")(y_true), y_pred)
     axis = loss.axis % len(y_pred.shape)
     if loss.axis != -1 and loss.wants == "values":
@@ -167,6 +169,14 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
         return found
     found = LinesOf(loss)(y_true, y_pred)
     return found
+
+
+def _are_of_size(shape: Iterable[int | None], known: Iterable[int]) -> bool:
+    """Whether a shape with one open size at most is a known one."""
+    sizes = [*shape]
+    return sizes.count(None) < 2 and [
+        b if a is None else a for a, b in zip(sizes, known, strict=False)
+    ] == [*known]
 
 
 def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any:

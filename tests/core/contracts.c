@@ -73,7 +73,7 @@ static void check_sizes(void) {
 /* ---- rows of tables ----------------------------------------------------------------------------
  */
 
-enum { X, T, Y, CLASS, ONE, SUM, IMAGE, MAP, VALUES };
+enum { X, T, Y, MORE, CLASS, ONE, SUM, IMAGE, MAP, VALUES };
 
 /* A program of one op that names a row of a table, by the op's number; operands that fit most. */
 static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl_param *kernel,
@@ -83,6 +83,7 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
         [X] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32},
         [T] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32},
         [Y] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32},
+        [MORE] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32},
         [CLASS] = {.n_dims = 1, .dims = {1}, .dtype = CDL_DTYPE_int32},
         [ONE] = {.n_dims = 1, .dims = {1}, .dtype = CDL_DTYPE_float32},
         [SUM] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32, .shared = true},
@@ -94,6 +95,7 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     const bool is_conv = strcmp(row->name, "conv") == 0;
     const bool is_depthwise = strcmp(row->name, "depthwise_conv") == 0;
     const bool is_recurrent = strcmp(row->name, "recurrent") == 0;
+    const bool is_parametric = strcmp(row->name, "parametric") == 0;
     const bool is_dense_int = strcmp(row->name, "dense_int") == 0;
     const int64_t integers[] = {kind, 8, 0, 1}; /* a word for three rows, and its sum */
     const bool has_kernel =
@@ -129,6 +131,13 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
         instruction.params[0] = is_depthwise ? plain : kernel;
         instruction.params[1] = is_recurrent ? kernel : NULL;
         instruction.trained[0] = instruction.trained[1] = -1;
+    }
+    if (is_parametric) {
+        instruction.n_params = 1;
+        instruction.params[0] = plain;
+        instruction.trained[0] = -1;
+        instruction.n_out = 2;
+        instruction.out[1] = MORE;
     }
     if (is_dense_int) {
         instruction.n_params = 4;

@@ -265,6 +265,8 @@ class _Updating:
             metrics: of the reports of the program, None for the loss.
             rows: of a batch, each of which the report of the loss counts.
         """
+        if any(isinstance(each, int) for each in metrics):
+            raise NotInCoreError("losses of several outputs are told by themselves")
         found = [
             [(metric, scale, rows) for metric, scale in self._told]
             if each is None
