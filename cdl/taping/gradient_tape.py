@@ -16,6 +16,7 @@ import numpy as np
 
 from cdl import tree
 from cdl._common.validation import one_of
+from cdl._core import Parameter
 from cdl._tracing import derivatives
 from cdl._tracing.graph import current_scope, operator_of
 from cdl._tracing.keras_tensor import KerasTensor
@@ -65,6 +66,7 @@ class GradientTape:
         """Forget all that was recorded and watched."""
         self._nodes: dict[int, Node] = {}
         self._watched: dict[int, Any] = {}  # arrays and variables, by id
+        self._read: list[tuple[Parameter, Any]] = []  # weights when a persistent tape closed
 
     def __enter__(self) -> GradientTape:
         if current_scope() is not None:  # where the graph of symbolic tensors is the record
@@ -78,6 +80,10 @@ class GradientTape:
     def __exit__(self, *error: Any) -> None:
         if self in state.tapes:
             state.tapes.remove(self)
+            if self._persistent:
+                found = [each.storage for each in variables_of(self._nodes.values())]
+                own = [each for each in found if isinstance(each, Parameter)]
+                self._read = [(each, each.get()) for each in own]
 
     def watch(self, tensor: Any) -> Any:
         """Make an array, or nested arrays, possible sources of `gradient`.
@@ -179,7 +185,8 @@ class GradientTape:
                 )
             targets = self._weighted(targets, factors)
         try:
-            found = self._of(targets, flat)
+            with self._at_exit():
+                found = self._of(targets, flat)
         finally:
             self._end()
         if fill == "zero":
@@ -206,7 +213,8 @@ class GradientTape:
         shape = np.shape(target)
         factors = np.eye(max(1, np.size(target)), dtype=np.float32).reshape(-1, *shape)
         try:
-            rows = [self._of(self._weighted([target], [each]), flat) for each in factors]
+            with self._at_exit():
+                rows = [self._of(self._weighted([target], [each]), flat) for each in factors]
         finally:
             self._end()
         found = [
@@ -243,9 +251,10 @@ class GradientTape:
         rows, shape = len(target), np.shape(target)[1:]
         columns = []
         try:
-            for one in np.eye(max(1, int(np.prod(shape))), dtype=np.float32):
-                factor = np.tile(one.reshape(1, *shape), (rows, *(1 for _ in shape)))
-                columns += self._of(self._weighted([target], [factor]), flat)
+            with self._at_exit():
+                for one in np.eye(max(1, int(np.prod(shape))), dtype=np.float32):
+                    factor = np.tile(one.reshape(1, *shape), (rows, *(1 for _ in shape)))
+                    columns += self._of(self._weighted([target], [factor]), flat)
         finally:
             self._end()
         if columns[0] is None:
@@ -275,6 +284,24 @@ class GradientTape:
                 "tape if it does not need this one"
             )
         return flat
+
+    @contextlib.contextmanager
+    def _at_exit(self) -> Iterator[None]:
+        """Context with weights as they were when a persistent tape closed, as in TensorFlow.
+
+        An optimizer may have updated them by another gradient of the tape.
+        """
+        now = [(each, value, each.get()) for each, value in self._read]
+        changed = [each for each in now if each[1].tobytes() != each[2].tobytes()]
+        if changed and stepping.state.recording is not None:
+            stepping.state.recording.refuse("a tape's gradient follows an update of its weights")
+        try:
+            for weight, value, _ in changed:
+                weight.set(value)
+            yield
+        finally:
+            for weight, _, value in changed:
+                weight.set(value)
 
     def _is_of_layers(self, source: Any) -> bool:
         """Whether a source is a weight that a recorded call reads by its layer."""
