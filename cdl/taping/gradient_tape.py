@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,20 @@ from cdl.data import brief
 from cdl.taping import hooks
 from cdl.taping.recorded import CLASS, Node, Taped, origin_of, plain, state
 from cdl.taping.replay import gradients_of, gradients_recorded, variables_of
+
+
+class _Value(NamedTuple):
+    """Value of a weight.
+
+    Attributes:
+        serial: of the first call that has read it.
+        version: of the weight at that time.
+        array: the numbers.
+    """
+
+    serial: int
+    version: int
+    array: Any
 
 
 class GradientTape:
@@ -66,7 +80,7 @@ class GradientTape:
         """Forget all that was recorded and watched."""
         self._nodes: dict[int, Node] = {}
         self._watched: dict[int, Any] = {}  # arrays and variables, by id
-        self._read: list[tuple[Parameter, Any]] = []  # weights when a persistent tape closed
+        self._read: dict[Parameter, list[_Value]] = {}  # values of weights, as calls read them
 
     def __enter__(self) -> GradientTape:
         if current_scope() is not None:  # where the graph of symbolic tensors is the record
@@ -80,10 +94,22 @@ class GradientTape:
     def __exit__(self, *error: Any) -> None:
         if self in state.tapes:
             state.tapes.remove(self)
-            if self._persistent:
-                found = [each.storage for each in variables_of(self._nodes.values())]
-                own = [each for each in found if isinstance(each, Parameter)]
-                self._read = [(each, each.get()) for each in own]
+
+    def _note(self, node: Node) -> None:
+        """Add a call that has been made, and keep the values of the weights that it has read."""
+        self._nodes[node.serial] = node
+        for each in variables_of([node]):
+            weight = each.storage
+            if not isinstance(weight, Parameter):
+                continue
+            values = self._read.setdefault(weight, [])
+            if values and values[-1].version == weight.version:
+                continue
+            if not each.trainable:  # such as a statistic, which calls change: the last value
+                values.clear()
+            values.append(
+                _Value(node.serial if each.trainable else 0, weight.version, weight.get())
+            )
 
     def watch(self, tensor: Any) -> Any:
         """Make an array, or nested arrays, possible sources of `gradient`.
@@ -174,6 +200,7 @@ class GradientTape:
         target, sources, output_gradients = tree.map_structure(stepping.plain, given)
         targets = [each for each in tree.flatten(target) if each is not None]
         flat = self._begin(targets, sources)
+        as_read = self._as_read(targets)
         if output_gradients is not None:
             alone = isinstance(target, np.ndarray)
             factors = [output_gradients] if alone else tree.flatten(output_gradients)
@@ -185,7 +212,7 @@ class GradientTape:
                 )
             targets = self._weighted(targets, factors)
         try:
-            with self._at_exit():
+            with as_read:
                 found = self._of(targets, flat)
         finally:
             self._end()
@@ -213,7 +240,7 @@ class GradientTape:
         shape = np.shape(target)
         factors = np.eye(max(1, np.size(target)), dtype=np.float32).reshape(-1, *shape)
         try:
-            with self._at_exit():
+            with self._as_read([target]):
                 rows = [self._of(self._weighted([target], [each]), flat) for each in factors]
         finally:
             self._end()
@@ -251,7 +278,7 @@ class GradientTape:
         rows, shape = len(target), np.shape(target)[1:]
         columns = []
         try:
-            with self._at_exit():
+            with self._as_read([target]):
                 for one in np.eye(max(1, int(np.prod(shape))), dtype=np.float32):
                     factor = np.tile(one.reshape(1, *shape), (rows, *(1 for _ in shape)))
                     columns += self._of(self._weighted([target], [factor]), flat)
@@ -286,13 +313,23 @@ class GradientTape:
         return flat
 
     @contextlib.contextmanager
-    def _at_exit(self) -> Iterator[None]:
-        """Context with weights as they were when a persistent tape closed, as in TensorFlow.
+    def _as_read(self, targets: list[Any]) -> Iterator[None]:
+        """Context with weights as the calls behind targets have read them, as in TensorFlow.
 
-        An optimizer may have updated them by another gradient of the tape.
+        An optimizer may have updated them since. Of several values that one target depends on, the
+        last one counts.
         """
-        now = [(each, value, each.get()) for each, value in self._read]
+        origins = [origin_of(each, self._nodes) for each in targets]
+        end = max((each[0].serial for each in origins if each is not None), default=0)
+        found = [
+            (weight, next((v for v in reversed(values) if v.serial <= end), None))
+            for weight, values in self._read.items()
+        ]
+        now = [(w, v.array, w.get()) for w, v in found if v is not None and v.version != w.version]
         changed = [each for each in now if each[1].tobytes() != each[2].tobytes()]
+        if changed:  # also of what calls no longer read, since its value was kept (hooks)
+            read = {each.storage for each in variables_of(self._nodes.values())}
+            changed = [each for each in changed if each[0] in read]
         if changed and stepping.state.recording is not None:
             stepping.state.recording.refuse("a tape's gradient follows an update of its weights")
         try:

@@ -205,7 +205,7 @@ def recorded(
         return result
     node = Node(function, key, owner, (args, kwargs), leaves, next(_serials))
     for tape in state.tapes:
-        tape._nodes[node.serial] = node
+        tape._note(node)
     if not isinstance(result, _NESTED):
         return _made(result, node.serial, 0)
     parts = [_made(leaf, node.serial, i) for i, leaf in enumerate(tree.flatten(result))]
