@@ -287,6 +287,40 @@ def test_checkpoints_and_strategies(tmp_path, monkeypatch):
     ]
 
 
+RESTORED = (
+    CHECKPOINTS.partition("strategy =")[0]
+    + """
+model, optimizer, count, checkpoint = built()
+losses(model, optimizer)
+path = checkpoint.save("saved/ckpt")
+expected = losses(model, optimizer)
+model, optimizer, count, checkpoint = built()
+checkpoint.restore(path)
+checkpoint.restore(path)
+print(losses(model, optimizer) == expected)
+
+other = tf.Variable([1.0, 2.0])
+before = model.get_weights()
+wrong = tf.train.Checkpoint(model=model, count=other)
+wrong.save_counter.assign(7)
+try:
+    wrong.restore(path)
+except ValueError as error:
+    print(error)
+same = all((a == b).all() for a, b in zip(before, model.get_weights()))
+print(same, int(wrong.save_counter))
+"""
+)
+
+
+def test_restored_twice_or_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = run(tmp_path, RESTORED).splitlines()
+    assert lines[0] == "True"
+    assert "count must have 1 variables of the shapes" in lines[1]
+    assert lines[2] == "True 7"
+
+
 SLOPES = """
 class Slopes(keras.layers.Layer):
     def __init__(self, net):

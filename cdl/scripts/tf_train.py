@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cdl import Variable, tree
+from cdl._variables.assigning import assign_all
 from cdl.optimizers import Optimizer
+from cdl.saving.atomic import replacing
 from cdl.scripts.tf_functions import function
 
 _STATE = "checkpoint"  # TensorFlow's name of the file that lists checkpoints of a folder
@@ -69,9 +73,8 @@ class Checkpoint:
             for i, variable in enumerate(_variables_of(name, thing)):
                 arrays[f"{name}/{i}"] = np.asarray(variable)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(f"{path}.part", "wb") as file:
+        with replacing(Path(f"{path}.index")) as file:
             np.savez(file, **arrays)
-        os.replace(f"{path}.part", f"{path}.index")
         return path
 
     def save(self, file_prefix: Any, options: Any = None) -> str:
@@ -95,9 +98,9 @@ class Checkpoint:
         for name, thing in self._things.items():
             if name not in saved and _variables_of(name, thing):
                 raise ValueError(f"tf.train.Checkpoint: {path} has no {name}; there: {[*saved]}")
-        self.save_counter.assign(saved["save_counter"][0])
-        for name, thing in self._things.items():
-            _assign(path, name, thing, saved.get(name, []))
+        things = {"save_counter": self.save_counter, **self._things}
+        pairs = [_pairs(path, name, each, saved.get(name, [])) for name, each in things.items()]
+        assign_all(itertools.chain(*pairs))
         return Status()
 
     def restore(self, save_path: Any, options: Any = None) -> Status:
@@ -105,36 +108,34 @@ class Checkpoint:
         return Status() if save_path is None else self.read(save_path)
 
 
-def _assign(path: str, name: str, thing: Any, arrays: list[Any]) -> None:
-    """Assign arrays to variables, now or when an optimizer is built."""
+def _pairs(path: str, name: str, thing: Any, arrays: list[Any]) -> list[tuple[Any, Any]]:
+    """Variables to assign, each with its array; those of an optimizer may be when it is built."""
     variables = _variables_of(name, thing)
     wanted = [np.shape(each) for each in arrays]
     if isinstance(thing, Optimizer) and not thing.built and len(variables) < len(arrays):
         optimizer: Any = thing
-        build = optimizer.build
 
         def building(*args: Any, **kwargs: Any) -> Any:
             del optimizer.build
-            build(*args, **kwargs)
-            _assign(path, name, thing, arrays)
+            optimizer.build(*args, **kwargs)
+            assign_all(_pairs(path, name, optimizer, arrays))
 
         optimizer.build = building
-        return
+        return []
     if (found := [tuple(v.shape) for v in variables]) != wanted:
         raise ValueError(
             f"tf.train.Checkpoint: {name} must have {len(wanted)} variables of the shapes in "
             f"{path}, {wanted}, got {found}: a model gets its variables by its first call"
         )
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
+    return [*zip(variables, arrays, strict=True)]
 
 
 def _list_in(folder: str, names: list[str]) -> None:
     """Write the list of the checkpoints of a folder, the newest last."""
     lines = [f'model_checkpoint_path: "{names[-1]}"'] if names else []
     lines += [f'all_model_checkpoint_paths: "{each}"' for each in names]
-    with open(os.path.join(folder, _STATE), "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
+    with replacing(Path(folder, _STATE)) as file:
+        file.write(("\n".join(lines) + "\n").encode())
 
 
 def _listed(folder: Any) -> list[str]:
