@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,12 +171,11 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     return found
 
 
-def _are_of_size(shape: Iterable[int | None], known: Iterable[int]) -> bool:
-    """Whether a shape with one open size at most is a known one."""
+def _are_of_size(shape: Sequence[int | None], known: Sequence[int]) -> bool:
+    """Whether a shape with one open size at most may be a known one."""
     sizes = [*shape]
-    return sizes.count(None) < 2 and [
-        b if a is None else a for a, b in zip(sizes, known, strict=False)
-    ] == [*known]
+    fits = all(a in (None, b) for a, b in zip(sizes, known, strict=False))
+    return fits and len(sizes) == len(known) and sizes.count(None) < 2
 
 
 def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any:
