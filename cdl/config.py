@@ -72,6 +72,7 @@ def set_floatx(value: str) -> None:
     Raises:
         ValueError: another one; 'float64' among them.
     """
+    value = dtypes.of_kernels(value)
     if value not in dtypes.FLOATS:
         why = f": {dtypes.NO_FLOAT64}" if value == "float64" else ""
         raise ValueError(

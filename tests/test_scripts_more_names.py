@@ -380,3 +380,21 @@ print(tape.gradient(total, a).numpy().tolist())
 def test_lists_of_tensors_are_one_tensor(tmp_path):
     expected = "34.0 [11.0, 34.0] 93.0\n[26.0, 80.0]\n"
     assert run(tmp_path, LISTS) == expected
+
+
+FLOAT64 = """
+import warnings
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    tf.keras.backend.set_floatx("float64")
+    keras.mixed_precision.set_global_policy("float64")
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, dtype=tf.float64)])
+    scale = keras.layers.Layer().add_weight(shape=(), dtype="float64", trainable=False)
+print([str(each.message)[:27] for each in told], keras.config.floatx(), scale.dtype)
+print(net(np.ones((1, 2))).dtype, net.layers[0].get_config()["dtype"]["config"])
+"""
+
+
+def test_scripts_that_ask_for_float64_go_on_in_float32(tmp_path):
+    expected = "['this script computes in flo'] float32 float32\nfloat32 {'name': 'float32'}\n"
+    assert run(tmp_path, FLOAT64) == expected

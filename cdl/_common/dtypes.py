@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._common.errors import warn
 from cdl._common.optional_imports import needed
 
 MOST_EXACT = 2**24  # up to which float32 has every whole number
@@ -26,6 +27,7 @@ _KINDS = "biufc"  # kinds of NumPy's dtypes that hold numbers
 _NUMPYS = {name: np.dtype(name) for name in ("float32", "int32", "int64")}  # most often asked for
 _NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
 _settings = {"floatx": "float32"}
+_float64 = {"is_narrowed": False, "is_told": False}
 
 
 def floatx() -> str:
@@ -36,6 +38,21 @@ def floatx() -> str:
 def set_floatx(name: str) -> None:
     """Set the default float dtype."""
     _settings["floatx"] = name
+
+
+def narrow_float64() -> None:
+    """Take float32 for float64 from now on, as scripts written for other frameworks need it."""
+    _float64["is_narrowed"] = True
+
+
+def of_kernels(name: str) -> str:
+    """A dtype to compute in: the given one, but float32 for float64 after `narrow_float64`."""
+    if name != "float64" or not _float64["is_narrowed"]:
+        return name
+    if not _float64["is_told"]:
+        warn(f"this script computes in float32 where it asks for float64: {NO_FLOAT64}")
+        _float64["is_told"] = True
+    return "float32"
 
 
 def standardize_dtype(dtype: Any) -> str:

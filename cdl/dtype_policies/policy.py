@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cdl._common.dtypes import NO_FLOAT64, astype, floatx, is_float, standardize_dtype
+from cdl._common.dtypes import NO_FLOAT64, astype, floatx, is_float, of_kernels, standardize_dtype
 
 _MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
 _global: dict[str, DTypePolicy | None] = {"policy": None}
@@ -26,7 +26,7 @@ class DTypePolicy:
     """
 
     def __init__(self, name: str | None = None) -> None:
-        self._name = dtype_policy().name if name is None else name
+        self._name = dtype_policy().name if name is None else of_kernels(name)
         self._compute_dtype, self._variable_dtype = dtypes_of(self._name)
         self._quantization_mode: str | None = None
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import constraints, dtype_policies, initializers, regularizers
-from cdl._common.dtypes import FLOATS, LOW, floatx, standardize_dtype
+from cdl._common.dtypes import FLOATS, LOW, floatx, of_kernels, standardize_dtype
 from cdl._common.naming import unique
 from cdl._common.validation import expected, flag
 from cdl._tracing.integer_variable import WholeNumbers
@@ -154,6 +154,7 @@ class Weighted(Tracking):
         if self._is_closed():
             raise ValueError(f"{owner}: a weight must be added before the layer is built")
         kept_dtype = self.variable_dtype if dtype is None else standardize_dtype(dtype)
+        kept_dtype = of_kernels(kept_dtype)
         whole = np.dtype(kept_dtype).kind in "biu" if kept_dtype not in FLOATS else False
         if kept_dtype not in FLOATS and not whole:
             wanted = f"one of {FLOATS}, integers or bool"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+from cdl._common import dtypes
 from cdl.scripts import imports
 
 _CANNOT_OPEN = 2  # Python's own exit status for a script that it cannot open
@@ -27,6 +28,7 @@ def run(script: str, arguments: Sequence[str]) -> int:
         print(f"{sys.executable}: can't open file {path!r}: {reason}", file=sys.stderr)
         return _CANNOT_OPEN
     imports.install()
+    dtypes.narrow_float64()
     atexit.register(_end_by_signal)  # registered first, so called after the handlers of the script
     sys.argv = [script, *arguments]
     if not sys.flags.safe_path:
