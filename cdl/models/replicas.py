@@ -18,7 +18,7 @@ from cdl.models.model import Model
 from cdl.random import checked_seed, draw_seed, numpys
 from cdl.saving import atomic, load_model, save_model
 from cdl.trainers.many import first_weights
-from cdl.trainers.many.member_data import MemberData, are_inputs, inputs_of_each, of_members, option
+from cdl.trainers.many.member_data import MemberData, of_members, option
 from cdl.trainers.many.members_fit import MembersFit
 from cdl.trainers.many.members_pass import evaluated, predicted
 from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, variables_of
@@ -165,8 +165,8 @@ class Replicas:
 
         Args:
             x: samples: a list of the rows of each member or an array ``(n, rows, ...)``; or
-                ``(rows, ...)`` for all. A list of arrays for a model of several inputs has one of
-                these arrays for each input.
+                ``(rows, ...)`` for all. A list, tuple or dict of arrays for a model of several
+                inputs has one of these arrays for each input.
             y: targets, likewise.
             seeds: n ints, from which a member's orders and dropout are drawn; None draws them
                 from NumPy's global generator. Code of your own that draws from `numpy.random`
@@ -331,14 +331,7 @@ class Replicas:
             raise ValueError(f"{call}: the model that was given to replicate must be compiled")
 
     def _rows_of(self, given: Sequence[Any], call: str) -> MemberData:
-        shape, to = self._model.input_shape, _only_shape(self._model.output_shape)
-        one = _only_shape(shape)
-        rank = None if one is None else len(one)
-        row = None if to is None else to[1:]
-        ranks = [*map(len, shape)] if one is None and isinstance(shape, list) else None
-        if given[0] is not None and ranks and are_inputs(given[0], ranks):
-            given = inputs_of_each(given[0], ranks, len(self), call), *given[1:]
-        return of_members(given, len(self), (rank, row), call)
+        return of_members(given, len(self), self._model, call)
 
     def _held_out(self, given: Any) -> MemberData | None:
         """Rows of validation by member."""
@@ -458,12 +451,6 @@ def seeds_of(seeds: Any, n: int, call: str) -> list[int]:
     if None in checked:
         raise ValueError(f"{call}: seeds must be {n} ints, got None among them")
     return [each for each in checked if each is not None]
-
-
-def _only_shape(shape: Any) -> tuple[int | None, ...] | None:
-    """Shape of a model's one input or output; None for one of several."""
-    is_one = isinstance(shape, tuple) and all(each is None or type(each) is int for each in shape)
-    return shape if is_one else None
 
 
 def _arrays_in(path: Path) -> list[Array]:

@@ -178,6 +178,39 @@ def test_inputs_of_which_some_have_an_axis_of_members_are_refused():
             many.predict(x)
 
 
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("n", [2, 3])
+def test_replicas_take_targets_for_each_output_of_a_model(n, own, named):
+    ends = [layers.Input((3,), name="a"), layers.Input((2,), name="b")]
+    joined = layers.Concatenate()(ends)
+    outputs = [layers.Dense(1, name="o")(joined), layers.Dense(1, name="p")(joined)]
+    made = cdl.Model(ends, outputs)
+    made.compile("adam", ["mse", "mae"])
+    many = cdl.replicate(made, n, seeds=range(n))
+    rows = [RNG.normal(size=(n, 20, units))[slice(None) if own else 0] for units in (3, 2, 1, 1)]
+    x, y = (dict(zip("ab", rows, strict=False)), dict(zip("op", rows[2:], strict=True)))
+    singles = list(many)
+    given = (x, y) if named else ([*x.values()], [*y.values()])
+    histories = many.fit(*given, validation_data=given, epochs=2, seeds=[*range(n)])
+    assert histories.history["val_p_loss"].shape == (n, 2)
+    found, losses = many.predict(given[0]), many.evaluate(*given)
+    for k, single in enumerate(singles):
+        mine = [{name: rows_of(each, k, own) for name, each in part.items()} for part in (x, y)]
+        cdl.utils.set_random_seed(k)
+        single.fit(*mine, epochs=2, verbose=0)
+        for each, its in zip(found, single.predict(mine[0], verbose=0), strict=True):
+            assert each[k].tobytes() == its.tobytes()
+        assert losses["loss"][k] == single.evaluate(*mine, verbose=0)[0]
+
+
+def test_a_dict_of_one_input_may_have_an_axis_of_members():
+    x = RNG.normal(size=(N, 20, 4))
+    one = layers.Input((4,), name="a")
+    many = cdl.replicate(cdl.Model(one, layers.Dense(1)(one)), N, seeds=range(N))
+    assert many.predict({"a": x}).tobytes() == many.predict(x).tobytes()
+
+
 @pytest.mark.parametrize("name", ["predict", "evaluate"])
 def test_a_fault_within_the_call_for_all_is_not_hidden(name, monkeypatch):
     from cdl.trainers.many import members_pass

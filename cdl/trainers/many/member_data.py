@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from cdl import tree
 
 ByMember = Callable[[int], Any]
 
@@ -107,78 +110,96 @@ def option(value: Any, n: int, name: str) -> ByMember:
     return lambda number: value
 
 
-def of_members(
-    given: Sequence[Any], n: int, axes: tuple[int | None, tuple[int | None, ...] | None], call: str
-) -> MemberData:
+def of_members(given: Sequence[Any], n: int, model: Any, call: str) -> MemberData:
     """Rows of all members, checked.
 
-    A list has the rows of each member; an array may have a leading axis of members.
+    A list has the rows of each member; an array may have a leading axis of members. So may arrays
+    for each input or output, in a list or tuple of as many, or in a dict.
 
     Args:
         given: x, y and sample weights.
         n: how many members there are.
-        axes: number of axes of one member's x, and the shape of an output without its batch axis;
-            None for models of several inputs or outputs.
+        model: the model of the members.
 
     Raises:
         ValueError: lists of other lengths, rows of several shapes, or x and y of other lengths.
     """
     x, y, weight = (*given, None, None)[:3]
-    of_x = _samples(x, n, axes[0], f"{call}: x")
-    of_y = _beside(y, n, of_x, axes[1], f"{call}: y")
-    of_weight = _beside(weight, n, of_x, None, f"{call}: sample_weight")
+    of_x = _samples(x, n, _shapes(model, "input"), f"{call}: x")
+    shapes = _shapes(model, "output")
+    of_y = _beside(y, n, of_x, shapes, f"{call}: y")
+    of_weight = _beside(weight, n, of_x, dict.fromkeys(shapes), f"{call}: sample_weight")
     return MemberData(of_x, of_y, of_weight)
 
 
-def are_inputs(x: Any, ranks: Sequence[int]) -> bool:
-    """Whether x has an array for each input of a model of several, not one for each member.
+_Shape = tuple[int | None, ...] | None
 
-    Args:
-        x: samples, as a user gives them.
-        ranks: number of axes of each input.
+
+def _shapes(model: Any, end: str) -> dict[Any, _Shape]:
+    """Shapes of the inputs or outputs of a model, by their names, of a single one by None.
+
+    There are none for nested ones.
     """
-    is_listed = isinstance(x, (list, tuple)) and len(x) == len(ranks)
-    return is_listed and all(hasattr(each, "shape") for each in x)
+    shape = getattr(model, f"{end}_shape")
+    if _is_shape(shape):
+        shape = [shape]
+    if isinstance(shape, (list, tuple)):
+        names = getattr(model, f"{end}_names") if len(shape) > 1 else [None]
+        shape = dict(zip(names, shape, strict=True)) if len(names) == len(shape) else {}
+    return shape if isinstance(shape, dict) and all(map(_is_shape, shape.values())) else {}
 
 
-def inputs_of_each(x: Sequence[Any], ranks: Sequence[int], n: int, call: str) -> Any:
-    """Samples of each member, or of all, where x has an array for each input of a model.
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, tuple) and all(each is None or type(each) is int for each in shape)
 
-    Args:
-        x: arrays, all of which have a leading axis of members, or none.
-        ranks: number of axes of each input.
-        n: how many members there are.
-        call: for errors, the method that was called.
 
-    Raises:
-        ValueError: an axis of members of another length, or not in all arrays.
-    """
-    have = [each.ndim == rank + 1 for each, rank in zip(x, ranks, strict=True)]
+def _by_ends(given: Any, shapes: dict[Any, _Shape]) -> list[tuple[Any, _Shape]] | None:
+    """Array and shape of each input or output; None for the rows of each member, or other data."""
+    if isinstance(given, dict):
+        pairs = [(each, shapes.get(name, shapes.get(None))) for name, each in given.items()]
+    elif isinstance(given, (list, tuple)) and 1 < len(given) == len(shapes):
+        pairs = [*zip(given, shapes.values(), strict=True)]
+    else:
+        return None
+    return pairs if pairs and all(hasattr(each, "shape") for each, _ in pairs) else None
+
+
+def _of_ends(given: Any, have: list[bool], n: int, name: str) -> ByMember:
+    """Arrays of each input or output by member, where all of them have an axis of members."""
     if not any(have):
-        return x if isinstance(x, tuple) else (*x,)
-    shapes = [each.shape for each in x]
+        return Shared(tuple(given) if isinstance(given, list) else given)
+    shapes = [each.shape for each in tree.flatten(given)]
     if not all(have) or any(shape[0] != n for shape in shapes):
         raise ValueError(
-            f"{call}: x must have arrays (rows, ...), or all of shape ({n}, rows, ...), with the "
+            f"{name} must have arrays (rows, ...), or all of shape ({n}, rows, ...), with the "
             f"rows of each of {n} members, got {shapes}"
         )
-    return [tuple(each[number] for each in x) for number in range(n)]
+    own = [tree.map_structure(operator.itemgetter(number), given) for number in range(n)]
+    return own.__getitem__
 
 
-def _samples(x: Any, n: int, axes: int | None, name: str) -> ByMember:
+def _samples(x: Any, n: int, shapes: dict[Any, _Shape], name: str) -> ByMember:
+    pairs = _by_ends(x, shapes)
+    if pairs is not None:
+        have = [shape is not None and len(each.shape) == len(shape) + 1 for each, shape in pairs]
+        return _of_ends(x, have, n, name)
     if isinstance(x, list):
         return _listed(_alike(x, name), n, name)
-    if isinstance(x, np.ndarray) and axes is not None and x.ndim == axes + 1:
+    (shape,) = shapes.values() if len(shapes) == 1 else (None,)
+    if isinstance(x, np.ndarray) and shape is not None and x.ndim == len(shape) + 1:
         return _stacked(x, n, name)
     _rows(x, name)
     return Shared(x)
 
 
-def _beside(y: Any, n: int, x: ByMember, row: tuple[int | None, ...] | None, name: str) -> ByMember:
+def _beside(y: Any, n: int, x: ByMember, shapes: dict[Any, _Shape], name: str) -> ByMember:
     """Targets or weights; an array of shape (members, rows of x, ...) has those of each member."""
-    if isinstance(y, list):
+    pairs = None if isinstance(y, list) and None in shapes.values() else _by_ends(y, shapes)
+    if pairs is not None:
+        found = _of_ends(y, [_is_stacked(each, n, x, shape) for each, shape in pairs], n, name)
+    elif isinstance(y, list):
         found = _listed(_alike(y, name), n, name)
-    elif isinstance(y, np.ndarray) and y.ndim > 1 and _is_stacked(y, n, x, row):
+    elif isinstance(y, np.ndarray) and _is_stacked(y, n, x, *shapes.values()):
         found = _stacked(y, n, name)
     else:
         return _checked_shared(y, n, x, name)
@@ -187,11 +208,9 @@ def _beside(y: Any, n: int, x: ByMember, row: tuple[int | None, ...] | None, nam
     return found
 
 
-def _is_stacked(
-    y: np.ndarray[Any, Any], n: int, x: ByMember, row: tuple[int | None, ...] | None
-) -> bool:
-    rows = _rows(x(0))
-    return y.shape[:2] == (n, rows) and not (n == rows and y.shape[1:] == row)
+def _is_stacked(y: Any, n: int, x: ByMember, shape: _Shape = None, *others: _Shape) -> bool:
+    is_rows = shape is not None and not others and n == _rows(x(0)) and y.shape[1:] == shape[1:]
+    return y.shape[:2] == (n, _rows(x(0))) and not is_rows
 
 
 def _checked_shared(y: Any, n: int, x: ByMember, name: str) -> ByMember:
