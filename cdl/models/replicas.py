@@ -21,7 +21,7 @@ from cdl.trainers.many import first_weights
 from cdl.trainers.many.member_data import MemberData, of_members, option
 from cdl.trainers.many.members_fit import MembersFit
 from cdl.trainers.many.members_pass import evaluated, predicted
-from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, variables_of
+from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, value_of, variables_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -89,8 +89,12 @@ class Replicas:
 
         Raises:
             IndexError: there is no such member.
+            TypeError: `number` is no int.
         """
-        at = operator.index(number)
+        try:
+            at = operator.index(number)
+        except TypeError:
+            raise TypeError(f"Replicas: member must be an int, got {number!r}") from None
         if not -len(self) <= at < len(self):
             raise IndexError(f"Replicas: member must be below {len(self)}, got {number}")
         made = StandIn(self._model)
@@ -315,7 +319,8 @@ class Replicas:
         path = atomic.checked_path(filepath, "Replicas.load")
         atomic.check_regular(path, "Replicas.load")
         arrays = _arrays_in(path)
-        if not arrays or arrays[0].dtype != np.uint8 or len(arrays) < 2 or not arrays[1].ndim:
+        are_arrays = all(isinstance(each, np.ndarray) for each in arrays)  # bytes of other archives
+        if not are_arrays or len(arrays) < 2 or arrays[0].dtype != np.uint8 or not arrays[1].ndim:
             raise ValueError(f"Replicas.load: {path} must be a file of Replicas.save")
         loaded = load_model(io.BytesIO(arrays[0].tobytes()), custom_objects)
         made = cls(loaded, max(1, len(arrays[1])))
@@ -432,11 +437,33 @@ def replicate(model: Any, n: int, *, seeds: Any = None, weights: str = "new") ->
         bare._compiled = None  # a clone is not to be compiled
         given = first or seeds_of(seeds, n, "replicate")
         first_weights.draw(made._model, lambda: clone_model(bare), made._stacks, given)
-        if model.compiled and model.optimizer is not None and model.optimizer.step:
-            fresh = variables_of(clone_model(model))[len(model.weights) :]
-            for stack, each in zip(made._stacks[len(model.weights) :], fresh, strict=True):
-                stack[...] = each.numpy()
+        if model.compiled and model.optimizer is not None:
+            _begin_optimizers(made, bare, model.optimizer)
     return made
+
+
+def _begin_optimizers(made: Replicas, bare: Any, optimizer: Any) -> None:
+    """Give members what the optimizer has before its first step; some begins with the weights."""
+    stacks = made._stacks[len(bare.weights) :]
+
+    def begin(number: int) -> list[Array]:
+        for variable, weights in zip(bare.weights, made._stacks, strict=False):
+            variable.assign(weights[number])
+        is_new = not optimizer.built
+        own = copy.deepcopy(optimizer) if is_new else optimizer.from_config(optimizer.get_config())
+        own.build(bare.trainable_variables)
+        found = [value_of(each) for each in getattr(own, "variables", ())]
+        for stack, value in zip(stacks, found, strict=True):
+            stack[number] = value
+        return found
+
+    first, last = begin(0), begin(len(made) - 1)
+    if all(np.array_equal(*each) for each in zip(first, last, strict=True)):
+        for stack, value in zip(stacks, first, strict=True):
+            stack[...] = value
+    else:
+        for number in range(1, len(made) - 1):
+            begin(number)
 
 
 def seeds_of(seeds: Any, n: int, call: str) -> list[int]:

@@ -71,6 +71,7 @@ def test_an_error_names_its_job_and_the_others_end_first():
     ("jobs", "options", "text"),
     [
         ([3], {}, "job 0 must be (model, x, y)"),
+        ([(1, X, Y, [3])], {}, "job 0: options must be a dict, got list"),
         ([(1, X, Y)], {}, "job 0 must have a model with a method fit, got 1"),
         ([], {"workers": 0}, "workers must be a positive int or None, got 0"),
         ([], {"verbose": 3}, "train_many: verbose must be 'auto', 0, 1 or 2, got 3"),

@@ -89,6 +89,8 @@ def train_many(
     verbose = arguments.verbosity(fit.pop("verbose", 0), "train_many: verbose")
     if on_done is not None and not callable(on_done):
         raise TypeError(f"train_many: on_done must be a function, got {on_done!r}")
+    if not isinstance(jobs, Iterable):
+        raise TypeError(f"train_many: jobs must be a list of jobs, got {type(jobs).__name__}")
     common = {"verbose": 2 if verbose == 2 else 0, **fit}
     calls = [_call(number, given, common) for number, given in enumerate(jobs)]
     check_shared(calls)
@@ -117,7 +119,12 @@ def _call(number: int, given: Any, common: dict[str, Any]) -> tuple[Any, dict[st
         options = dict(given)
     elif isinstance(given, (tuple, list)) and len(given) in (3, 4):
         named = dict(zip(("model", "x", "y"), given[:3], strict=True))
-        options = {**named, **(given[3] if len(given) == 4 else {})}
+        more = given[3] if len(given) == 4 else {}
+        if not isinstance(more, Mapping):
+            raise ValueError(
+                f"train_many: job {number}: options must be a dict, got {type(more).__name__}"
+            )
+        options = {**named, **more}
     else:
         raise ValueError(
             f"train_many: job {number} must be (model, x, y), (model, x, y, options) or a dict, "

@@ -1,0 +1,56 @@
+"""New replicas: what their members begin with, and what is refused."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import layers
+from cdl.models import Replicas
+
+SEEDS = [11, 12, 13]
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(3, 30, 4)).astype(np.float32)
+Y = RNG.normal(size=(3, 30, 1)).astype(np.float32)
+
+
+def net():
+    stack = [layers.Input((4,)), layers.Dense(6, "tanh"), layers.Dense(1)]
+    made = cdl.Sequential(stack)
+    made.compile("adam", "mse")
+    return made
+
+
+def state(model):
+    return [np.asarray(each).tobytes() for each in (*model.weights, *model.optimizer.variables)]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_optimizers_whose_state_begins_with_the_weights(trained):
+    def compiled(model):
+        model.compile(cdl.optimizers.ScheduleFreeAdamW(0.01), lambda y, found: (y - found) ** 2)
+        return model
+
+    original = compiled(net())
+    if trained:
+        original.fit(X[0], Y[0], verbose=0)
+    many = cdl.replicate(original, 3, seeds=SEEDS)
+    found = [copy.deepcopy(each) for each in many]
+    many.fit(X, Y, epochs=2, shuffle=False)
+    for k in range(3):
+        cdl.utils.set_random_seed(SEEDS[k])
+        original._compiled = None  # a clone has no code of its loss
+        fresh = compiled(cdl.models.clone_model(original))
+        for model in (fresh, found[k]):  # a first fit draws an order more
+            model.fit(X[k], Y[k], epochs=2, shuffle=False, verbose=0)
+        assert state(many[k]) == state(found[k]) == state(fresh)
+
+
+def test_members_and_archives_that_are_none_are_named(tmp_path):
+    many = cdl.replicate(net(), 2)
+    with pytest.raises(TypeError, match=r"member must be an int, got slice\(1, 2, None\)"):
+        many[1:2]
+    many[0].save(tmp_path / "one.keras")
+    with pytest.raises(ValueError, match=r"one.keras must be a file of Replicas.save"):
+        Replicas.load(tmp_path / "one.keras")
