@@ -19,6 +19,10 @@ def run(tmp_path, body):
 
 
 VALUES = {
+    "tf.size(tf.ones((2, 3))).numpy() + tf.size(tf.Variable([1.0]), tf.int64).numpy()": "7",
+    "tf.shape_n([tf.ones((2, 3)), tf.Variable([1.0, 2.0])])[0]": "[2, 3]",
+    "tf.dynamic_partition([1.0, 2.0, 3.0], [1, 0, 1], 2)[1]": "[1, 3]",
+    "tf.dynamic_stitch([[0, 3], [[2], [1]]], [[5.0, 6.0], [[7.0], [8.0]]])": "[5, 8, 7, 6]",
     "tf.linalg.set_diag(tf.ones((2, 3)), [5.0, 6.0])": "[[5, 1, 1], [1, 6, 1]]",
     "tf.linalg.set_diag(tf.ones((3, 2)), [5.0, 6.0])": "[[5, 1], [1, 6], [1, 1]]",
     "tf.math.unsorted_segment_mean([[1.0], [3.0], [5.0]], [0, 0, 2], 3)": "[[2], [0], [5]]",
@@ -101,6 +105,20 @@ def test_values(tmp_path):
 
 
 STEPS = {
+    "a penalty of a partial function, as WGAN-GP has": """
+        import functools
+
+        def penalty(f, x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                found = f(x)
+            return tf.reduce_mean((tf.norm(tape.gradient(found, x), axis=1) - 1.0) ** 2)
+
+        def body(x):
+            with tf.GradientTape() as tape:
+                loss = penalty(functools.partial(net, training=True), x)
+            return learn(tape, loss)
+    """,
     "minimize": """
         def body(x):
             with tf.GradientTape() as tape:
@@ -398,3 +416,45 @@ print(net(np.ones((1, 2))).dtype, net.layers[0].get_config()["dtype"]["config"])
 def test_scripts_that_ask_for_float64_go_on_in_float32(tmp_path):
     expected = "['this script computes in flo'] float32 float32\nfloat32 {'name': 'float32'}\n"
     assert run(tmp_path, FLOAT64) == expected
+
+
+FLAT = """
+from functools import partial
+net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "tanh"), keras.layers.Dense(1)])
+x = tf.Variable(np.float32([[0.5, 0.2], [-0.3, 1.0], [0.1, -0.7]]), trainable=False)
+
+def residual(net):
+    a, b = x[:, 0:1], x[:, 1:2]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(a)
+        tape.watch(b)
+        u = net(tf.stack([a[:, 0], b[:, 0]], axis=1))
+    return tf.reduce_mean(tf.square(tape.gradient(u, a) - tape.gradient(u, b)))
+
+shapes = tf.shape_n(net.trainable_variables)
+places, parts, count = [], [], 0
+for i, shape in enumerate(shapes):
+    n = np.prod(shape)
+    places.append(tf.reshape(tf.range(count, count + n), shape))
+    parts += [i] * n
+    count += n
+
+def loss_of(flat):
+    with tf.GradientTape() as tape, tf.device("/device:GPU:0"):
+        for v, part in zip(net.trainable_variables, tf.dynamic_partition(flat, parts, 4)):
+            v.assign(tf.reshape(part, v.shape))
+        loss = residual(partial(net, training=True))
+    gradients = tape.gradient(loss, net.trainable_variables)
+    gradients = [tf.zeros_like(v) if g is None else g
+                 for v, g in zip(net.trainable_variables, gradients)]
+    return loss.numpy(), tf.dynamic_stitch(places, gradients).numpy()
+
+start = np.concatenate([w.ravel() for w in net.get_weights()])
+way = np.random.default_rng(0).normal(size=start.size)
+wide = [loss_of((start + k * 1e-2 * way).astype("float32"))[0] for k in (-1, 1)]
+print(abs((wide[1] - wide[0]) / 2e-2 - loss_of(start)[1] @ way) < 2e-3)
+"""
+
+
+def test_gradients_of_flat_weights_for_scipys_optimizers(tmp_path):
+    assert run(tmp_path, FLAT) == "True\n"

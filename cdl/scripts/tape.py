@@ -41,7 +41,7 @@ class GradientTape(taping.GradientTape):
 
     @staticmethod
     def _recording(each: Any) -> Any:
-        if type(each) is Tensor:
+        if isinstance(each, Tensor) and not isinstance(each, Taped):  # slices of variables too
             each.__class__ = TapedTensor
         elif not isinstance(each, Taped):
             raise ValueError(

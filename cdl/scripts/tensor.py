@@ -155,6 +155,10 @@ class Sizes(Tensor):
     def __getitem__(self, key: Any) -> Any:
         return super().__getitem__(key).view(Sizes)
 
+    def prod(self, *args: Any, **kwargs: Any) -> Any:
+        """The product as a number of NumPy, which repeats lists, as TensorFlow's do."""
+        return np.asarray(self).prod(*args, **kwargs)
+
 
 def _operator(name: str) -> Any:
     def in_place(self: Any, other: Any) -> Any:

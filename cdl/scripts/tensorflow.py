@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl import Variable, config, initializers, random, tree
+from cdl import Variable, initializers, random, tree
 from cdl._tracing import variable
 from cdl._tracing.integer_variable import WholeNumbers
 from cdl._variables.state import State
@@ -185,7 +185,7 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
 
 
 def _nowhere(*args: Any, **kwargs: Any) -> Any:
-    """A null context in place of a scope of TensorFlow's graphs."""
+    """A null context in place of a scope of graphs, or of a device, which TensorFlow may leave."""
     return contextlib.nullcontext()
 
 
@@ -219,7 +219,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "get_logger": lambda: logging.getLogger("cdl"),
         "executing_eagerly": lambda: True,
         "inside_function": lambda: False,
-        "device": config.device,
+        "device": _nowhere,
         "function": tf_function.function,
         "GradientTape": GradientTape,
         "gradients": gradients,

@@ -57,7 +57,6 @@ _OTHERS = {
     "reverse/flip": "tensor axis",
     "roll": "input shift axis",
     "saturate_cast": "value dtype",
-    "size": "input",
     "squeeze": "input axis",
     "stack": "values axis",
     "stop_gradient": "input",
@@ -179,6 +178,16 @@ def _shape(input: Any, out_type: Any = "int32", name: Any = None) -> Any:
     sizes = ops.shape(input) if not holds_texts(input) else np.shape(input)
     known = all(isinstance(each, (int, np.integer)) for each in sizes)
     return np.array(sizes, str(out_type)).view(Sizes) if known else sizes
+
+
+def _size(input: Any, out_type: Any = "int32", name: Any = None) -> Any:
+    """`tf.size`: a tensor, or a symbolic one if a size is unknown."""
+    sizes = _shape(input, out_type)
+    return (
+        np.asarray(np.prod(sizes), sizes.dtype).view(Sizes)
+        if isinstance(sizes, Sizes)
+        else ops.size(input)
+    )
 
 
 def _range(*args: Any, name: Any = None, dtype: Any = None, **kwargs: Any) -> Any:
@@ -336,6 +345,8 @@ ROOT: dict[str, Any] = {
     "norm": _norm,
     "range": _range,
     "shape": _shape,
+    "shape_n": lambda input, out_type="int32", name=None: [_shape(x, out_type) for x in input],
+    "size": _size,
     "TensorShape": TensorShape,
     "transpose": _transpose,
 }

@@ -96,8 +96,29 @@ def _top_k(input: Any, k: int = 1, sorted: bool = True, name: Any = None) -> Top
     return TopK(*function("top_k")(input, int(k), sorted))
 
 
+def _dynamic_partition(data: Any, partitions: Any, num_partitions: int, name: Any = None) -> Any:
+    """`tf.dynamic_partition`: the slices of `data` of each number in `partitions`, as a list."""
+    places = np.asarray(partitions)
+    return [boolean_mask(data, places == i) for i in range(num_partitions)]
+
+
+def _dynamic_stitch(indices: Any, data: Any, name: Any = None) -> Any:
+    """`tf.dynamic_stitch`: slices of several tensors, each to its index; the last one counts."""
+    places = [np.asarray(each) for each in indices]
+    lines = [
+        function("reshape")(each, (at.size, *np.shape(each)[at.ndim :]))
+        for at, each in zip(places, data, strict=True)
+    ]
+    flat = np.concatenate([at.ravel() for at in places])
+    order = np.zeros(int(flat.max(initial=-1)) + 1, np.int32)
+    order[flat] = np.arange(flat.size)
+    return function("take")(function("concatenate")(lines, axis=0), order, axis=0)
+
+
 ROOT: dict[str, Callable[..., Any]] = {
     "boolean_mask": boolean_mask,
+    "dynamic_partition": _dynamic_partition,
+    "dynamic_stitch": _dynamic_stitch,
     "gather": _gather,
     "gather_nd": _gather_nd,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -83,6 +84,7 @@ class StepReads(Reads):
             or isinstance(value, (Metric, Optimizer))
             or value is np.ones
             or value is np.full
+            or value is functools.partial  # what it is given is read by name too
         ):
             super()._look_at(value)
 
