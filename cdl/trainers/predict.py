@@ -114,7 +114,7 @@ class Predictors:
         self._others: dict[int, Executor | MergingExecutor] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
         self._trains_coupled = False  # whether samples are in these
-        self._steps, self._calls = model._draw_counts()
+        self._counts = model._draw_counts()
         for each in self.program.hosted:
             each.tell()
         self.watch = Watch(model)  # type: ignore[arg-type] # a model is a layer
@@ -211,7 +211,7 @@ class Predictors:
             rows = FEW
         if rows > MANY:  # no more than there are, and not a number of its own for each x
             rows = min(rows, -(-n // MANY) * MANY)
-        call = next_draw(self._calls.__next__) if self._draws else 0
+        call = next_draw(self._counts[1].__next__) if self._draws else 0
         outputs = self.of(rows).predict(x, core_seed(), call)
         outputs = outputs if len(self.program.outputs) > 1 else [outputs]
         return in_dtypes(outputs, self.program.output_dtypes) if self._is_low else outputs
@@ -223,7 +223,7 @@ class Predictors:
         )  # that a program of any size runs at once
 
         def run(part: list[Array]) -> list[Array]:
-            call = next_draw(self._calls.__next__) if self._draws else 0
+            call = next_draw(self._counts[1].__next__) if self._draws else 0
             executor = self.of(min(batch, len(part[0])) if self._is_sized else rows)
             found = executor.predict(part, core_seed(), call)
             return found if len(self.program.outputs) > 1 else [found]
@@ -267,9 +267,9 @@ class Predictors:
             key = training, len(x[0]) if coupled else None
             runner = self._kept.get(model, key, lambda: Runner(lowered()[0], training))
         if not training:
-            step = next_draw(self._calls.__next__) if self._draws else 0
+            step = next_draw(self._counts[1].__next__) if self._draws else 0
         elif model._place is None:
-            step = counted(self._steps.__next__)
+            step = counted(self._counts[0].__next__)
         else:
             step, model._calls = model._place, model._calls + 1
         outputs, penalty = runner.batch(x, step, core_seed())
@@ -285,7 +285,7 @@ class Predictors:
         for at in range(0, len(x[0]), rows):
             batch = [each[at : at + rows] for each in x]
             few = len(batch[0]) if self.coupled else rows
-            found = self.of(few).predict(batch, core_seed(), next_draw(self._calls.__next__))
+            found = self.of(few).predict(batch, core_seed(), next_draw(self._counts[1].__next__))
             watching.run(found.__getitem__)
             own = self.program.output_dtypes[: self._own]
             parts.append(in_dtypes(found[: self._own], own))

@@ -230,7 +230,7 @@ class TrainableModel(Protocol):
     def _training_by_default(self) -> bool | None:
         """Whether a call without `training` is one of training."""
 
-    def _draw_counts(self) -> tuple[Iterator[int], Iterator[int]]:
+    def _draw_counts(self, anew: bool = False) -> list[Iterator[int]]:
         """Counts of forward passes of training and of predictions."""
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:

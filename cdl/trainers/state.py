@@ -55,7 +55,7 @@ class CompiledState(PartOfModel):
     _columns: Columns | None = None  # of the frames that it was trained on
     _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
-    _drawn: tuple[Iterator[int], Iterator[int]] | None = None  # see _draw_counts
+    _drawn: list[Iterator[int]] | None = None  # see _draw_counts
     # Random state of the file that the model was loaded from, and its optimizer's step in that.
     _random_state: tuple[Kept, int] | None = None
 
@@ -237,13 +237,18 @@ class CompiledState(PartOfModel):
                 watch.metrics = found
         return list(found)
 
-    def _draw_counts(self) -> tuple[Iterator[int], Iterator[int]]:
+    def _draw_counts(self, anew: bool = False) -> list[Iterator[int]]:
         """Counts of forward passes of training and of predictions, each with draws of its own.
 
         Programs come and go, with `compile` or a changed attribute: they go on from these.
+
+        Args:
+            anew: whether they begin again, as in a copy of the model.
         """
         if self._drawn is None:
-            self._drawn = itertools.count(), itertools.count(1)
+            self._drawn = [itertools.count(), itertools.count(1)]
+        elif anew:
+            self._drawn[:] = itertools.count(), itertools.count(1)
         return self._drawn
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:

@@ -54,3 +54,34 @@ def test_members_and_archives_that_are_none_are_named(tmp_path):
     many[0].save(tmp_path / "one.keras")
     with pytest.raises(ValueError, match=r"one.keras must be a file of Replicas.save"):
         Replicas.load(tmp_path / "one.keras")
+
+
+class OwnStep(cdl.Model):
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("kind", [cdl.Model, OwnStep])
+def test_draws_of_a_member_are_those_of_a_model_alone(kind):
+    one = layers.Input((4,))
+    inner = layers.Dropout(0.5)(layers.Dense(6, "tanh")(one), training=True)
+    model = kind(one, layers.Dense(1)(inner))
+    model.compile("adam", "mse")
+    many = cdl.replicate(model, 3, seeds=SEEDS)
+    for _ in range(2):
+        cdl.utils.set_random_seed(1)
+        found = many.predict(X)
+        assert [each.tobytes() for each in found] == [
+            each.predict(rows, verbose=0).tobytes() for each, rows in zip(many, X, strict=True)
+        ]
+        alone = list(many)
+        many.fit(X, Y, epochs=2, seeds=SEEDS, workers=1)
+        for k, each in enumerate(alone):
+            cdl.utils.set_random_seed(SEEDS[k])
+            each.fit(X[k], Y[k], epochs=2, verbose=0)
+            assert state(many[k]) == state(each)

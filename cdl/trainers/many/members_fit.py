@@ -10,8 +10,9 @@ import numpy as np
 
 from cdl import config
 from cdl._common.locks import new_lock
+from cdl._common.overriding import is_users
 from cdl.callbacks import Callback, CallbackList, History
-from cdl.random import permutation, seeded
+from cdl.random import SeedGenerator, permutation, seeded
 from cdl.trainers import arguments
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH
 from cdl.trainers.many import own_callbacks
@@ -187,6 +188,9 @@ class MembersFit:
         model = stand_in.model
         options = {name: of(number) for name, of in self._options.items()}
         before = job.number, job.halt
+        if _draws_in_python(model):  # counts of its draws stand with its programs
+            stand_in.take_model(self._model)
+            model = stand_in.model
         stand_in.put(self._begin, number)
         job.number, job.halt = number, halt
         try:
@@ -281,6 +285,14 @@ class MembersFit:
         made = own_callbacks.copier(listed, [], "fit")
         made()  # refused before anything trains
         return lambda number: made()
+
+
+def _draws_in_python(model: Any) -> bool:
+    """Whether a model with code of its own in training has layers that draw."""
+    if not is_users(type(model)):
+        return False
+    parts = model._flatten_layers()
+    return any(isinstance(each, SeedGenerator) for part in parts for each in vars(part).values())
 
 
 def _is_lost(history: Any) -> bool:

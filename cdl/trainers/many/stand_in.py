@@ -89,12 +89,14 @@ class StandIn:
         self.is_plain = not is_users(type(model)) and not ends
 
     def put(self, stacks: Stacks, number: int) -> None:
-        """Load the weights and states of a member."""
+        """Load the weights and states of a member, whose draws begin as those of a copy."""
+        self.model._draw_counts(anew=True)
         for (variable, storage), stack in zip(self._variables, stacks, strict=True):
             _write(variable, storage, stack[number])
 
     def put_weights(self, stacks: Stacks, number: int) -> None:
-        """Load the weights of a member alone."""
+        """Load the weights of a member alone, whose draws begin as those of a copy."""
+        self.model._draw_counts(anew=True)
         weights = self._variables[: self._weights]
         for (variable, storage), stack in zip(weights, stacks, strict=False):
             _write(variable, storage, stack[number])
