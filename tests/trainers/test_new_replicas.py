@@ -85,3 +85,24 @@ def test_draws_of_a_member_are_those_of_a_model_alone(kind):
             cdl.utils.set_random_seed(SEEDS[k])
             each.fit(X[k], Y[k], epochs=2, verbose=0)
             assert state(many[k]) == state(each)
+
+
+class Counting(OwnStep):
+    seen = 0
+
+    def train_step(self, data):
+        self.seen = self.seen + 1
+        return super().train_step((data[0], data[1] * self.seen))
+
+
+def test_numbers_that_a_step_keeps_begin_anew_for_each_member():
+    one = layers.Input((4,))
+    model = Counting(one, layers.Dense(1)(one))
+    model.compile("sgd", "mse")
+    many = cdl.replicate(model, 3, seeds=SEEDS)
+    alone = list(many)
+    many.fit(X, Y, seeds=SEEDS, workers=1, batch_size=8)
+    for k, each in enumerate(alone):
+        cdl.utils.set_random_seed(SEEDS[k])
+        each.fit(X[k], Y[k], batch_size=8, verbose=0)
+        assert state(many[k]) == state(each)

@@ -192,7 +192,7 @@ class MembersFit:
             stand_in.take_model(self._model)
             model = stand_in.model
         stand_in.put(self._begin, number)
-        job.number, job.halt = number, halt
+        job.number, job.halt, attributes = number, halt, _attributes(model)
         try:
             history = self._plain(stand_in, number, callbacks, options, halt)
             if history is None:
@@ -207,6 +207,8 @@ class MembersFit:
                         callbacks=callbacks,
                         **options,
                     )
+            stand_in.take(self._stacks, number)
+            return history
         except Exception as error:
             return error
         except BaseException:  # at a whole batch
@@ -214,8 +216,8 @@ class MembersFit:
             raise
         finally:
             job.number, job.halt = before
-        stand_in.take(self._stacks, number)
-        return history
+            if _attributes(model) != attributes:  # which the next member is not to see
+                stand_in.take_model(self._model)
 
     def _plain(
         self,
@@ -293,6 +295,19 @@ def _draws_in_python(model: Any) -> bool:
         return False
     parts = model._flatten_layers()
     return any(isinstance(each, SeedGenerator) for part in parts for each in vars(part).values())
+
+
+def _attributes(model: Any) -> list[dict[str, Any]]:
+    """Numbers and texts in attributes of a user's model and layers, as counts of its steps."""
+    return [
+        {
+            name: value
+            for name, value in vars(part).items()
+            if isinstance(value, (int, float, str)) and not name.startswith(("_", "stop_"))
+        }
+        for part in (model._flatten_layers() if is_users(type(model)) else ())
+        if is_users(type(part))
+    ]
 
 
 def _is_lost(history: Any) -> bool:
