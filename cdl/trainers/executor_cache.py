@@ -8,6 +8,7 @@ from typing import Any
 
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
+from cdl._core import Members
 from cdl._variables.program_caches import register_cache
 from cdl.distribution import ranks
 from cdl.layers.weighted import changes
@@ -211,6 +212,12 @@ class ExecutorCache:
             elif train_function.grew:
                 train_function.grew = False
                 trim(self._idle, lambda each: each.executor.memory()[0], _KEPT)
+
+    def draw_from(self, seeds: dict[int, int]) -> None:
+        """Let idle train functions draw from other seeds in place of those of their layers."""
+        for each in self._idle.values():
+            members = Members(each.executor, [])
+            members.take_in([], [seeds[seed] for seed in members.seeds])
 
     def agree(self, variables: list[Any]) -> None:
         """Fix the trained weights as those that the optimizer was built with."""

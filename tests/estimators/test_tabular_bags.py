@@ -15,6 +15,7 @@ from sklearn.datasets import load_diabetes, load_wine
 
 from cdl import _core
 from cdl.sklearn import TabularClassifier, TabularRegressor
+from cdl.sklearn.tables.training import Course
 
 X, Y = load_diabetes(return_X_y=True)
 QUICK = {"hidden_layer_sizes": (16,), "max_epochs": 4, "random_state": 0, "n_bags": 3}
@@ -32,6 +33,14 @@ def same(one, other):
 @pytest.mark.parametrize("n_jobs", [None, 2, 3, -1])
 def test_bags_have_the_bits_of_one_after_the_other(n_jobs):
     assert same(TabularRegressor(**QUICK, n_jobs=n_jobs).fit(X, Y), ALONE)
+
+
+@pytest.mark.parametrize("recipe", ["realmlp", "tabm", "mlp"])
+def test_bags_by_one_program_have_the_bits_of_programs_of_their_own(recipe, monkeypatch):
+    small = QUICK | {"dropout": 0.2, "n_jobs": 1}
+    shared = TabularRegressor(recipe, **small).fit(X, Y)
+    monkeypatch.setattr("cdl.sklearn.tables.tabular.Course", lambda *given: Course(*given[:-1]))
+    assert same(TabularRegressor(recipe, **small).fit(X, Y), shared)
 
 
 @pytest.mark.parametrize("options", [{"early_stopping": False}, {"validation_fraction": 0.1}])

@@ -35,6 +35,7 @@ from cdl.models import Model
 from cdl.optimizers import Adam
 from cdl.optimizers.rate_factors import factor_of
 from cdl.optimizers.schedules import LogCosineCycles
+from cdl.random import permutation
 from cdl.sklearn.tables.columns import Column
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.table import Encoded, Table
@@ -180,28 +181,64 @@ def _ensemble(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any
     return EnsembleDense(outputs, recipe.members, shared=False)(x), []
 
 
-def begin(net: Net, inputs: list[Array], random: np.random.RandomState) -> None:
-    """Choose first weights of RealMLP by data, layer after layer, each on the values before it.
+class Host:
+    """Compiled net that trains bags, one after the other, with the same programs.
 
-    Each unit's product gets deviation 1 on a sample of rows, and its bias is minus a random mixture
-    of five of its values (he+5; Steinwart, 2019).
+    Args:
+        net: a net with the first weights and the seeds of the first bag.
+        recipe: of the net.
+        task: of the net.
+        steps: of the training of a bag.
+
+    Attributes:
+        net: as given.
     """
-    rows = random.permutation(len(inputs[0]))[:_SAMPLE]
-    sample = [each[rows] for each in inputs]
-    # One program for all layers, each time with the weights so far: compiling takes longer than
-    # computing what lies behind a layer for nothing.
-    values = Model(net.trained.inputs, [before for _, before in net.first])
-    for i, (layer, _) in enumerate(net.first):
-        x = _all_outputs(values, sample)[i].astype(np.float64)
-        kernel = random.normal(size=layer.kernel.shape)
-        y = x @ kernel
-        kernel /= np.maximum(y.std(0), 1e-6 * max(1.0, float(np.abs(y).max(initial=0.0))))
-        y = x @ kernel
-        units = y.shape[1]
-        at = random.randint(len(y), size=(5, units))
-        mixture = random.exponential(size=(5, units))
-        bias = -(y[at, np.arange(units)] * mixture / mixture.sum(0)).sum(0)
-        layer.set_weights([kernel, bias])
+
+    def __init__(self, net: Net, recipe: Recipe, task: Task, steps: int) -> None:
+        self.net = net
+        compiled(net, recipe, task, steps)
+        optimizer = net.trained.optimizer
+        optimizer.build(net.trained.trainable_variables)
+        self._start = [(each, each.numpy()) for each in optimizer.variables]
+        self._seeds = _seeds(net)
+        # One program for all layers, each time with the weights so far: compiling takes longer than
+        # computing what lies behind a layer for nothing.
+        before = [x for _, x in net.first]
+        self._values: Any = Model(net.trained.inputs, before) if before else None
+
+    def load(self, net: Net, rows: int) -> None:
+        """Become like a net of another bag, whose first `fit`, on some rows, is to come."""
+        self.net.trained.set_weights(net.trained.get_weights())
+        for variable, value in self._start:
+            variable.assign(value)
+        seeds = dict(zip(self._seeds, _seeds(net), strict=True))
+        self.net.trained._executors.draw_from(seeds)
+        permutation(rows)  # the first `fit` behind `compile` draws one that it does not use
+
+    def begin(self, inputs: list[Array], random: np.random.RandomState) -> None:
+        """Choose first weights of RealMLP by data, layer after layer, each on the values before it.
+
+        Each unit's product gets deviation 1 on a sample of rows, and its bias is minus a random
+        mixture of five of its values (he+5; Steinwart, 2019).
+        """
+        rows = random.permutation(len(inputs[0]))[:_SAMPLE]
+        sample = [each[rows] for each in inputs]
+        for i, (layer, _) in enumerate(self.net.first):
+            x = _all_outputs(self._values, sample)[i].astype(np.float64)
+            kernel = random.normal(size=layer.kernel.shape)
+            y = x @ kernel
+            kernel /= np.maximum(y.std(0), 1e-6 * max(1.0, float(np.abs(y).max(initial=0.0))))
+            y = x @ kernel
+            units = y.shape[1]
+            at = random.randint(len(y), size=(5, units))
+            mixture = random.exponential(size=(5, units))
+            bias = -(y[at, np.arange(units)] * mixture / mixture.sum(0)).sum(0)
+            layer.set_weights([kernel, bias])
+
+
+def _seeds(net: Net) -> list[int]:
+    """Seeds of the layers that draw in training."""
+    return [each.seed_generator.seed for each in net.trained.layers if isinstance(each, Dropout)]
 
 
 def run(model: Any, inputs: list[Array]) -> Array:

@@ -186,6 +186,7 @@ class Tabular(BaseEstimator, Hinting):
         seeds = random.randint(2**31 - 1, size=self.n_bags).tolist()
 
         nets: list[Any] = []
+        hosts: dict[Any, list[Any]] | None = {} if self.n_bags > 1 else None
 
         def bag(number: int) -> tuple[Table, Trained, Any]:
             inside = np.ones(len(codes), bool)
@@ -199,7 +200,7 @@ class Tabular(BaseEstimator, Hinting):
                 inside = folds != number
             part = columns, codes, weight, np.flatnonzero(inside)
             verbose = int(self.verbose) if self.n_bags == 1 else 0
-            course = Course(self._task(), int(seeds[number]), verbose, callbacks, nets)
+            course = Course(self._task(), int(seeds[number]), verbose, callbacks, nets, hosts)
             found = self._one(recipe, part, (sets, scores[number]), course)
             return *found, sets.rows[sets.first] if sets else None
 

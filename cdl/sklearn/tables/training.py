@@ -13,7 +13,7 @@ from cdl.callbacks import Callback
 from cdl.random import seeded
 from cdl.sklearn.tables import nets
 from cdl.sklearn.tables.columns import columns_of, numbered, plain_numbers
-from cdl.sklearn.tables.nets import Task
+from cdl.sklearn.tables.nets import Host, Net, Task
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.table import Encoded, RowReader, Table
 from cdl.sklearn.tables.watching import Best
@@ -31,6 +31,7 @@ class Course(NamedTuple):
         verbose: as in `fit` of models.
         callbacks: of the user.
         nets: takes up the net once it is compiled.
+        hosts: idle ones by the form of their bags; None for one bag, whose net trains itself.
     """
 
     task: Task
@@ -38,6 +39,7 @@ class Course(NamedTuple):
     verbose: int
     callbacks: list[Callback]
     nets: list[Any]
+    hosts: dict[Any, list[Host]] | None = None
 
 
 class Rows(NamedTuple):
@@ -88,21 +90,35 @@ def trained(
         score: of predictions for these, the larger the better.
         course: task, seed, and who watches.
     """
-    task, seed = course.task, course.seed
+    task, seed, hosts = course.task, course.seed, course.hosts
+
+    def built() -> Net:
+        with seeded(seed):
+            return nets.built(recipe, table, outputs, task)
+
     with seeded(seed), shared_threads():
         random = np.random.RandomState(seed)
         outputs = len(task.quantiles) if task.quantiles else rows.targets.shape[1]
-        net = nets.built(recipe, table, outputs, task)
-        inputs = given(rows.inputs)
+        inputs, n = given(rows.inputs), len(rows.targets)
+        steps = math.ceil(n / recipe.batch) * recipe.epochs
+        owners = table.owners()[0].tobytes() if task.signs else b""
+        form = recipe, steps, outputs, table.widths, table.embedded, owners
+        net = built()
+        idle = [] if hosts is None else hosts.setdefault(form, [])
+        try:
+            host = idle.pop()  # at once: bags train on several threads
+        except IndexError:
+            host = Host(net if hosts is None else built(), recipe, task, steps)
+        else:
+            host.load(net, n)
+        own = host.net
         if recipe.realmlp:
-            nets.begin(net, inputs, random)
-        steps = math.ceil(len(rows.targets) / recipe.batch) * recipe.epochs
-        nets.compiled(net, recipe, task, steps)
-        course.nets.append(net.trained)
+            host.begin(inputs, random)
+        course.nets.append(own.trained)
         keeps = None
         if validation is not None:
-            keeps = Best(net.predicts, score, given(validation), recipe.patience)
-        history = net.trained.fit(
+            keeps = Best(own.predicts, score, given(validation), recipe.patience)
+        history = own.trained.fit(
             inputs,
             rows.targets,
             sample_weight=rows.weight,
@@ -112,10 +128,13 @@ def trained(
             verbose=course.verbose,
         ).history
         losses = [float(each) for each in history["loss"]]
+        weights = own.predicts.get_weights() if keeps is None else keeps.weights
+        assert weights is not None
+        net.predicts.set_weights(weights)
+        if np.isfinite(losses).all():  # else the core may keep its NaN
+            idle.append(host)
         if keeps is None:
             return Trained(net.predicts, len(losses) - 1, [], losses)
-        assert keeps.weights is not None
-        net.predicts.set_weights(keeps.weights)
         return Trained(net.predicts, keeps.best, keeps.scores, losses)
 
 
