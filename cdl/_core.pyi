@@ -260,7 +260,12 @@ class Executor:
 
 @final
 class Chain:
-    def __new__(cls, executors: Sequence[Executor]) -> Chain: ...
+    def __new__(
+        cls,
+        executors: Sequence[Executor],
+        gradients: Sequence[Sequence[Parameter] | None],
+        applies: Sequence[bool],
+    ) -> Chain: ...
     def train(self, steps: int, seconds: float, rates: list[_Array], seed: int) -> None: ...
 
 @final

@@ -1,14 +1,20 @@
 # chain.pxi - programs that learn from each batch in turn. Part of _core.pyx.
 
 cdef class Chain:
-    """Executors that share weights, or their optimizers' counters, as the links of a chain."""
+    """Executors that share weights, or their optimizers' counters, as the links of a chain.
 
-    cdef list executors
+    gradients: for each link None, or a Parameter for each weight: what it adds the gradients of a
+    batch to; or, if it `applies`, what it makes its step by.
+    """
+
+    cdef list executors, gradients
     cdef cdl_link *links
 
-    def __cinit__(self, executors):
+    def __cinit__(self, executors, gradients, applies):
         cdef Executor each
+        cdef Parameter gradient
         self.executors = list(executors)
+        self.gradients = [None if some is None else list(some) for some in gradients]
         self.links = <cdl_link *>PyMem_Calloc(len(self.executors) + 1, sizeof(cdl_link))
         if self.links == NULL:
             raise MemoryError("cdl: out of memory for the links of a chain")
@@ -19,8 +25,24 @@ cdef class Chain:
             self.links[k].program = each.program
             self.links[k].epoch = &each.where
             self.links[k].counter = each.counter
+            some = self.gradients[k]
+            if some is None:
+                continue
+            if [g.shape for g in some] != [w.shape for w in each.learning]:
+                raise ValueError("gradients: expected one for each weight")
+            self.links[k].applies = applies[k]
+            self.links[k].gradients = <cdl_param **>PyMem_Malloc(
+                (len(some) + 1) * sizeof(cdl_param *))
+            if self.links[k].gradients == NULL:
+                raise MemoryError("cdl: out of memory for a list of gradients")
+            for i, gradient in enumerate(some):
+                self.links[k].gradients[i] = gradient.param
+            self.links[k].n_gradients = len(some)
 
     def __dealloc__(self):
+        if self.links != NULL:
+            for k in range(len(self.executors)):
+                PyMem_Free(self.links[k].gradients)
         PyMem_Free(self.links)
 
     def train(self, size_t steps, double seconds, list rates, uint64_t seed):

@@ -221,6 +221,9 @@ cdef extern from "cdl.h" nogil:
         const float *rates
         size_t n_rates
         uint64_t first
+        cdl_param **gradients
+        size_t n_gradients
+        bint applies
     void cdl_train_chain(const cdl_link *links, size_t n, size_t steps, double seconds)
     size_t cdl_train_epochs(cdl_program *program, cdl_epoch *where, const int64_t *orders,
                             size_t epochs, double *found)

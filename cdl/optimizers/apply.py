@@ -136,15 +136,8 @@ class Steps:
     """
 
     def __init__(self, optimizer: Optimizer, variables: tuple[Variable, ...]) -> None:
-        executor = _core.Executor(
-            _Weights(variables),
-            1,
-            training=True,
-            optimizer=optimizer.groups(variables, steps=True),
-            rules=optimizer.rules(variables, steps=True),
-        )
+        executor = executor_of(optimizer, variables)
         self._count = optimizer.counter
-        executor.count_in(self._count)
         self._variables = variables
         self._constrained: list[Variable] | None = None
         self._updates = _core.Updates(executor)
@@ -169,6 +162,28 @@ class Steps:
             self._updates.make(gradients, optimizer.rate(step), step)
         for variable in constrained:
             variable.assign(np.asarray(variable.constraint(variable.numpy())))
+
+
+def executor_of(
+    optimizer: Optimizer, variables: tuple[Variable, ...], after: _core.Executor | None = None
+) -> _core.Executor:
+    """Executor of steps of some weights from gradients, which the optimizer counts.
+
+    Args:
+        optimizer: built for the weights.
+        variables: the weights.
+        after: what runs behind each step.
+    """
+    executor = _core.Executor(
+        _Weights(variables),
+        1,
+        training=True,
+        optimizer=optimizer.groups(variables, steps=True),
+        rules=optimizer.rules(variables, steps=True),
+        after=after,
+    )
+    executor.count_in(optimizer.counter)
+    return executor
 
 
 class _Weights(Program):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import tree
-from cdl._core import Executor
+from cdl._core import Executor, Parameter
 from cdl._ir.fusion import without_outputs
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
@@ -191,6 +191,17 @@ class Compiled:
         program, rules = self._vjp.gradients.learning
         program = program if is_shown else without_outputs(program)
         return learner(program, rows, optimizer, self._vjp.learning, rules, after, not is_shown)
+
+    def summer(self, rows: int) -> tuple[Executor, list[Parameter]]:
+        """Executor that adds gradients to the parameters along with it; for one that `learns`.
+
+        Args:
+            rows: of a batch.
+        """
+        made = self._vjp.gradients.another()
+        executor = made.of_rows(rows)
+        executor.count_in(np.zeros(1, np.int64))
+        return executor, list(made.sums.values())
 
     @property
     def by_weights(self) -> list[Variable]:

@@ -4,6 +4,8 @@ All gradients that are not part of `fit` come from here: of `value_and_grad`, `M
 `cdl.explain`, of losses that see whole batches, and of the tape in scripts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Sequence
 from math import prod
 from typing import Any
@@ -50,7 +52,7 @@ class GradientExecutor:
         self.lock = new_rlock()
         self.sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         self._sums = list(self.sums.values())
-        self._program = program
+        self._program, self._penalized = program, penalized
         self._weight_rules = WeightRules(variables, True, penalized, constrains=False)
         self._executor: Executor | None = None
 
@@ -69,6 +71,10 @@ class GradientExecutor:
                 self._program, rows, training=True, **(options if learning else {})
             )
         return self._executor
+
+    def another(self) -> GradientExecutor:
+        """One of the same program, with sums of its own."""
+        return GradientExecutor(self._program, list(self.sums), self._penalized)
 
     @property
     def draws(self) -> bool:

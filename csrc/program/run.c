@@ -187,6 +187,9 @@ void cdl_count(struct cdl_epoch *epoch, int64_t *counter) {
     epoch->counted = epoch->iteration;
 }
 
+static bool apply(struct cdl_program *program, struct cdl_epoch *epoch,
+                  struct cdl_param *const *gradients, bool whole);
+
 /* Next batches of link i; false if the run is to end, which leaves all links at the same batch. */
 static bool train_link(const struct cdl_link *links, size_t n, size_t i, size_t steps, double end) {
     const struct cdl_link *link = &links[i];
@@ -195,6 +198,14 @@ static bool train_link(const struct cdl_link *links, size_t n, size_t i, size_t 
     const size_t made = cdl_min(epoch->iteration - link->first, link->n_rates - 1);
     epoch->rates = link->rates + made;
     epoch->n_rates = link->n_rates - made;
+    if (link->applies) {
+        struct cdl_watch *watch = &link->program->watch;
+        epoch->iteration += apply(link->program, epoch, link->gradients, true);
+        cdl_count(epoch, link->counter);
+        return i + 1 < n || !cdl_watch_tick(watch, end, false) || !cdl_watch_answers(watch, end);
+    }
+    for (size_t g = 0; g < link->n_gradients; g++)
+        memset(link->gradients[g]->w, 0, cdl_param_floats(link->gradients[g]) * sizeof(float));
     struct loop loop = {link->program, epoch, steps, end, true};
     loop.watched = i + 1 == n;
     loop.whole = i > 0;
@@ -345,15 +356,23 @@ static void apply_work(void *arg, struct cdl_team *team, int thread) {
     job->learned = cdl_learn_kept(job->program, &job->ctx, team);
 }
 
-bool cdl_apply(struct cdl_program *program, struct cdl_epoch *epoch,
-               struct cdl_param *const *gradients) {
+/* One step by the gradients, which is finished if it is to be `whole`. */
+static bool apply(struct cdl_program *program, struct cdl_epoch *epoch,
+                  struct cdl_param *const *gradients, bool whole) {
     struct half job = {program, epoch, cdl_context_of(program, epoch, true, 0, 1),
                        .given = gradients};
+    if (whole) job.ctx.watch = NULL;
     cdl_prepare_step(program, epoch, 0, &job.ctx.optimizer);
-    cdl_watch_begin(&program->watch);
     cdl_region(1, apply_work, &job);
+    if (program->settles) cdl_settle(program, &job.ctx);
     cdl_bump_versions(program);
     return job.learned;
+}
+
+bool cdl_apply(struct cdl_program *program, struct cdl_epoch *epoch,
+               struct cdl_param *const *gradients) {
+    cdl_watch_begin(&program->watch);
+    return apply(program, epoch, gradients, false);
 }
 
 /* ---- what a caller reads --------------------------------------------------------------------- */

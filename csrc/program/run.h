@@ -28,7 +28,9 @@ void cdl_count(struct cdl_epoch *epoch, int64_t *counter);
 void cdl_run_batches(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps,
                      double seconds, bool training);
 
-/* A link of a chain: a program that learns. Links may share parameters, and a counter. */
+/* A link of a chain: a program that learns. Links may share parameters, and a counter.
+ * `gradients`: what the program adds its gradients of a batch to, and makes no step; or, if it
+ * `applies`, what it makes its step by, without a batch. So steps may follow several gradients. */
 struct cdl_link {
     struct cdl_program *program;
     struct cdl_epoch *epoch;
@@ -36,6 +38,9 @@ struct cdl_link {
     const float *rates; /* of the steps from number `first` on; the last one repeats */
     size_t n_rates;
     uint64_t first;
+    struct cdl_param **gradients;
+    size_t n_gradients;
+    bool applies;
 };
 
 /* Trains up to `steps` batches as cdl_run_batches does, each by all links in turn. The watch is

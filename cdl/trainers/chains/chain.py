@@ -1,12 +1,12 @@
 """Chain: recorded calls of a training step, replayed on other batches without its Python code.
 
-A gradient by weights that goes unchanged to an optimizer becomes a link: one program with the
-update, as in `fit`. A step that consists of links of the batch alone runs within the core.
+Gradients by weights that go unchanged to optimizers become links: one program with the update, as
+in `fit`, or one that sums gradients and one that makes the update later (`updates.py`). A step that
+consists of links of the batch alone runs within the core.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -26,15 +26,14 @@ from cdl._variables.step_forms import (
 from cdl._variables.stepping import Call
 from cdl.layers import Layer
 from cdl.optimizers import Optimizer
-from cdl.optimizers.apply import apply
 from cdl.random import core_seed
 from cdl.trainers.chains.core_metrics import CoreMetrics, NotInCoreError
 from cdl.trainers.chains.followers import Followers
-from cdl.trainers.chains.link import Link, Values, args_refs, of_values, refs
+from cdl.trainers.chains.link import Fed, Link, Step, Values, args_refs, of_values, refs
 from cdl.trainers.chains.observer import Observer
 from cdl.trainers.chains.shown_metrics import reads_metric, updates
 from cdl.trainers.chains.step_reads import StepReads
-from cdl.trainers.compiled_function import Compiled
+from cdl.trainers.chains.updates import Gradient, Update, learning
 from cdl.trainers.derivatives import compiled_of
 
 _OF_PROGRAMS = "cdl.taping.replay"
@@ -58,7 +57,7 @@ class _Repeated:
         values[self._first : self._first + len(leaves)] = leaves
 
 
-_CallAndPart = tuple[Call, "_Repeated | Link | None"]
+_CallAndPart = tuple[Call, "_Repeated | Fed | None"]
 
 
 class Chain:
@@ -72,8 +71,8 @@ class Chain:
 
     Attributes:
         is_fed: whether the core can run the updates: all are links, which read the batch alone.
-        has_calls: whether the result of a batch needs other calls than links.
-        ends_apart: whether these come ahead of all links or behind them, for `ahead` and `logs`.
+        has_calls: whether the result of a batch needs calls ahead of the last links, or calls that
+            read the batch: then it takes `ahead`, `finish` and `logs`.
         changes_more: whether the step draws, assigns or moves statistics, beside updates of
             optimizers and metrics.
         metrics: those that the core updates in a pass; None if Python does.
@@ -85,30 +84,33 @@ class Chain:
     ) -> None:
         self._reads, self._is_stale = reads, False
         register_cache(self)
-        self._core: _core.Chain | None = None
+        self._cores: dict[int, tuple[list[Any], _core.Chain]] = {}  # by the first link
         self._inputs = len(inputs)
         self._logs = of_values(logs, is_result=True)
         self._values: Values = [None] * max([len(inputs), *(e.first + e.size for e in calls)])
-        found = _linked(calls, refs(logs))
-        self._by_call = _parts(calls, found, logs)
+        places = [i for i, e in enumerate(calls) if _is_step(e)]
+        following = {i: _followers(calls, i + 1, refs(logs)) for i in places}
+        found, steps = learning(calls, refs(logs), {i for i, e in following.items() if e.n})
+        self._by_call = _parts(calls, found, steps, following, logs)
         self._parts = [part for _, part in self._by_call if part is not None]
-        always = _needed(calls, found, ())
+        always = _needed(calls, {*found, *steps}, ())
         self._unshown = [  # parts for a batch whose result is not wanted
             part for i, (_, part) in enumerate(self._by_call) if i in always and part is not None
         ]
-        self._links = [each for each in self._parts if isinstance(each, Link)]
+        self._links = [each for each in self._parts if isinstance(each, Fed)]
         others = [call for call, part in self._by_call if isinstance(part, _Repeated)]
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
         self.changes_more |= any(each.follows for each in self._links)
         self.state: Any = None
         self._set_pass(self._by_call, self._inputs)
         self.metrics: CoreMetrics | None = None
-        self._set_metrics(calls, found, inputs, logs)
+        self._set_metrics(calls, (found, steps, following), inputs, logs)
 
     def _set_metrics(
-        self, calls: Sequence[Call], linked: Any, inputs: Sequence[Any], logs: Any
+        self, calls: Sequence[Call], learns: Any, inputs: Sequence[Any], logs: Any
     ) -> None:
         """Have the core update the metrics in a pass, if it can."""
+        linked, steps, following = learns
         if linked:
             pure = {i for i, e in enumerate(calls) if not has_effect(e) and _layer_of(e) is None}
         else:
@@ -119,7 +121,7 @@ class Chain:
             self.metrics = CoreMetrics(calls, linked, inputs, pure)
         except NotInCoreError:
             return
-        parts = _parts(calls, self.metrics.linked, logs, self.metrics.within)
+        parts = _parts(calls, self.metrics.linked, steps, following, logs, self.metrics.within)
         if self.metrics.observer is not None:
             first = min(self.metrics.within)
             parts[first] = calls[first], self.metrics.observer
@@ -129,19 +131,22 @@ class Chain:
         """Set the parts of a pass, and what the core can do of it."""
         pairs = [(call, part) for call, part in by_call if part is not None]
         self._pass = parts = [part for _, part in pairs]
-        self._fed = [each for each in parts if isinstance(each, Link)]
-        self._executors: list[Any] = []
-        self._first = next((i for i, e in enumerate(parts) if isinstance(e, Link)), len(parts))
-        self._behind = self._first + len(self._fed)
+        self._fed = [each for each in parts if isinstance(each, Fed)]
+        self._batched = [each for each in self._fed if isinstance(each, Link)]
+        places = [i for i, e in enumerate(parts) if isinstance(e, Fed)]
+        self._behind = places[-1] + 1 if places else len(parts)
+        self._first = self._behind
+        while self._first and isinstance(parts[self._first - 1], Fed):
+            self._first -= 1
+        self._last = [e for e in parts[self._first : self._behind] if isinstance(e, Fed)]
         read = [n for call, _ in pairs[self._behind :] for n in args_refs(call)]
         self.is_fed = (
             bool(self._fed)
-            and max(n for each in self._fed for n in each.inputs) < inputs
-            and all(each.is_fed for each in self._fed)
+            and max(n for each in self._batched for n in each.inputs) < inputs
+            and all(each.is_fed for each in self._batched)
             and not any(each.changes for each in parts)
         )
-        self.ends_apart = all(isinstance(e, Link) for e in parts[self._first : self._behind])
-        reads_batch = self._first > 0 or not self.ends_apart or any(n < inputs for n in read)
+        reads_batch = self._first > 0 or any(n < inputs for n in read)
         self.has_calls = len(self._fed) < len(parts) and reads_batch
 
     def update_metrics_in_python(self) -> None:
@@ -190,7 +195,7 @@ class Chain:
         self.begin(arrays, None)
         try:
             self.ahead(arrays)
-            self.train(1, _ALWAYS)
+            self.finish()
             return self.logs()
         finally:
             self.release()
@@ -204,33 +209,43 @@ class Chain:
         """Start a pass over arrays in whole batches, in the given order of rows."""
         for link in self._fed:
             link.begin(arrays, order)
-        executors = [] if self._observers() else [each.executor for each in self._fed]
-        if self._core is None or executors != self._executors:
-            self._core, self._executors = _core.Chain(executors), executors
 
     def train(self, steps: int, seconds: float) -> None:
         """Run up to `steps` batches of the pass, or for about `seconds`."""
+        self._train(self._fed, steps, seconds)
+
+    def _train(self, links: Sequence[Fed], steps: int, seconds: float) -> None:
         if self.metrics is not None:
-            self.metrics.begin(self._fed)
+            self.metrics.begin(self._batched)
         try:
             if observers := self._observers():
                 observers[0].executor.test(steps, seconds)
             else:
-                self._learn(steps, seconds)
+                self._learn(links, steps, seconds)
         finally:
             self._load_metrics()
 
-    def _learn(self, steps: int, seconds: float) -> None:
+    def _learn(self, links: Sequence[Fed], steps: int, seconds: float) -> None:
         """Run batches of the pass by links that learn."""
-        optimizers = [each.optimizer for each in self._fed]
-        rates = {}
+        optimizers = [each.optimizer for each in links]
+        rates = {None: np.zeros(1, np.float32)}
         for each in optimizers:  # one of several links steps once per link
             if each not in rates:
                 n = optimizers.count(each)
                 rates[each] = each.rates(each.step, min(steps * n, _RATES // n * n))
                 steps = len(rates[each]) // n if len(rates[each]) > 1 else steps
-        assert self._core is not None
-        self._core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
+        core = self._core_of(links)
+        core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
+
+    def _core_of(self, links: Sequence[Fed]) -> _core.Chain:
+        """Links as one in the core, as long as their executors are the same."""
+        executors = [each.executor for each in links]
+        before, core = self._cores.get(id(links[0]), (None, None))
+        if core is None or executors != before:
+            gradients, applies = [e.gradients for e in links], [e.applies for e in links]
+            core = _core.Chain(executors, gradients, applies)
+            self._cores[id(links[0])] = executors, core
+        return core
 
     def _load_metrics(self) -> None:
         if self.metrics is not None:
@@ -242,27 +257,39 @@ class Chain:
             self.train(batch - self.done, _ALWAYS)
 
     def ahead(self, arrays: Sequence[Any]) -> None:
-        """Run the calls ahead of the links for the next batch of the pass, whose logs are wanted.
+        """Run calls and links of the next batch of the pass, whose logs are wanted, but the last.
 
         Args:
             arrays: of that batch.
         """
         self._values[: len(arrays)] = arrays
         for part in self._pass[: self._first]:
-            part.run(self._values)
+            if not isinstance(part, Fed):
+                part.run(self._values)
+                continue
+            self._train([part], 1, _ALWAYS)
+            if part.is_shown:
+                part.show(self._values)
+
+    def finish(self) -> None:
+        """Run the last links of a batch, after `ahead`."""
+        if len(self._last) == len(self._fed):
+            self.train(1, _ALWAYS)
+        else:
+            self._train(self._last, 1, _ALWAYS)
 
     @property
     def done(self) -> int:
         """Batches of the pass that were run."""
-        return self._fed[-1].executor.done
+        return self._batched[-1].executor.done
 
     def is_outdated(self) -> bool:
         """Whether settings of an optimizer have changed since the pass began."""
         return any([link.refresh() for link in self._fed])
 
     def logs(self) -> Any:
-        """Result of the step for the last batch, after `ahead` for it if the chain has calls."""
-        for link in self._fed:
+        """Result of the step for the last batch; after `finish` for it if the chain has calls."""
+        for link in self._last:
             if link.is_shown:
                 link.show(self._values)
         for part in self._pass[self._behind :]:
@@ -277,53 +304,42 @@ class Chain:
 
 
 def _parts(
-    calls: Sequence[Call], linked: Any, logs: Any, apart: Collection[int] = ()
+    calls: Sequence[Call],
+    linked: dict[int, Gradient],
+    steps: dict[int, Update],
+    following: dict[int, Followers],
+    logs: Any,
+    apart: Collection[int] = (),
 ) -> list[_CallAndPart]:
     """Each call with its part, or None where nothing needs the call.
 
     Args:
         calls: of the step.
-        linked: the links, by the index of their gradient's call.
+        linked: gradients for optimizers, by the index of the call.
+        steps: updates by these, by the index of the call.
+        following: assignments behind updates.
         logs: result of the step.
         apart: indices of calls that links do.
     """
-    following = {i: _followers(calls, i + 2, refs(logs)) for i in linked}
-    within = {k for i in linked for k in range(i + 1, i + 2 + following[i].n)}
-    needed = _needed(calls, linked, refs(logs), apart)
+    joined = {e.update for e in linked.values()}
+    within = {k for j in steps for k in range(j, j + 1 + following[j].n)}
+    needed = _needed(calls, {*linked, *steps}, refs(logs), apart)
     read = {*refs(logs), *(n for i in needed - within for n in args_refs(calls[i]))}
+    links: dict[int, Link] = {}
     found: list[_CallAndPart] = []
     for i, call in enumerate(calls):
-        part: _Repeated | Link | None = None
+        part: _Repeated | Fed | None = None
         if i in linked:
-            compiled, gradient, optimizer = linked[i]
-            part = Link(compiled, gradient, optimizer, following[i], read)
+            compiled, gradient, j = linked[i]
+            own: Any = (None, None) if j is None else (steps[j].optimizer, following[j])
+            part = links[i] = Link(compiled, gradient, own[0], own[1], read)
+        elif i in steps and i not in joined:
+            optimizer, variables, places = steps[i]
+            sums = [links[n].gradients[k] for n, k in places]
+            part = Step(optimizer, variables, sums, following[i])
         elif i in needed and i not in within:
             part = _Repeated(call)
         found.append((call, part))
-    return found
-
-
-def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled, Call, Any]]:
-    """Gradient calls whose results the next call hands to an optimizer unchanged, by position.
-
-    Gradients in the result of the step (`shown`) are left out.
-    """
-    found = {}
-    for i, (call, after) in enumerate(itertools.pairwise(calls)):
-        compiled = compiled_of(call.function, call.kinds)
-        if compiled is None or not compiled.learns or after.function is not apply:
-            continue
-        optimizer, gradients, variables = after.args
-        weights = compiled.by_weights
-        if not refs(call.args):
-            continue
-        own = list(range(call.first + call.size - len(weights), call.first + call.size))
-        elsewhere = [e for e in calls if e is not call and e is not after]
-        others = {*shown, *(n for e in elsewhere for n in args_refs(e))}
-        is_whole = refs(gradients) == own and len(gradients) == len(own)
-        is_whole &= list(map(id, variables or ())) == list(map(id, weights))
-        if is_whole and not others.intersection(own) and _is_plain(optimizer, weights):
-            found[i] = compiled, call, optimizer
     return found
 
 
@@ -336,7 +352,7 @@ def _followers(calls: Sequence[Call], start: int, shown: list[int]) -> Followers
 
 
 def _needed(
-    calls: Sequence[Call], linked: Any, shown: Sequence[int], apart: Collection[int] = ()
+    calls: Sequence[Call], linked: set[int], shown: Sequence[int], apart: Collection[int] = ()
 ) -> set[int]:
     """Indices of calls to replay, for their effects or for results that are read later.
 
@@ -355,13 +371,6 @@ def _needed(
             reads_losses |= _is_of_losses(call) or (is_taped and call.args[1][0] == "penalties")
             numbers.update(args_refs(call))
     return places
-
-
-def _is_plain(optimizer: Any, variables: Sequence[Any]) -> bool:
-    """Whether the core can make the whole step of an optimizer."""
-    in_core = not (optimizer.gathers or optimizer.by_step or optimizer.whole_batch)
-    limits = [each for each in variables if each.constraint is not None]
-    return in_core and optimizer.loss_scale_factor is None and not limits
 
 
 def changed(calls: Sequence[Call]) -> list[Any]:

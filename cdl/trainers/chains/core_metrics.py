@@ -22,9 +22,9 @@ from cdl.metrics.core_metric import Tally, is_compiled
 from cdl.trainers.chains.link import Link, args_refs, of_values
 from cdl.trainers.chains.observer import Observer
 from cdl.trainers.chains.shown_metrics import reads_metric, updates
-from cdl.trainers.compiled_function import Compiled
+from cdl.trainers.chains.updates import Gradient
 
-Linked = dict[int, tuple[Compiled, Call, Any]]
+Linked = dict[int, Gradient]
 _FLOATS = ("float32", "float64")
 
 
@@ -61,7 +61,7 @@ class CoreMetrics:
         self._states = [list(each.variables) for each in self._metrics]
         if not metrics or not all(map(_is_known, self._metrics)):
             raise NotInCoreError("no metrics that a program can update")
-        if not self._are_read_last(min(linked or self.within)):
+        if not self._are_read_last(max(linked or self.within)):
             raise NotInCoreError("metrics are read or reset between two updates")
         makers = {n: i for i in pure for n in range(calls[i].first, calls[i].first + calls[i].size)}
         left, self.linked = set(self.within), dict(linked)
@@ -69,7 +69,10 @@ class CoreMetrics:
         self._of_links: list[list[list[tuple[Any, float, int]]]] = []
         for i in linked:
             results = range(calls[i].first, calls[i].first + calls[i].size)
-            known = {*results[: len(results) - len(linked[i][0].by_weights)], *calls[i].within}
+            known = {
+                *results[: len(results) - len(linked[i].compiled.by_weights)],
+                *calls[i].within,
+            }
             needed = {k: self._needed(known, k, makers) for k in left}
             found = {k for k, each in needed.items() if each is not None}
             left -= found
@@ -85,10 +88,10 @@ class CoreMetrics:
         self._is_behind = False  # whether the core has counted what the metrics do not have
 
     def _are_read_last(self, link: int) -> bool:
-        """Whether each metric is only updated, and then read behind the first link.
+        """Whether each metric is only updated, and then read behind the last link.
 
         Args:
-            link: index of the gradient's call of the first link.
+            link: index of the gradient's call of the last link.
         """
         touched = [(i, e, set(map(id, _parts(updates(e))))) for i, e in enumerate(self._calls)]
         for i, call, own in touched:
@@ -117,7 +120,7 @@ class CoreMetrics:
 
     def _join(self, link: int, behind: Sequence[int]) -> None:
         """Have a link's program do some calls, in this order."""
-        _, gradient, optimizer = self.linked[link]
+        gradient = self.linked[link].call
         if not behind:
             self._of_links.append([])
             return
@@ -146,7 +149,7 @@ class CoreMetrics:
         if not made.learns:
             raise NotInCoreError("a program with the updates cannot learn")
         self._of_links.append(updating.reports(made.metrics, gradient.kinds[0][0][0]))
-        self.linked[link] = made, joined, optimizer
+        self.linked[link] = self.linked[link]._replace(compiled=made, call=joined)
 
     def _kinds(self, numbers: Iterable[int]) -> list[Any]:
         """Shapes and dtypes of arrays of the batch."""

@@ -1,4 +1,4 @@
-"""Link: the gradient of a loss and the optimizer's step with it, as one program."""
+"""Links: the gradient of a loss and the optimizer's step with it, as one program or as two."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cdl import tree
+from cdl import _core, tree
 from cdl._variables.stepping import Call, Ref
+from cdl.optimizers.apply import executor_of
 from cdl.random import core_seed
 from cdl.trainers.chains.followers import Followers
 from cdl.trainers.compiled_function import Compiled
@@ -55,24 +56,104 @@ def args_refs(call: Call) -> list[int]:
     return refs((call.args, call.kwargs))
 
 
-class Link:
-    """Gradient of a loss and the optimizer's step with it, as one program.
+class Fed:
+    """Part of a chain that the core can run for each batch.
+
+    Attributes:
+        optimizer: makes the step; None for gradients alone.
+        executor: runs the program.
+        gradients: what gradients are added to, or what the step is made from; None if they go
+            straight into it.
+        applies: whether it is a step without a batch.
+        follows: whether assignments follow the step.
+        changes: whether it changes more than weights, slots and metrics.
+        is_shown: whether its results are read.
+        holds: whether its program is still valid.
+    """
+
+    optimizer: Any = None
+    executor: _core.Executor
+    gradients: Any = None
+    applies = follows = changes = is_shown = False
+    holds: Any = True
+    _changes = -1
+
+    def _is_outdated(self) -> bool:
+        """Whether the executor has to be made anew for the attributes of the optimizer."""
+        changes = 0 if self.optimizer is None else self.optimizer.changes
+        if self._changes == changes:
+            return False
+        self._changes = changes
+        return True
+
+    def refresh(self) -> bool:
+        """Rebuild the executor if attributes of the optimizer have changed; whether it was."""
+        raise NotImplementedError
+
+    def begin(self, arrays: Sequence[Any], order: Any) -> None:
+        """Start a pass over arrays in the given order of rows."""
+        self.refresh()
+
+    def run(self, values: Values) -> None:
+        """Learn from one batch."""
+        raise NotImplementedError
+
+    def show(self, values: Values) -> None:
+        """Store the results of the last batch's loss among the values."""
+
+
+class Step(Fed):
+    """An optimizer's step from gradients that links have summed up.
+
+    Args:
+        optimizer: makes the step.
+        variables: that it changes.
+        gradients: by these.
+        followers: the assignments after the step.
+    """
+
+    applies = True
+
+    def __init__(
+        self,
+        optimizer: Any,
+        variables: Sequence[Any],
+        gradients: list[_core.Parameter],
+        followers: Followers,
+    ) -> None:
+        self.optimizer, self.gradients = optimizer, gradients
+        self._variables, self.follows = tuple(variables), bool(followers.n)
+        self._after = followers.executor() if followers.n else None
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Rebuild the executor if attributes of the optimizer have changed; whether it was."""
+        if not self._is_outdated():
+            return False
+        self.executor = executor_of(self.optimizer, self._variables, self._after)
+        self._core = _core.Chain([self.executor], [self.gradients], [True])
+        return True
+
+    def run(self, values: Values) -> None:
+        """Make one step by the sums of gradients."""
+        rate = np.full(1, self.optimizer.rate(self.optimizer.step), np.float32)
+        self._core.train(1, 0.0, [rate], 0)
+
+
+class Link(Fed):
+    """Gradient of a loss, with the optimizer's step if that is made by the same program.
 
     Args:
         compiled: the loss with its gradient.
         call: the recorded call of the gradient.
-        optimizer: the optimizer of the step.
-        followers: the assignments after the step.
+        optimizer: the optimizer of the step; None to sum the gradient up.
+        followers: the assignments after the step, or None.
         read: numbers of results that the step reads.
 
     Attributes:
-        optimizer: as given.
         inputs: numbers of the arrays that the loss reads.
         gives: numbers of its results.
         is_fed: whether the core can fill in its constants for any number of rows.
-        executor: runs the program.
-        follows: whether assignments follow the step.
-        is_shown: whether its results are read.
     """
 
     def __init__(
@@ -80,7 +161,7 @@ class Link:
         compiled: Compiled,
         call: Call,
         optimizer: Any,
-        followers: Followers,
+        followers: Followers | None,
         read: set[int],
     ) -> None:
         self._compiled, self.optimizer = compiled, optimizer
@@ -92,17 +173,17 @@ class Link:
         self.gives = range(call.first, call.first + call.size)
         self.is_fed = all(isinstance(e, Ref) or _is_uniform(e) for e in call.args)
         self.is_shown = not read.isdisjoint(self.gives)
-        self.changes = False  # beyond weights and slots
-        self.follows = bool(followers.n)
-        self._after = followers.executor() if followers.n else None
-        self._changes = -1
+        self.follows = followers is not None and bool(followers.n)
+        self._after = followers.executor() if followers is not None and followers.n else None
         self.refresh()
 
     def refresh(self) -> bool:
         """Rebuild the executor if attributes of the optimizer have changed; whether it was."""
-        if self._changes == self.optimizer.changes:
+        if not self._is_outdated():
             return False
-        self._changes = self.optimizer.changes
+        if self.optimizer is None:
+            self.executor, self.gradients = self._compiled.summer(self._rows)
+            return True
         parts = self.optimizer, self._rows, self._after, self.is_shown
         self.executor = self._compiled.learner(*parts)
         return True
@@ -126,8 +207,10 @@ class Link:
 
     def run(self, values: Values) -> None:
         """Learn from one batch."""
-        step = self.optimizer.step
-        rate = self.optimizer.rate(step)
+        if self.gradients is not None:
+            _core.clear_all(self.gradients)
+        step = 0 if self.optimizer is None else self.optimizer.step
+        rate = 0.0 if self.optimizer is None else self.optimizer.rate(step)
         self.executor.once(self._of_batch(values), rate, step, core_seed())
         if self.is_shown:
             self.show(values)

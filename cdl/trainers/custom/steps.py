@@ -279,11 +279,7 @@ class CustomSteps:
         if self._arrays is None or overrides(type(self._model()), "reset_metrics"):
             return False
         return all(
-            each is not None
-            and each.is_fed
-            and (each.ends_apart or not each.has_calls)
-            and each.holds()
-            for each in self._chains_of_pass()
+            each is not None and each.is_fed and each.holds() for each in self._chains_of_pass()
         )
 
     def run_epochs(
@@ -313,6 +309,7 @@ class CustomSteps:
                     last.train_to(epoch * steps - 1)
                     self._next = epoch * arrays.samples - rows
                     last.ahead(self._next_leaves(rows))
+                    last.finish()
                 last.train_to(epoch * steps)
             finally:
                 if last.done == epoch * steps:  # an interrupt may follow the last batch
@@ -361,16 +358,14 @@ class CustomSteps:
 
     def _can_run_last(self, chain: Chain) -> bool:
         """Whether the core can run the next batch of its pass, and Python the calls around that."""
-        if not (self._is_fed and chain.has_calls and chain.ends_apart):
-            return False
-        return not chain.is_outdated()
+        return self._is_fed and chain.has_calls and not chain.is_outdated()
 
     def _run_last(self, chain: Chain, rows: int) -> None:
         """Run the next batch of the core's pass, and keep its logs."""
         before = chain.done
         chain.ahead(self._next_leaves(rows))
         try:
-            chain.train_to(before + 1)
+            chain.finish()
         finally:
             if chain.done > before:
                 self._next += rows
