@@ -100,8 +100,7 @@ def test_change_of_a_stack_is_seen(change):
             b.seed_generator = a.seed_generator
     kept(X, training=True)
     kept.set_weights(weights)
-    kept._drawn = None
-    kept._predictors()._steps, _ = kept._draw_counts()
+    kept._draw_counts(anew=True)
     change(kept)
     change(fresh)
     np.testing.assert_array_equal(kept(X, training=True), fresh(X, training=True))
