@@ -112,3 +112,11 @@ def test_monotone_is_refused_where_it_cannot_hold():
     with pytest.raises(ValueError, match="monotone must be None with more than two classes, 3"):
         TabularClassifier(monotone=SIGNS, **QUICK).fit(FRAME, np.arange(N) % 3)
     TabularRegressor("mlp", monotone={"place": 0}, **QUICK).fit(FRAME, Y)
+
+
+def test_integer_labels_of_columns_go_before_their_places():
+    x = FRAME[["up", "down"]].set_axis([1, 0], axis=1)
+    quick = {**QUICK, "max_epochs": 2}
+    by_label = TabularRegressor("mlp", monotone={1: 1}, **quick).fit(x, Y)
+    by_place = TabularRegressor("mlp", monotone=[1, 0], **quick).fit(x, Y)
+    assert np.array_equal(by_label.predict(x), by_place.predict(x))

@@ -314,3 +314,18 @@ def test_what_is_no_number_among_numbers_is_shown():
     dates = pd.DataFrame({"a": [pd.Timestamp("2020"), "x"] * 30})
     with pytest.raises(TypeError, match="all must be dates or times, got Timestamp"):
         TabularClassifier(**QUICK).fit(dates, Y)
+
+
+def test_a_column_of_one_category_is_left_out():
+    x = pd.DataFrame({"a": X[:, 0], "k": "u"})
+    model = TabularClassifier(**QUICK).fit(x, Y)
+    wanted = model.predict_proba(x)
+    assert np.array_equal(model.predict_proba(x.assign(k="w")), wanted)
+    assert np.array_equal(model.predict_proba(x.assign(k=None)), wanted)
+
+
+def test_missing_values_of_numbers_are_no_new_categories(recwarn):
+    x = pd.DataFrame({"a": X[:, 0], "k": np.where(Y, "u", "v")})
+    model = TabularClassifier(**QUICK).fit(x, Y)
+    model.predict(x.assign(k=np.nan))
+    assert not recwarn.list

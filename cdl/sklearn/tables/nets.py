@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -352,10 +352,11 @@ def signs_of(owner: str, monotone: Any, columns: list[Column]) -> dict[int, int]
         if given.shape != (len(names),):
             what = f"{{column: sign}}, or a sign for each of {len(names)} columns"
             raise expected(owner, "monotone", what, monotone)
-        monotone = dict(enumerate(given.tolist()))
+        monotone = dict(zip(names, given.tolist(), strict=True))
     found: dict[int, int] = {}
     for key, sign in monotone.items():
-        at = names.index(key) if key in names else key
+        label = str(key) if isinstance(key, Integral) and not isinstance(key, bool) else key
+        at = names.index(label) if label in names else key  # a label goes before a place
         if isinstance(at, bool | str) or at not in range(len(names)):
             raise expected(owner, "monotone", f"of columns of X, {names[:8]}", key)
         if isinstance(sign, bool) or not isinstance(sign, Real) or sign not in (-1, 0, 1):

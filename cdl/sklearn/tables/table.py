@@ -127,6 +127,8 @@ class Table:
             self.hashed.add(i)
             return
         kept = names[counts >= RARE] if len(known) > 20 else names
+        if len(kept) == 1 and counts.max() == len(column.values):  # constant
+            kept = kept[:0]
         self.categories[i] = {name: k for k, name in enumerate(kept.tolist(), 1)}
 
     def _embedded(self) -> list[dict[str, int]]:
@@ -207,7 +209,8 @@ class Table:
 
     def _warn_of_new(self, column: Column, known: dict[str, int]) -> None:
         """Warn of a column without one category that `fit` has seen: its values may look alike."""
-        new = [each for each in column.values[:MANY].tolist() if each is not None]
+        values = column.values[:MANY]
+        new = values[~_missing(values)].tolist()
         if new:
             warnings.warn(
                 f"{self.owner}: X: {column.name} holds no category of fit in {len(column.values)} "
