@@ -55,7 +55,11 @@ EXTRAS = {
     "tensorboard": (("tests/callbacks/test_tensorboard.py",), ("pillow",), ()),
     "optuna": (("tests/callbacks/test_optuna_pruning.py",), (), ()),
     "mpi": (("tests/distribution",), ("mpich",), ()),
-    "sklearn": (("tests/estimators", "tests/data/test_sparse.py"), ("pandas",), ()),
+    "sklearn": (
+        ("tests/estimators", "tests/data/test_sparse.py", "tests/test_table_command.py"),
+        ("pandas",),
+        (),
+    ),
     "demo": (("tests/test_main.py", "tests/test_readme.py"), (), ()),
 }
 

@@ -10,6 +10,7 @@ import lzma
 import pickle
 import re
 import sys
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +88,6 @@ def run(job: Job) -> int:
             return _failed(
                 f"--target must be one column, got {target!r} {header.count(target)} times"
             )
-        table = _with_numbers(table, form.get("decimal", "."))
         known = table[target].notna()
         if known.sum() < _FOLDS:
             return _failed(
@@ -96,10 +96,11 @@ def run(job: Job) -> int:
             )
         if not known.all():
             print(f"{(~known).sum():,} rows without {target} are left out")
-        x = _with_dates(table[known].drop(columns=[target, *job.leave_out]))
+        table = _with_numbers(table[known].copy(), form.get("decimal", "."))
+        x = _with_dates(table.drop(columns=[target, *job.leave_out]))
         if x.empty:
             return _failed(f"data must have a column with a value besides {target!r}")
-        y = table[target][known].infer_objects()
+        y = table[target].infer_objects()
         if pandas.api.types.infer_dtype(y) == "integer":  # beyond 64 bits
             y = y.astype(np.float64 if y.dtype == object else y.dtype)
         found = _scored(x, y, job)
@@ -109,7 +110,7 @@ def run(job: Job) -> int:
         if report is not None:
             table_page.write(report, found)
             print(f"{report} written")
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, EOFError, lzma.LZMAError, zlib.error) as error:
         told, text, _ = str(error).strip().partition("; make numbers or dates of it")
         return _failed(told + (text and "; --leave-out it, or give --text hash"))
     return 0
@@ -117,16 +118,23 @@ def run(job: Job) -> int:
 
 def _with_numbers(table: Any, decimal: str) -> Any:
     """Columns of texts such as 1,234.5, $3 or 7 % as numbers; what is done is printed."""
-    group, point = (r"[.' \u00a0\u202f]", ",") if decimal == "," else (r"[,' \u00a0\u202f]", r"\.")
-    plain = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d+)(?:{point}\d+)?"
     sign = r"[$€£]?\s?"
     for name in table.select_dtypes(exclude=["number", "bool"]):
-        texts = table[name].dropna().astype(str).str.strip()
-        if len(texts) and texts.str.fullmatch(rf"{sign}-?{sign}{plain}\s?[%$€£]?").all():
-            found = texts.str.replace(rf"{group}(?=\d{{3}})|[$€£%\s]", "", regex=True)
-            found = found.str.replace(decimal, ".").astype(np.float64)
-            table[name] = found.reindex(table.index)
-            print(f"{name} is read as numbers, such as {found.iloc[0]:g} for {texts.iloc[0]!r}")
+        known = table[name].dropna()
+        texts = known.astype(str).str.strip()
+        for point in (decimal, "." if decimal == "," else ","):  # a column may have its own
+            group = rf"[{',' if point == '.' else '.'}' \u00a0\u202f]"
+            plain = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{3}})+|\d+)(?:{re.escape(point)}\d+)?"
+            if len(texts) and texts.str.fullmatch(rf"{sign}-?{sign}{plain}\s?[%$€£]?").all():
+                found = texts.str.replace(rf"{group}(?=\d{{3}})|[$€£%\s]", "", regex=True)
+                found = found.str.replace(point, ".").astype(np.float64)
+                table[name] = found.reindex(table.index)
+                print(f"{name} is read as numbers, such as {found.iloc[0]:g} for {texts.iloc[0]!r}")
+                break
+        else:
+            if all(isinstance(each, str) for each in known) and (texts != known).any():
+                table[name] = texts.reindex(table.index)
+                print(f"{name} is read without the spaces around its texts")
     return table
 
 
@@ -211,7 +219,7 @@ def csv_form(data: Path) -> dict[str, Any]:
         form["skipinitialspace"] = True
     if sep != ",":
         form["sep"] = sep
-        fields = [each.strip() for line in lines[1:] for each in line.split(sep)]
+        fields = [each.strip().strip('"') for line in lines[1:] for each in line.split(sep)]
         groups = any(re.fullmatch(r"-?\d{1,3}(,\d{3})+(,\d{3}|\.\d+)", each) for each in fields)
         decimal = r"-?(\d+|\d{1,3}(\.\d{3})+),\d+"
         if not groups and any(re.fullmatch(decimal, each) for each in fields):
