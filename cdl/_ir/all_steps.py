@@ -100,7 +100,7 @@ def fits(body: Lowering, elements: Iterable[Value]) -> bool:
             if i.op not in _RULES.keys() | set(_ALIKE) or i.op in (*emit.NOISES, "activity"):
                 return False
             continue
-        by_batch = i.op == "batch_norm" and body.training and not i.attributes.get("frozen")
+        by_batch = i.op == "batch_norm" and body.mode.trains and not i.attributes.get("frozen")
         if by_batch or i.op not in _RULES or _RULES[i.op](i, 2, own) is None:
             return False
         differ |= {id(v) for v in i.outputs}

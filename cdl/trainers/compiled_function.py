@@ -102,7 +102,7 @@ def _traced_and_lowered(
     observes: bool,
 ) -> tuple[_Traced, Vjp, list[Any]]:
     """Function of arguments of one form, what runs it, and its metrics; see `Compiled`."""
-    program = SeveralRows(training=variables is not None)
+    program = SeveralRows(training=True)
     observed = program.recorder.observed = dict[int, Any]() if observes else None
     with arguments.tracing():
         traced = _Traced(function, arguments, has_aux, variables or ())

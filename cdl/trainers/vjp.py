@@ -24,7 +24,6 @@ from cdl.trainers.signature import TrainableModel
 
 Array = NDArray[np.float32]
 _MOST = 1024  # rows of a batch
-_MIXES = ("batch_reduce", "join_batch")  # ops that read all rows as one batch
 _MOST_BYTES = 2**23  # of an executor that is kept for gradients by inputs
 STEPS = 2**30 - 1  # distinct step numbers, and batches without an update
 
@@ -165,7 +164,7 @@ class Vjp:
         weighted: bool = True,
         penalties: Collection[str] = ("weights", "outputs"),
     ) -> None:
-        program = Lowering() if program is None else program
+        program = Lowering(training=True) if program is None else program
         program.recorder.probed = None if layer is None else (layer, [])
         program.recorder.learning = set(map(id, variables))
         values = [program.input(shape) for shape in shapes]
@@ -180,8 +179,8 @@ class Vjp:
         results = found if isinstance(found, list) else [found]
         y = total = results[0]
         self.shape = None if y.shared else y.shape
-        mixes = any(each.op in _MIXES for each in program.instructions)
-        self._mixes = mixes or program.draws
+        flat = program.flat(training=True)
+        self._mixes = flat.draws or any(map(_mixes, flat.instructions))
         self._weighted = weighted and not y.shared
         if self._weighted:
             total = program.map("multiply", [y, program.input(y.shape, role="y")])
@@ -300,6 +299,14 @@ def _append_loss(program: Lowering, total: Value) -> None:
     attributes = dict(source.attributes)
     kind, (prediction, target) = attributes.pop("kind"), source.inputs
     program.loss(kind, target, prediction, None, scale, reduction, **attributes)
+
+
+def _mixes(instruction: Instruction) -> bool:
+    """Whether an instruction has to see all rows as one batch, or draws other numbers for each."""
+    op, attributes = instruction.op, instruction.attributes
+    if op == "batch_norm":
+        return not attributes["frozen"]
+    return op in ("batch_reduce", "join_batch") or "seed" in attributes
 
 
 def _is_penalty(instruction: Instruction) -> bool:

@@ -407,3 +407,61 @@ def test_gradients_of_ones_own_are_traced_again_after_a_change(function):
     slope = cdl.grad(lambda x: ops.sum(own(x)))
     for SCALE[0] in (1.0, 2.0):
         np.testing.assert_array_equal(slope(W), np.full(3, SCALE[0], "float32"))
+
+
+# --- behaviour of training ---
+
+
+def nested(f, x, v):
+    with cdl.GradientTape() as outer:
+        x = outer.watch(x)
+        with cdl.GradientTape() as inner:
+            y = f(inner.watch(x))
+        moved = ops.sum(inner.gradient(y, x) * v)
+    return outer.gradient(moved, x)
+
+
+PRODUCTS = {
+    "jvp of grad": lambda f, x, v: cdl.jvp(cdl.grad(f), (x,), (v,))[1],
+    "grad of jvp": lambda f, x, v: cdl.grad(lambda x: cdl.jvp(f, (x,), (v,))[1])(x),
+    "grad of grad": lambda f, x, v: cdl.grad(lambda x: ops.sum(cdl.grad(f)(x) * v))(x),
+    "tapes": nested,
+}
+
+
+@pytest.mark.parametrize("way", PRODUCTS)
+def test_second_derivatives_see_the_statistics_of_the_batch(way):
+    layer, v = layers.BatchNormalization(), RNG.normal(size=X.shape).astype("float32")
+    step = np.float32(0.01)
+
+    def f(x):
+        return ops.sum(ops.sin(layer(x, training=True)))
+
+    found = PRODUCTS[way](f, X, v)
+    above, below = (cdl.grad(f)(X + s * v) for s in (step, -step))
+    np.testing.assert_allclose(found, (above - below) / (2 * step), rtol=0.01, atol=0.01)
+
+
+def test_gradient_of_each_row_sees_the_statistics_of_all_rows():
+    layer, x = layers.BatchNormalization(), RNG.normal(size=(2000, 2)).astype("float32")
+    x[1000:] += 3
+    each = cdl.grad(lambda x: ops.sin(layer(x, training=True)))(x)
+    total = cdl.grad(lambda x: ops.sum(ops.sin(layer(x, training=True))))(x)
+    np.testing.assert_allclose(each, total, rtol=1e-4, atol=1e-5)
+
+
+def test_derivatives_go_through_noise_that_shifts():
+    layer = layers.AlphaDropout(0.4)
+
+    def f(x):
+        def value(x):
+            y = layer(x, training=True)
+            return ops.sum(y**2), y
+
+        (_, y), slope = cdl.value_and_grad(value, has_aux=True)(x)
+        return ops.sum(slope), (y, slope)
+
+    (_, (y, slope)), second = cdl.value_and_grad(f, has_aux=True)(X)
+    factor = slope / (2 * y)
+    assert set(np.round(factor, 4).ravel()) == {0, np.round(factor.max(), 4)}
+    np.testing.assert_allclose(second, 2 * factor**2, rtol=1e-4)

@@ -8,8 +8,6 @@ from cdl._ir import emit
 from cdl._ir.elementwise import apply, argument
 from cdl._ir.instruction import Instruction, Value
 from cdl._ir.lowering import Lowering
-from cdl._ir.mapping import compiled_map
-from cdl._ir.program import Program
 
 _A, _B = argument(0), argument(1)
 
@@ -44,21 +42,16 @@ def product_of_others(p: Lowering, cube: Value) -> Value:
     return emit.concat(p, others, 1)
 
 
-def drawn_factor(p: Lowering, i: Instruction) -> Value:
-    """Factor by which noise multiplies its input, in place of the instruction, now a product."""
-    if i.attributes.get("shift") or i.attributes.get("dropped"):
-        raise ValueError(
-            "grad: within code that is traced no derivative goes through noise that shifts its "
-            "input, as alpha dropout does"
-        )
-    n, (x,) = len(p.instructions), i.inputs
-    ones = alike(p, p.constant(1.0), x)
-    factor = Program.emit(p, i.op, [ones], x.shape, **i.attributes)
-    new = p.instructions[n:]
+def drawn(p: Lowering, i: Instruction) -> Instruction:
+    """Noise as a map of its input and of drawn numbers, both in place of the instruction."""
+    n = len(p.instructions)
+    emit.drawn(p, i.op, i.inputs[0], i.attributes)
+    *new, last = p.instructions[n:]
     del p.instructions[n:]
     at = next(k for k, each in enumerate(p.instructions) if each is i)
-    p.instructions[at : at + 1] = [*new, compiled_map("multiply", [x, factor], i.outputs)]
-    return factor
+    last = last.giving(i.outputs)
+    p.instructions[at : at + 1] = [*new, last]
+    return last
 
 
 def summed_to(p: Lowering, g: Value, shape: tuple[int, ...]) -> Value:

@@ -20,7 +20,7 @@ from cdl._ir.lowering import Lowering
 from cdl._ir.reverse.composed import grouped_transpose
 from cdl._ir.reverse.parts import (
     alike,
-    drawn_factor,
+    drawn,
     line_sum,
     one_hot,
     product_of_others,
@@ -245,10 +245,11 @@ def _batch_reduce(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | Non
 
 
 def _noise(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
-    """Gradient where the numbers drawn are a factor; the instruction is made that product."""
-    if i.op == "noise" and not i.attributes["multiplies"]:
+    """Gradient by the numbers that were drawn; inference leaves the instruction out."""
+    if not p.mode.trains or (i.op == "noise" and not i.attributes["multiplies"]):
         return (g,)
-    return (p.map("multiply", [g, drawn_factor(p, i)]),)
+    made = drawn(p, i)
+    return [d for v, d in zip(made.inputs, _map(p, made, g), strict=True) if v is i.inputs[0]]
 
 
 def _host(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
