@@ -130,7 +130,7 @@ class _Finder(DistributionFinder, Loader):
         Raises:
             ImportError: cdl has no such module.
         """
-        if name.partition(".")[0] not in ("keras", "tensorflow"):
+        if name.partition(".")[0] not in ("keras", "tensorflow", "tensorflow_probability"):
             return None
         if _now(name) != name:
             return ModuleSpec(name, _Finder(), is_package=True)

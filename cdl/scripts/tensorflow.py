@@ -20,6 +20,7 @@ from cdl._tracing.integer_variable import WholeNumbers
 from cdl._variables.state import State
 from cdl.scripts import (
     tf_arranging,
+    tf_distributions,
     tf_function,
     tf_functions,
     tf_gathering,
@@ -338,6 +339,9 @@ MODULES: dict[str, dict[str, Any]] = {
     "tensorflow.summary.experimental": dict(SUMMARY_EXPERIMENTAL),
     "tensorflow.test": {"is_gpu_available": lambda *_, **__: False},
     "tensorflow.version": {"VERSION": TENSORFLOW},
+    "tensorflow_probability": {"__version__": "0.25.0"},
+    "tensorflow_probability.bijectors": dict(tf_distributions.BIJECTORS),
+    "tensorflow_probability.distributions": dict(tf_distributions.DISTRIBUTIONS),
 }
 
 # Names from tensorboard, an optional package, which are imported on access.
