@@ -215,14 +215,18 @@ static void update(CDL_UPDATE) {
     for (size_t i = own.first; i < own.last; i++) {
         if (cdl_stopped(ctx)) return;
         const struct cdl_block block = cdl_gradient_at(&gradient, i);
+        const size_t of_group = (i - own.first) % CDL_GROUP;
+        if (gradient.sums && of_group == 0)
+            cdl_gradient_of_group(&gradient, i, cdl_min(i + CDL_GROUP, own.last));
         if (block.row == 0 && node->trained[BIAS]) {
             const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
             cdl_gradient_sums(&gradient, block, g);
             cdl_learn(node->trained[BIAS], ctx, to, part, g);
         }
         if (!node->trained[KERNEL]) continue;
-        cdl_gradient_of(&gradient, block, g);
-        cdl_learn(node->trained[KERNEL], ctx, to, block, g);
+        float *of_block = gradient.sums ? gradient.sums + of_group * CDL_THREAD_SCRATCH : g;
+        if (!gradient.sums) cdl_gradient_of(&gradient, block, of_block);
+        cdl_learn(node->trained[KERNEL], ctx, to, block, of_block);
     }
 }
 

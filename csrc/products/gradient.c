@@ -23,6 +23,19 @@ static bool copies_dy(const struct cdl_param *w, size_t samples, size_t ldy) {
     return copies(samples, ldy, DY_SPAN, in_blocks(w->rows, CDL_CHUNK));
 }
 
+/* Samples whose sum is one chain from 0, on every machine. The sums of such blocks are added up in
+ * order, so the error grows with the root of a large batch, not with the batch. */
+enum { CHAIN = 2048 };
+
+/* Samples of which all panels of a group are copied at once: copies of all 8,192 rows of
+ * a step of TabM, which each block read again from memory, took 2 to 4 % of it. */
+enum { PART = 512, PART_FLOATS = CDL_MOST_STRIP * PART * CDL_PANEL };
+
+static bool in_groups(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy,
+                      bool bf16) {
+    return !bf16 && samples > CHAIN && copies_x(w, samples, ldx) && copies_dy(w, samples, ldy);
+}
+
 /* Panels whose copies fit into so many floats. */
 static size_t strip_of(size_t samples, size_t floats) {
     const size_t fit = samples ? cdl_min(floats / (samples * CDL_PANEL), CDL_MOST_STRIP) : 1;
@@ -47,6 +60,8 @@ size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx
                            bool bf16, bool pairs) {
     if (pairs)
         return CDL_CHUNK * x_stride(samples) / 2 + most_strip_floats(cdl_bf16_padded(samples)) / 2;
+    if (in_groups(w, samples, ldx, ldy, bf16))
+        return 2 * PART_FLOATS + 2 * CDL_GROUP * CDL_THREAD_SCRATCH;
     const size_t x_floats = bf16 || copies_x(w, samples, ldx) ? samples * CDL_CHUNK : 0;
     return x_floats + (bf16 || copies_dy(w, samples, ldy) ? most_strip_floats(samples) : 0);
 }
@@ -56,6 +71,13 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
     const size_t samples = gradient->most;
     gradient->x_copy = NULL;
     gradient->x_copied = 0;
+    gradient->sums = NULL;
+    if (in_groups(w, samples, gradient->x.ld, gradient->dy.ld, gradient->bf16)) {
+        gradient->x_copy = room, gradient->dy_copy[0] = room + PART_FLOATS;
+        gradient->sums = room + 2 * PART_FLOATS;
+        gradient->strip = CDL_MOST_STRIP;
+        return;
+    }
     if (gradient->bf16 || copies_x(w, samples, gradient->x.ld)) {
         gradient->x_copy = room;
         room += gradient->pairs ? CDL_CHUNK * x_stride(samples) / 2 : samples * CDL_CHUNK;
@@ -82,6 +104,12 @@ struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i) 
     return cdl_block_at(w, (panel + i % across) * chunks + i / across);
 }
 
+static void copy_columns(size_t samples, size_t columns, const float *from, size_t ld, float *to,
+                         size_t ld_to) {
+    for (size_t s = 0; s < samples; s++)
+        memcpy(to + s * ld_to, from + s * ld, columns * sizeof(float));
+}
+
 /* Copies `columns` columns, from `column` on, of rows `ld` apart side by side, as floats. */
 static void copy(const struct cdl_gradient *gradient, struct cdl_matrix rows, size_t column,
                  size_t columns, float *to, size_t ld_to) {
@@ -91,8 +119,7 @@ static void copy(const struct cdl_gradient *gradient, struct cdl_matrix rows, si
                                                to, ld_to);
         return;
     }
-    for (size_t s = 0; s < gradient->samples; s++)
-        memcpy(to + s * ld_to, rows.at + s * rows.ld + column, columns * sizeof(float));
+    copy_columns(gradient->samples, columns, rows.at + column, rows.ld, to, ld_to);
 }
 
 static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block block) {
@@ -144,10 +171,6 @@ static const uint32_t *dy_in_pairs(struct cdl_gradient *gradient, struct cdl_blo
     return to;
 }
 
-/* Samples whose sum is one chain from 0, on every machine. The sums of such blocks are added up in
- * order, so the error grows with the root of a large batch, not with the batch. */
-enum { CHAIN = 2048 };
-
 void cdl_column_sums(const struct cdl_kernels *kernels, size_t samples, size_t n, const float *dy,
                      size_t ld, float *g) {
     _Alignas(64) float part[CDL_PANEL];
@@ -188,13 +211,56 @@ static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block
  * reader, and dy is a vector. */
 static void multiply(const struct cdl_gradient *gradient, struct cdl_product *p, size_t k,
                      float *g) {
-    p->k = k, p->c.at = g;
+    p->k = k, p->c.at = g, p->init = (struct cdl_matrix){cdl_zeros, 0};
     if (gradient->w->cols > 1) {
         cdl_matmul_gradient(gradient->ctx, p);
         return;
     }
     gradient->ctx->kernels->weighted_sum(k, p->m, p->a.at, p->a.ld, p->b.at, g);
     p->a.at += k * p->a.ld, p->b.at += k * p->b.ld;
+}
+
+/* Columns of some samples from `column` on, copied side by side unless they are there already:
+ * `copied` has 1 + the first column of what each place holds. */
+static struct cdl_matrix part_of(struct cdl_matrix rows, size_t samples, size_t column,
+                                 size_t columns, float *places, size_t *copied) {
+    const size_t place = column / CDL_PANEL % CDL_MOST_STRIP;
+    float *to = places + place * PART * CDL_PANEL;
+    if (copied[place] != column + 1)
+        copy_columns(samples, columns, rows.at + column, rows.ld, to, columns);
+    copied[place] = column + 1;
+    return (struct cdl_matrix){to, columns};
+}
+
+/* Adds the gradients of some samples, from sample s on, to those of blocks [first, last), or makes
+ * these, where a chain begins. */
+static void add_part(const struct cdl_gradient *gradient, size_t s, size_t samples, size_t first,
+                     size_t last, float *g) {
+    const struct cdl_matrix x = {gradient->x.at + s * gradient->x.ld, gradient->x.ld},
+                            dy = {gradient->dy.at + s * gradient->dy.ld, gradient->dy.ld};
+    size_t x_copied[CDL_MOST_STRIP] = {0}, dy_copied[CDL_MOST_STRIP] = {0};
+    for (size_t i = first; i < last; i++, g += CDL_THREAD_SCRATCH) {
+        const struct cdl_block block = cdl_gradient_at(gradient, i);
+        struct cdl_product p = {.m = block.rows, .k = samples, .c = {g, block.width}};
+        p.n = cdl_min(gradient->w->cols - block.column, CDL_PANEL);
+        p.a = part_of(x, samples, block.row, block.rows, gradient->x_copy, x_copied);
+        p.b = part_of(dy, samples, block.column, block.width, gradient->dy_copy[0], dy_copied);
+        p.init =
+            s % CHAIN ? (struct cdl_matrix){g, block.width} : (struct cdl_matrix){cdl_zeros, 0};
+        cdl_matmul_gradient(gradient->ctx, &p);
+    }
+}
+
+void cdl_gradient_of_group(struct cdl_gradient *gradient, size_t first, size_t last) {
+    float *sums = gradient->sums, *chain = sums + CDL_GROUP * CDL_THREAD_SCRATCH;
+    const size_t samples = gradient->samples;
+    for (size_t s = 0; s < samples && !cdl_stopped(gradient->ctx); s += PART) {
+        const size_t some = cdl_min(samples - s, PART);
+        add_part(gradient, s, some, first, last, s < CHAIN ? sums : chain);
+        const bool ends = s + some == samples || (s + some) % CHAIN == 0;
+        if (s >= CHAIN && ends)
+            gradient->ctx->kernels->add((last - first) * CDL_THREAD_SCRATCH, chain, sums);
+    }
 }
 
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g) {

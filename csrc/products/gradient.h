@@ -13,6 +13,9 @@
  * cache while x passes once (blocking.h); else in the order of memory. */
 enum { CDL_LEAST_STRIP = 4, CDL_MOST_STRIP = 8 };
 
+/* Blocks of a group: 8 panels of dy by 8 of x. */
+enum { CDL_GROUP = CDL_MOST_STRIP * CDL_MOST_STRIP };
+
 struct cdl_gradient {
     const struct cdl_context *ctx;
     const struct cdl_param *w;
@@ -23,6 +26,7 @@ struct cdl_gradient {
     float *x_copy, *dy_copy[CDL_MOST_STRIP];    /* NULL: read in place */
     size_t strip;                               /* panels */
     size_t x_copied, dy_copied[CDL_MOST_STRIP]; /* 1 + the first column of the copy, or 0 */
+    float *sums; /* of the blocks of a group, if blocks go in groups; else NULL */
 };
 
 /* Scratch for the copies of a gradient of so many samples, in floats. */
@@ -41,6 +45,10 @@ void cdl_column_sums(const struct cdl_kernels *kernels, size_t samples, size_t n
 
 /* Sums of the columns of a block. */
 void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, float *g);
+
+/* Gradients of blocks [first, last) of the walk at once, CDL_GROUP at most, for batches of many
+ * samples: gradient->sums + i * CDL_THREAD_SCRATCH is that of block first + i. */
+void cdl_gradient_of_group(struct cdl_gradient *gradient, size_t first, size_t last);
 
 /* Gradient of a block, as block.rows rows of block.width floats. */
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g);

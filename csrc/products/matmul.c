@@ -212,7 +212,6 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, const struct cdl_trans
 void cdl_matmul_gradient(const struct cdl_context *ctx, struct cdl_product *p) {
     const size_t block = ctx->kernels->blocking->samples, k = p->k;
     p->transposed = true;
-    p->init = (struct cdl_matrix){cdl_zeros, 0};
     for (size_t s = 0; s == 0 || s < k; s += block) {
         if (s && s % (LOOK_BLOCKS * block) == 0 && cdl_stopped(ctx)) return;
         p->k = cdl_min(k - s, block);

@@ -60,5 +60,6 @@ bool cdl_is_small_m(size_t m, size_t n);
 size_t cdl_transposed_floats(size_t n);
 void cdl_matmul_transposed(const struct cdl_context *ctx, const struct cdl_transposed *product);
 
-/* Gradient c = a^T b of one block of a weight, k samples, behind which a and b are afterwards. */
+/* Gradient c = init + a^T b of one block of a weight, k samples, behind which a and b are
+ * afterwards. */
 void cdl_matmul_gradient(const struct cdl_context *ctx, struct cdl_product *product);

@@ -129,12 +129,15 @@ def test_dx_is_the_same_bits_whichever_factor_is_transposed(k, n, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("rows", [90, 310])
-def test_wide_layers_learn_from_copies_of_their_columns(rows, isa):
-    """Rows of dy, or of both, so far apart that 64 columns are copied (products/gradient.c)."""
+@pytest.mark.parametrize(
+    ("rows", "widths"),
+    [(90, [1000, 586, 330, 5]), (310, [1000, 586, 330, 5]), (2600, [580, 586, 5])],
+)
+def test_wide_layers_learn_from_copies_of_their_columns(rows, widths, isa):
+    """Rows of dy, or of both, so far apart that 64 columns are copied; many rows part by part."""
     rng = np.random.default_rng(rows)
-    x = rng.normal(size=(rows, 1000)).astype(np.float32)
-    program = stack(rng, (), [1000, 586, 330, 5])
+    x = rng.normal(size=(rows, widths[0])).astype(np.float32)
+    program = stack(rng, (), widths)
     check(program, x, isa)
     dy = rng.normal(size=(rows, 5)).astype(np.float32)
     alone = pull_back(program, [x], dy, isa=isa, threads=1)[1]
