@@ -13,7 +13,7 @@ class _Draws(threading.local):
     Attributes:
         noted: counts of draws that the step has made; None outside of one that is recorded.
         again: counts of draws for a run that repeats that step, to compare.
-        drawn: how often programs have drawn.
+        drawn: how often programs and generators have drawn.
     """
 
     noted: list[int] | None = None
@@ -25,7 +25,7 @@ draws = _Draws()
 
 
 def drew() -> None:
-    """Note that a program has drawn."""
+    """Note that a program or a generator has drawn."""
     draws.drawn += 1
 
 

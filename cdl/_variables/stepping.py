@@ -270,6 +270,11 @@ class Recording:
         """The arrays of the step with their numbers."""
         return list(self._numbers.values())
 
+    def kinds(self) -> dict[int, Any]:
+        """Shape and dtype of the arrays of the step, by number."""
+        arrays = [each for each in self.numbers() if isinstance(each[0], (np.ndarray, np.generic))]
+        return {number: (array.shape, array.dtype) for array, number in arrays}
+
     def written(self, each: StepArray) -> None:
         """Register an array under another number, since it was written to."""
         self._numbers[id(each.array)] = each.array, each.number

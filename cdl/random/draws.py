@@ -24,6 +24,7 @@ from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.known_sizes import sizes_in
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.symbolic import operator_of
+from cdl._variables.draw_counts import drew
 from cdl._variables.state import State
 from cdl._variables.stepping import recorded
 from cdl.random.sources import draw_seed
@@ -33,6 +34,7 @@ Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SEEDS = 2**32
+_STATE = "seed_generator_state"
 _LIMIT = 2.0  # standard deviations at which a truncated normal is cut
 
 
@@ -60,7 +62,7 @@ class SeedGenerator(Listed):
         self.seed = int(seed)
         self.name = name or unique("seed_generator")
         first = [self.seed % _SEEDS, 0]
-        self.state = State(first, dtype="uint32", name="seed_generator_state", owner=self.name)
+        self.state = State(first, dtype="uint32", name=_STATE, owner=self.name)
 
     def go_on_from(self, seed: int, used: int) -> None:
         """Continue from the position of another generator of `seed` after `used` draws."""
@@ -70,6 +72,7 @@ class SeedGenerator(Listed):
 
     def next(self) -> Array:
         """Next seed: two numbers."""
+        drew()
         seed = self.state.numpy()
         self.state.assign(seed + np.array([0, 1], np.uint32))
         return seed
@@ -90,6 +93,11 @@ class SeedGenerator(Listed):
 
 
 register_public("keras.random", SeedGenerator)
+
+
+def is_of_generator(variable: Any) -> bool:
+    """Whether a variable is the state of a SeedGenerator, which no program moves."""
+    return type(variable) is State and variable.name == _STATE
 
 
 def _generator(owner: str, seed: Any) -> np.random.Generator:

@@ -15,6 +15,7 @@ from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
 from cdl.models import Model
+from cdl.random.draws import is_of_generator
 from cdl.taping.plan import Plan, Record, calls_before, keep
 from cdl.taping.recorded import Node, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
@@ -106,6 +107,7 @@ class _Program:
             id(each): each
             for owner in owners
             for each in getattr(owner, "non_trainable_variables", ())
+            if not is_of_generator(each)
         }.values()
         self._numbers = [n for n in plan.numbers if n is not None]
         by_variables = [*self.variables, *self._places()]

@@ -333,7 +333,7 @@ class CallsThatCount(Net):
 
 
 @pytest.mark.parametrize(
-    ("cls", "runs"), [(TapedStatistics, 6), (TapedPenalty, 6), (CallsThatCount, 24)]
+    ("cls", "runs"), [(TapedStatistics, 6), (TapedPenalty, 4), (CallsThatCount, 24)]
 )
 def test_tapes_with_statistics_and_tapes_around_others(cls, runs):
     assert_alike(cls, runs=runs)

@@ -7,37 +7,37 @@ consists of links of the batch alone runs within the core.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cdl import _core, tree
-from cdl._common.overriding import overrides
+from cdl._common import clock
 from cdl._variables.draw_counts import repeating
 from cdl._variables.program_caches import register_cache
 from cdl._variables.step_forms import (
-    COMPUTING,
     OF_TAPES,
-    ORDINARY,
-    PENALTIES,
-    gives_numbers,
 )
 from cdl._variables.stepping import Call
-from cdl.layers import Layer
-from cdl.optimizers import Optimizer
 from cdl.random import core_seed
+from cdl.trainers.chains.calls import (
+    has_effect,
+    is_of_losses,
+    is_step,
+    layer_of,
+    module_of,
+    only_computes,
+)
 from cdl.trainers.chains.core_metrics import CoreMetrics, NotInCoreError
 from cdl.trainers.chains.followers import Followers
 from cdl.trainers.chains.link import Fed, Link, Step, Values, args_refs, of_values, refs
 from cdl.trainers.chains.observer import Observer
-from cdl.trainers.chains.shown_metrics import reads_metric, updates
+from cdl.trainers.chains.prepared import Prepared, drawn_numbers, numbers_of, prepared_calls
+from cdl.trainers.chains.shown_metrics import updates
 from cdl.trainers.chains.step_reads import StepReads
 from cdl.trainers.chains.updates import Gradient, Update, learning
-from cdl.trainers.derivatives import compiled_of
 
-_OF_PROGRAMS = "cdl.taping.replay"
-_OF_DRAWS, _OF_VARIABLES = "cdl.random.draws", ("cdl._tracing.", "cdl._variables.state")
 _ALWAYS = 1e9  # seconds
 _RATES = 8192  # steps for which rates are computed at once
 
@@ -68,6 +68,7 @@ class Chain:
         logs: result of the step, with Refs for computed values.
         inputs: shape and dtype of each array of a batch, None for numbers.
         reads: reads of the step, by which it stays valid.
+        kinds: shape and dtype of arrays of the step, by number.
 
     Attributes:
         is_fed: whether the core can run the updates: all are links, which read the batch alone.
@@ -80,15 +81,21 @@ class Chain:
     """
 
     def __init__(
-        self, calls: Sequence[Call], logs: Any, inputs: Sequence[Any], reads: StepReads
+        self,
+        calls: Sequence[Call],
+        logs: Any,
+        inputs: Sequence[Any],
+        reads: StepReads,
+        kinds: Mapping[int, Any],
     ) -> None:
         self._reads, self._is_stale = reads, False
         register_cache(self)
         self._cores: dict[int, tuple[list[Any], _core.Chain]] = {}  # by the first link
-        self._inputs = len(inputs)
+        self._inputs, self._kinds = inputs, kinds
+        self._done = 0  # batches of a pass with calls that are prepared
         self._logs = of_values(logs, is_result=True)
         self._values: Values = [None] * max([len(inputs), *(e.first + e.size for e in calls)])
-        places = [i for i, e in enumerate(calls) if _is_step(e)]
+        places = [i for i, e in enumerate(calls) if is_step(e)]
         following = {i: _followers(calls, i + 1, refs(logs)) for i in places}
         found, steps = learning(calls, refs(logs), {i for i, e in following.items() if e.n})
         self._by_call = _parts(calls, found, steps, following, logs)
@@ -102,7 +109,8 @@ class Chain:
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
         self.changes_more |= any(each.follows for each in self._links)
         self.state: Any = None
-        self._set_pass(self._by_call, self._inputs)
+        self._ahead = prepared_calls(calls, len(inputs))
+        self._set_pass(self._by_call)
         self.metrics: CoreMetrics | None = None
         self._set_metrics(calls, (found, steps, following), inputs, logs)
 
@@ -112,24 +120,49 @@ class Chain:
         """Have the core update the metrics in a pass, if it can."""
         linked, steps, following = learns
         if linked:
-            pure = {i for i, e in enumerate(calls) if not has_effect(e) and _layer_of(e) is None}
+            pure = {i for i, e in enumerate(calls) if not has_effect(e) and layer_of(e) is None}
         else:
             pure = {i for i, e in enumerate(calls) if updates(e) is None}
-            if not all(_only_computes(calls[i]) for i in pure):
+            if not all(only_computes(calls[i]) for i in pure):
                 return
+        given = dict(enumerate(inputs))
+        if linked and _have_equal_rows(inputs):
+            read = {n for each in linked.values() for n in refs(each.call.args)}
+            ahead = read.union(drawn_numbers(calls)).intersection(numbers_of(calls, self._ahead[0]))
+            given |= {n: self._kinds[n] for n in ahead if n in self._kinds}
         try:
-            self.metrics = CoreMetrics(calls, linked, inputs, pure)
+            self.metrics = CoreMetrics(calls, linked, given, pure)
         except NotInCoreError:
             return
         parts = _parts(calls, self.metrics.linked, steps, following, logs, self.metrics.within)
         if self.metrics.observer is not None:
             first = min(self.metrics.within)
             parts[first] = calls[first], self.metrics.observer
-        self._set_pass(parts, self._inputs)
+        self._set_pass(parts)
 
-    def _set_pass(self, by_call: Sequence[_CallAndPart], inputs: int) -> None:
+    def _set_pass(self, by_call: Sequence[_CallAndPart]) -> None:
         """Set the parts of a pass, and what the core can do of it."""
+        self._prepared: Prepared | None = None
         pairs = [(call, part) for call, part in by_call if part is not None]
+        own = set(range(len(self._inputs)))
+        is_fed = self._set_parts(pairs, own)
+        places, constant = self._ahead
+        ahead = [by_call[i] for i in places if isinstance(by_call[i][1], _Repeated)]
+        if is_fed or not ahead or not self._batched or not _have_equal_rows(self._inputs):
+            return
+        parts = {id(part) for _, part in ahead}
+        made = numbers_of([call for call, _ in ahead])
+        left = [pair for pair in pairs if id(pair[1]) not in parts]
+        is_fed = self._set_parts(left, own | made)
+        read = made.intersection(n for each in self._batched for n in each.inputs)
+        if not is_fed or not read <= self._kinds.keys():
+            self._set_parts(pairs, own)
+            return
+        given = read, self._inputs, self._kinds, self._values
+        self._prepared = Prepared(ahead, constant, *given)
+
+    def _set_parts(self, pairs: Sequence[tuple[Call, _Repeated | Fed]], given: set[int]) -> bool:
+        """Set the parts of a pass whose links can read the `given` numbers; whether it is fed."""
         self._pass = parts = [part for _, part in pairs]
         self._fed = [each for each in parts if isinstance(each, Fed)]
         self._batched = [each for each in self._fed if isinstance(each, Link)]
@@ -142,17 +175,18 @@ class Chain:
         read = [n for call, _ in pairs[self._behind :] for n in args_refs(call)]
         self.is_fed = (
             bool(self._fed)
-            and max(n for each in self._batched for n in each.inputs) < inputs
+            and given.issuperset(n for each in self._batched for n in each.inputs)
             and all(each.is_fed for each in self._batched)
             and not any(each.changes for each in parts)
         )
-        reads_batch = self._first > 0 or any(n < inputs for n in read)
+        reads_batch = self._first > 0 or not given.isdisjoint(read)
         self.has_calls = len(self._fed) < len(parts) and reads_batch
+        return self.is_fed
 
     def update_metrics_in_python(self) -> None:
         """Have no metrics in the core, whose numbers are others there."""
         self.metrics = None
-        self._set_pass(self._by_call, self._inputs)
+        self._set_pass(self._by_call)
 
     def forget(self) -> None:
         """Invalidate the chain, since a regularizer or constraint has changed."""
@@ -190,11 +224,13 @@ class Chain:
                     part.run(self._values)
         return self._finished(True)
 
-    def again_in_pass(self, arrays: Sequence[Any]) -> Any:
+    def again_in_pass(self, arrays: Sequence[Any], noted: Sequence[int]) -> Any:
         """Result of the step for a pass of one batch, for a comparison."""
         self.begin(arrays, None)
         try:
-            self.ahead(arrays)
+            calls = [call for call, _ in self._by_call]
+            counts = None if self._prepared is None else self._prepared.counts(calls, noted)
+            self.ahead(arrays, counts)
             self.finish()
             return self.logs()
         finally:
@@ -207,12 +243,32 @@ class Chain:
 
     def begin(self, arrays: Sequence[Any], order: Any) -> None:
         """Start a pass over arrays in whole batches, in the given order of rows."""
+        self._done = 0
+        if self._prepared is not None:
+            self._prepared.begin(arrays, order)
+            return
+        self._begin_links(arrays, order)
+
+    def _begin_links(self, arrays: Any, order: Any) -> None:
         for link in self._fed:
             link.begin(arrays, order)
 
     def train(self, steps: int, seconds: float) -> None:
         """Run up to `steps` batches of the pass, or for about `seconds`."""
-        self._train(self._fed, steps, seconds)
+        if self._prepared is None:
+            self._train(self._fed, steps, seconds)
+            return
+        end, stop, ran = clock.now() + seconds, self._done + steps, -1
+        while ran and self._done < stop and (ran < 0 or clock.now() < end):
+            batches, arrays = self._prepared.make(self._done, stop - self._done)
+            ran = 0
+            try:
+                self._begin_links(arrays, None)
+                self._train(self._fed, batches, end - clock.now())
+            finally:
+                ran = self._batched[-1].executor.done
+                self._done += ran
+                self._prepared.undo(ran)
 
     def _train(self, links: Sequence[Fed], steps: int, seconds: float) -> None:
         if self.metrics is not None:
@@ -256,13 +312,16 @@ class Chain:
         while self.done < batch:
             self.train(batch - self.done, _ALWAYS)
 
-    def ahead(self, arrays: Sequence[Any]) -> None:
+    def ahead(self, arrays: Sequence[Any], noted: Sequence[int] | None = None) -> None:
         """Run calls and links of the next batch of the pass, whose logs are wanted, but the last.
 
         Args:
             arrays: of that batch.
+            noted: counts of the draws of prepared calls, to have the same again.
         """
         self._values[: len(arrays)] = arrays
+        if self._prepared is not None:
+            self._begin_links(self._prepared.once(arrays, noted), None)
         for part in self._pass[: self._first]:
             if not isinstance(part, Fed):
                 part.run(self._values)
@@ -273,15 +332,13 @@ class Chain:
 
     def finish(self) -> None:
         """Run the last links of a batch, after `ahead`."""
-        if len(self._last) == len(self._fed):
-            self.train(1, _ALWAYS)
-        else:
-            self._train(self._last, 1, _ALWAYS)
+        self._train(self._last, 1, _ALWAYS)
+        self._done += 1
 
     @property
     def done(self) -> int:
         """Batches of the pass that were run."""
-        return self._batched[-1].executor.done
+        return self._done if self._prepared else self._batched[-1].executor.done
 
     def is_outdated(self) -> bool:
         """Whether settings of an optimizer have changed since the pass began."""
@@ -301,6 +358,11 @@ class Chain:
         self._load_metrics()
         for link in self._fed:
             link.executor.release()
+
+
+def _have_equal_rows(inputs: Sequence[Any]) -> bool:
+    """Whether a batch consists of arrays with as many rows."""
+    return None not in inputs and len({kind[0][:1] for kind in inputs}) == 1
 
 
 def _parts(
@@ -323,7 +385,8 @@ def _parts(
     """
     joined = {e.update for e in linked.values()}
     within = {k for j in steps for k in range(j, j + 1 + following[j].n)}
-    needed = _needed(calls, {*linked, *steps}, refs(logs), apart)
+    reading = [linked[i].call if i in linked else each for i, each in enumerate(calls)]
+    needed = _needed(reading, {*linked, *steps}, refs(logs), apart)
     read = {*refs(logs), *(n for i in needed - within for n in args_refs(calls[i]))}
     links: dict[int, Link] = {}
     found: list[_CallAndPart] = []
@@ -359,123 +422,18 @@ def _needed(
     Those `apart` are left out.
     """
     numbers, places, reads_losses = set(shown), set(), False
+    taking: list[Any] = []  # inner gradients, which are taken by one call and given by the next
     for i in reversed(range(len(calls))):
         if i in apart:
             continue
         call = calls[i]
         own = range(call.first, call.first + call.size)
-        counts = reads_losses and _layer_of(call) is not None  # `losses` of it is read later
+        counts = reads_losses and layer_of(call) is not None  # `losses` of it is read later
+        counts |= any(getattr(call.function, "__self__", None) is each for each in taking)
         if i in linked or has_effect(call) or counts or not numbers.isdisjoint(own):
             places.add(i)
-            is_taped = _module_of(call) == OF_TAPES
-            reads_losses |= _is_of_losses(call) or (is_taped and call.args[1][0] == "penalties")
+            is_taped = module_of(call) == OF_TAPES
+            taking += [call.args[0]] if is_taped and hasattr(call.args[0], "take") else []
+            reads_losses |= is_of_losses(call) or (is_taped and call.args[1][0] == "penalties")
             numbers.update(args_refs(call))
     return places
-
-
-def changed(calls: Sequence[Call]) -> list[Any]:
-    """Optimizers and metrics that some calls update."""
-    found = [each.args[0] if _is_step(each) else updates(each) for each in calls]
-    trained = [e.args[0] for e in calls if is_ordinary(e) and e.args[1] == "train"]
-    found += [each.optimizer for each in trained]
-    return [each for each in found if each is not None]
-
-
-def is_ordinary(call: Call) -> bool:
-    """Whether a call is the built-in step of `cdl.Model`."""
-    return getattr(call.function, "__name__", "") == ORDINARY
-
-
-def _is_step(call: Call) -> bool:
-    """Whether a call is a step of an optimizer."""
-    is_of_optimizers = _module_of(call).startswith("cdl.optimizers.")
-    return is_of_optimizers and isinstance(call.args[0], Optimizer)
-
-
-def can_repeat(call: Call) -> bool:
-    """Whether a call can be replayed: it only learns, assigns, draws or computes from arguments."""
-    function = call.function
-    if is_ordinary(call):
-        model, kind, _ = call.args
-        counts = overrides(type(model), "compute_metrics")
-        return bool(model._executors.steps_in_core(kind)) and not counts
-    if changed([call]) or isinstance(getattr(function, "__self__", None), np.ufunc):
-        return True
-    if gives_numbers(function):
-        return True
-    if compiled_of(function, call.kinds) is not None:
-        return True
-    layer = _layer_of(call)
-    if layer is not None:  # one that is stateful keeps what no variable holds
-        return not any(getattr(each, "stateful", False) for each in layer._flatten_layers())
-    return _module_of(call).startswith((*COMPUTING, *_OF_VARIABLES, "cdl.taping.", _OF_DRAWS))
-
-
-def assigned(call: Call) -> Any:
-    """The variable that a call assigns; None for another call."""
-    is_of_variable = _module_of(call).startswith(_OF_VARIABLES)
-    is_assigned = is_of_variable and call.function.__name__.startswith("assign")
-    return call.args[0] if is_assigned else None
-
-
-def gains(call: Call) -> bool:
-    """Whether a call is faster in a chain: a gradient, an optimizer's step or an assignment."""
-    is_gradient = _module_of(call) == _OF_PROGRAMS
-    is_gradient |= compiled_of(call.function, call.kinds) is not None
-    return is_gradient or _is_step(call) or assigned(call) is not None
-
-
-def has_effect(call: Call) -> bool:
-    """Whether a call has effects beside its results."""
-    if reads_metric(call):
-        return False
-    if is_ordinary(call) or changed([call]) or assigned(call) is not None:
-        return True
-    compiled, layer = compiled_of(call.function, call.kinds), _layer_of(call)
-    if compiled is not None:  # drawing advances a counter
-        return compiled.draws
-    if call.draws:
-        return True
-    if _is_of_losses(call):
-        return False
-    if _module_of(call) == OF_TAPES and call.args[1][0] == "compute_loss":
-        means = layer._loss_and_metrics_made  # of the single losses, which it adds to
-        return bool(means is not None and means.losses)
-    if layer is None:
-        return _module_of(call) in (_OF_DRAWS, _OF_PROGRAMS)
-    draws = ("seed", "seed_generator")
-    is_drawn = any(vars(each).get(name) for each in layer._flatten_layers() for name in draws)
-    return is_drawn or bool(layer.non_trainable_variables)
-
-
-def _only_computes(call: Call) -> bool:
-    """Whether a call only computes from its arguments, as layers do in inference."""
-    layer = _layer_of(call)
-    if layer is None:
-        return not has_effect(call)
-    if _is_of_losses(call):
-        return not call.size
-    if call.draws or call.counts or is_ordinary(call) or layer.losses:
-        return False
-    trains = call.kwargs.get("training") or any(each is True for each in call.args)
-    runs_code = getattr(call.function, "__name__", "") == "run_script"  # of layers, on arrays
-    return not (trains or runs_code) and _module_of(call) != OF_TAPES
-
-
-def _is_of_losses(call: Call) -> bool:
-    """Whether a call reads the losses of a layer."""
-    return getattr(call.function, "__name__", "") == PENALTIES
-
-
-def _module_of(call: Call) -> str:
-    """Module of the function that is called, or ""."""
-    return str(getattr(call.function, "__module__", ""))
-
-
-def _layer_of(call: Call) -> Any:
-    """Layer or model that is called; None for a call of anything else."""
-    is_taped = _module_of(call) == OF_TAPES
-    given = (
-        call.args[2:3] if is_taped else (getattr(call.function, "__self__", None), *call.args[:1])
-    )
-    return next((each for each in given if isinstance(each, Layer)), None)

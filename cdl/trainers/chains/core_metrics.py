@@ -7,7 +7,7 @@ becomes a report of the program. The states of the metrics are set when a run of
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,8 @@ class CoreMetrics:
     Args:
         calls: the calls of the step.
         linked: the links, by the index of their gradient's call.
-        inputs: shape and dtype of each array of a batch, None for numbers.
+        inputs: shape and dtype, by number, of each array of a batch and what is made of them ahead
+            of links; None for numbers of Python.
         pure: indices of the calls that only compute from their arguments.
 
     Attributes:
@@ -52,7 +53,11 @@ class CoreMetrics:
     """
 
     def __init__(
-        self, calls: Sequence[Call], linked: Linked, inputs: Sequence[Any], pure: Collection[int]
+        self,
+        calls: Sequence[Call],
+        linked: Linked,
+        inputs: Mapping[int, Any],
+        pure: Collection[int],
     ) -> None:
         self._calls, self._inputs = calls, inputs
         self.within = {i for i, e in enumerate(calls) if updates(e) and not reads_metric(e)}
@@ -108,7 +113,7 @@ class CoreMetrics:
         """Calls to trace ahead of one, given some results; None if it needs others."""
         found: set[int] = set()
         for number in args_refs(self._calls[call]):
-            if number < len(self._inputs) or number in known:
+            if number in self._inputs or number in known:
                 continue
             if number not in makers:
                 return None
@@ -126,7 +131,7 @@ class CoreMetrics:
             return
         calls = [self._calls[i] for i in behind]
         given = [each.number for each in gradient.args if isinstance(each, Ref)]
-        own = {n for call in calls for n in args_refs(call) if n < len(self._inputs)}
+        own = {n for call in calls for n in args_refs(call) if n in self._inputs}
         more = sorted(own.difference(given))
         args = (*gradient.args, *map(Ref, more))
         kinds = (*gradient.kinds, *self._kinds(more))
@@ -164,7 +169,7 @@ class CoreMetrics:
         if None in needed:
             raise NotInCoreError("an update reads what cannot be computed by a program")
         calls = [self._calls[i] for i in sorted(self.within.union(*(e or () for e in needed)))]
-        numbers = sorted({n for e in calls for n in args_refs(e) if n < len(self._inputs)})
+        numbers = sorted({n for e in calls for n in args_refs(e) if n in self._inputs})
         updating, kinds = _Updating(calls), self._kinds(numbers)
         if len({each[0][:1] for each in kinds}) != 1 or not all(each[0] for each in kinds):
             raise NotInCoreError("arrays of the batch have different numbers of rows")

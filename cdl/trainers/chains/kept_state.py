@@ -171,7 +171,7 @@ class Trial:
         """Whether a pass of the core gives the same weights, and metrics to the last digits."""
         self._before.restore()
         try:
-            again = chain.again_in_pass(arrays)
+            again = chain.again_in_pass(arrays, self._noted)
         except Exception:  # of arrays that the metrics' programs do not take
             return False
         pairs = zip(tree.flatten(logs), tree.flatten(again), strict=True)

@@ -18,7 +18,8 @@ from cdl._common.errors import warn
 from cdl._common.locks import new_lock
 from cdl._variables.draw_counts import noting
 from cdl._variables.stepping import ARRAYS, Recording
-from cdl.trainers.chains.chain import Chain, assigned, can_repeat, changed, gains, has_effect
+from cdl.trainers.chains.calls import assigned, can_repeat, changed, gains, has_effect
+from cdl.trainers.chains.chain import Chain
 from cdl.trainers.chains.given import Given
 from cdl.trainers.chains.held import Held
 from cdl.trainers.chains.kept_state import KeptState, Trial, numpys_state
@@ -226,7 +227,7 @@ def _recorded(
         before.leave_out_variables()  # which another thread may train
     try:
         kinds = [(e.shape, e.dtype) if isinstance(e, np.ndarray) else None for e in arrays]
-        chain = Chain(calls, shown, kinds, reads)
+        chain = Chain(calls, shown, kinds, reads, recording.kinds())
     except Exception as error:  # of weights that the core cannot train at once
         return logs, f"its calls cannot be joined: {type(error).__name__}: {error}"
     chain.state = before
