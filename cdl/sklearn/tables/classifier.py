@@ -263,6 +263,8 @@ def _of_one_kind(y: Array) -> Array:
 def _tempered(probabilities: Array, temperature: float) -> Array:
     """Probabilities whose logarithms are divided by a temperature."""
     if temperature == 1.0:
+        if len(probabilities) == 1:  # whose sum Python has in half of the time
+            return np.asarray(probabilities / sum(probabilities[0].tolist()))
         plain: Array = probabilities / np.add.reduce(probabilities, 1, keepdims=True)
         return plain
     logits = np.log(np.maximum(probabilities, 1e-45)) / temperature

@@ -23,6 +23,7 @@ class RowValues:
         self._given = names, width
         self._names: list[str] | None = None if names is None else names.tolist()
         self._width, self._index = width, None
+        self._frame: Any = None  # the class of frames of pandas
         self._seen: Any = None  # the last Index that has the names
         self._places: dict[int, tuple[Any, list[int]]] = {}  # of values of a block, by its id
         self._categories: dict[int, tuple[Any, dict[int, Any]]] = {}
@@ -49,14 +50,15 @@ class RowValues:
         if kind is list:
             plain = names is None and len(x) == 1 and type(x[0]) in (list, tuple)
             return x[0] if plain and len(x[0]) == width else None
-        if names is None or getattr(x, "shape", None) != (1, width):
+        if names is None or (kind is not self._frame and len(getattr(x, "shape", ())) != 2):
             return None
-        if hasattr(x, "iloc"):
-            if not self._has_names(x.columns):
+        if kind is self._frame or hasattr(x, "iloc"):
+            self._frame = kind  # to ask it is a tenth of a microsecond less
+            if len(x.index) != 1 or not self._has_names(x.columns):
                 return None
             values = self._of_blocks(x)
             return values if values is not None else list(x.iloc[0].tolist())
-        return x.row(0) if hasattr(x, "row") and list(x.columns) == names else None
+        return x.row(0) if hasattr(x, "row") and len(x) == 1 and list(x.columns) == names else None
 
     def _has_names(self, columns: Any) -> bool:
         """Whether an Index of pandas, which compares faster than lists do, has the names.
@@ -94,28 +96,29 @@ class RowValues:
                 if kind is np.ndarray:
                     if part.dtype.kind not in "biufO":
                         return None
-                    if len(at[1]) == 1:
-                        values[at[1][0]] = part.item()
+                    if len(at[1]) > 1:
+                        for i, value in zip(at[1], part.ravel().tolist(), strict=True):
+                            values[i] = value
                         continue
-                    items = part.ravel().tolist()
-                elif kind.__name__ == "Categorical":
-                    items = [self._category(at[1][0], part.categories, part.codes.item())]
-                elif kind.__name__.startswith("Arrow"):  # of which one by one takes 5 us
-                    items = part.__arrow_array__().to_pylist()
+                    values[at[1][0]] = part.item()
+                    continue
+                (i,) = at[1]
+                if (name := kind.__name__) == "Categorical":
+                    values[i] = self._category(i, part.dtype, part._ndarray.item())
+                elif name.startswith("Arrow"):  # of which one by one takes 5 us
+                    (values[i],) = part.__arrow_array__().to_pylist()
                 else:
-                    items = part.tolist()
-                for i, value in zip(at[1], items, strict=True):
-                    values[i] = value
+                    (values[i],) = part.tolist()
         except (AttributeError, TypeError, ValueError):
             return None
         return values
 
-    def _category(self, i: int, categories: Any, code: int) -> Any:
+    def _category(self, i: int, dtype: Any, code: int) -> Any:
         """Category of a code in column i, kept since pandas takes 2 us to tell it."""
         kept = self._categories.get(i)
-        if kept is None or kept[0] is not categories:
-            kept = self._categories[i] = categories, {-1: None}
+        if kept is None or kept[0] is not dtype:
+            kept = self._categories[i] = dtype, {-1: None}
         known: dict[int, Any] = kept[1]
         if code not in known:
-            known[code] = categories[code]
+            known[code] = dtype.categories[code]
         return known[code]
