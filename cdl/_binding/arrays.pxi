@@ -224,51 +224,39 @@ cdef class Orders:
     first permutation of each, which is drawn and not used; 0 for none.
     """
 
-    cdef cdl_twister *twisters
-    cdef const int64_t[::1] seeds
+    cdef cdl_row_orders *each
+    cdef Py_ssize_t n
 
     def __cinit__(self, const int64_t[::1] seeds, const int64_t[::1] discarded):
         cdef Py_ssize_t k
-        cdef int64_t[::1] unused
         if len(seeds) != len(discarded):
             raise ValueError("discarded: expected one for each of seeds")
-        self.seeds = seeds
-        self.twisters = <cdl_twister *>PyMem_Malloc((len(seeds) + 1) * sizeof(cdl_twister))
-        if self.twisters == NULL:
+        self.n = len(seeds)
+        self.each = <cdl_row_orders *>PyMem_Calloc(self.n + 1, sizeof(cdl_row_orders))
+        if self.each == NULL:
             raise MemoryError("cdl: out of memory for orders of rows")
-        unused = np.empty(np.max(np.asarray(discarded), initial=1), np.int64)
-        with nogil:
-            for k in range(seeds.shape[0]):
-                if seeds[k] < 0:
-                    continue
-                cdl_twister_seed(&self.twisters[k], <uint32_t>seeds[k])
-                cdl_twister_shuffle(discarded[k], 0, &unused[0], &self.twisters[k])
+        for k in range(self.n):
+            self.each[k].seed, self.each[k].discarded = seeds[k], discarded[k]
 
     def __dealloc__(self):
-        PyMem_Free(self.twisters)
+        PyMem_Free(self.each)
+
+    cdef int check(self, const int64_t[::1] which, orders, starts) except -1:
+        if not len(which) == len(orders) == len(starts):
+            raise ValueError("orders, starts: expected one for each of which")
+        if not _all_below(np.asarray(which), self.n):
+            raise ValueError("which: expected numbers of seeds")
+        return 0
 
     def fill(self, const int64_t[::1] which, int64_t[:, :, ::1] orders,
              const int64_t[::1] starts):
         """Fill the rows of orders[i] with the next permutations of seed which[i], plus starts[i].
         """
-        cdef Py_ssize_t i, epoch, row
-        cdef int64_t *order
-        if not len(which) == len(orders) == len(starts):
-            raise ValueError("orders, starts: expected one for each of which")
-        if not _all_below(np.asarray(which), len(self.seeds)):
-            raise ValueError("which: expected numbers of seeds")
-        if orders.size == 0:
-            return
-        with nogil:
-            for i in range(orders.shape[0]):
-                for epoch in range(orders.shape[1]):
-                    order = &orders[i, epoch, 0]
-                    if self.seeds[which[i]] >= 0:
-                        cdl_twister_shuffle(orders.shape[2], starts[i], order,
-                                            &self.twisters[which[i]])
-                    else:
-                        for row in range(orders.shape[2]):
-                            order[row] = starts[i] + row
+        cdef Py_ssize_t i
+        self.check(which, orders, starts)
+        for i in range(len(which) if orders.size else 0):
+            cdl_row_orders_draw(&self.each[which[i]], orders.shape[2], starts[i],
+                                &orders[i, 0, 0], orders.shape[1])
 
 
 cdef float *_floats(array, Py_ssize_t n, bint writable, Py_buffer *view) except NULL:

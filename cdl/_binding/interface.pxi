@@ -41,6 +41,8 @@ cdef extern from "cdl.h" nogil:
     const char *cdl_caches_reason()
     int cdl_threads_cores()
     int cdl_threads_available()
+    enum:
+        CDL_MAX_THREADS
     int cdl_threads_limit_caller(int most)
     const char *cdl_threads_reason()
     bint cdl_threads_have_openmp()
@@ -64,10 +66,11 @@ cdef extern from "cdl.h" nogil:
     struct cdl_bits:
         void *state
     void cdl_shuffle(size_t n, int64_t first, int64_t *order, const cdl_bits *bits)
-    struct cdl_twister:
-        size_t next
-    void cdl_twister_seed(cdl_twister *twister, uint32_t seed)
-    void cdl_twister_shuffle(size_t n, int64_t first, int64_t *order, cdl_twister *twister)
+    struct cdl_row_orders:
+        int64_t seed
+        size_t discarded
+    void cdl_row_orders_draw(cdl_row_orders *of, size_t n, int64_t first, int64_t *orders,
+                             size_t times)
 
     struct cdl_param:
         float *w
@@ -238,7 +241,8 @@ cdef extern from "cdl.h" nogil:
         size_t n_params
         const cdl_seed_place *seeds
         size_t n_seeds
-        cdl_member_lanes *lanes
+        cdl_member_lanes **lanes
+        size_t n_lanes
     cdl_member_lanes *cdl_lanes_create(const cdl_program *program, const cdl_host_params *host)
     void cdl_lanes_destroy(cdl_member_lanes *lanes)
     enum cdl_member_state:
@@ -250,7 +254,9 @@ cdef extern from "cdl.h" nogil:
         float **floats
         const int64_t *seeds
         cdl_epoch epoch
-        const int64_t *orders
+        int64_t *orders
+        cdl_row_orders *draws
+        int64_t first
         size_t epochs
         size_t done
         double *found

@@ -37,7 +37,7 @@ cdef class Members:
 
     parameters: all that its program reads or changes, and what its optimizer keeps. Each member
     brings its own, in their order. The runs are of training, or of evaluation where the Executor
-    was made without.
+    was made without. threads: that run members in lanes, each in lanes of its own.
     """
 
     cdef Executor executor
@@ -46,7 +46,7 @@ cdef class Members:
     cdef list places
     cdef object memory
 
-    def __cinit__(self, Executor executor, list parameters):
+    def __cinit__(self, Executor executor, list parameters, size_t threads=1):
         self.executor, self.params = executor, _Params(parameters)
         self.places = executor.seeds
         self.memory = bytearray((len(self.places) + 1) * sizeof(cdl_seed_place))
@@ -58,10 +58,20 @@ cdef class Members:
         self.host.n_params = len(parameters)
         self.host.seeds = places
         self.host.n_seeds = len(self.places)
-        self.host.lanes = cdl_lanes_create(executor.program, &self.host)
+        threads = max(1, min(threads, <size_t>CDL_MAX_THREADS))
+        self.host.lanes = <cdl_member_lanes **>PyMem_Calloc(threads, sizeof(cdl_member_lanes *))
+        if self.host.lanes == NULL:
+            raise MemoryError("cdl: out of memory for a list of lanes")
+        for k in range(threads):
+            self.host.lanes[k] = cdl_lanes_create(executor.program, &self.host)
+            if self.host.lanes[k] == NULL:
+                break
+            self.host.n_lanes += 1
 
     def __dealloc__(self):
-        cdl_lanes_destroy(self.host.lanes)
+        for k in range(self.host.n_lanes):
+            cdl_lanes_destroy(self.host.lanes[k])
+        PyMem_Free(self.host.lanes)
 
     @property
     def seeds(self):
@@ -71,7 +81,7 @@ cdef class Members:
     @property
     def has_lanes(self):
         """Whether members train sixteen at a time, each in a lane of the vectors."""
-        return self.host.lanes != NULL
+        return self.host.n_lanes > 0
 
     def train(self, list members, double seconds):
         """Train them for about that long, in their order; their `state` tells how far it came.
@@ -162,7 +172,7 @@ cdef class Member:
         self.orders, self.seeds, self.rate = order, own, rate
         self.member.params = self.params.params
         self.member.seeds = &own[0]
-        self.member.orders = &order[0, 0]
+        self.member.orders = <int64_t *>&order[0, 0]
         self.member.epochs = order.shape[0]
         self.member.found = &found[0, 0]
         self.member.epoch.arrays = self.held.arrays
@@ -208,9 +218,10 @@ cdef class StackedMembers:
 
     of: the Members that these belong to. stacks: float32 (members, ...), one for each parameter of
     `of`; training changes them. numbers: which members. arrays: one an input, with rows of all.
-    orders: int64 (len(numbers), epochs, rows). rates: float32 (members,), which may change between
-    two runs. iterations: one each of numbers. seeds: int64 (len(numbers), 1 + len(of.seeds)): the
-    run's and those in the program.
+    orders: int64 (len(numbers), epochs, rows). draws: Orders, which of them fills those of each
+    member as it begins, and the number of its first row; None: they are there. rates: float32
+    (members,), which may change between two runs. iterations: one each of numbers. seeds: int64
+    (len(numbers), 1 + len(of.seeds)): the run's and those in the program.
     """
 
     cdef Members of
@@ -223,12 +234,14 @@ cdef class StackedMembers:
     cdef float[::1] rates
     cdef int64_t[:, ::1] seeds
     cdef double[:, :, ::1] numbers
+    cdef Orders draws
     cdef object stacks, orders
 
     def __cinit__(self, Members of, list stacks, numbers, arrays, orders, size_t batch, rates,
-                  iterations, seeds):
+                  iterations, seeds, draws=None):
         cdef const int64_t[:, :, ::1] order = orders
         cdef const int64_t[::1] which = numbers
+        cdef const int64_t[::1] own, first
         cdef Py_ssize_t k
         cdef Py_ssize_t i, n_params = len(stacks)
         cdef size_t epochs = order.shape[1], doubles = cdl_found_doubles(of.executor.program)
@@ -244,8 +257,14 @@ cdef class StackedMembers:
             raise ValueError(f"seeds: expected {1 + len(of.seeds)} of each member")
         if batch < 1 or batch > of.executor.rows:
             raise ValueError(f"batch must be in [1, {of.executor.rows}], got {batch}")
-        if not orders.size or not _all_below(orders, self.held.rows):
+        ends = orders if draws is None else draws[2] + (order.shape[2] - 1)
+        if not (orders.size and _all_below(ends, self.held.rows)) or (
+                draws is not None and not _all_below(draws[2], self.held.rows)):
             raise ValueError("orders: expected row numbers of the arrays")
+        self.draws, which_draws, starts = draws or (None, None, None)
+        if draws is not None:
+            self.draws.check(which_draws, orders, starts)
+            own, first = which_draws, starts
         if n_params != len(of.params.parameters):
             raise ValueError(f"stacks: expected {len(of.params.parameters)}, got {n_params}")
         self.members = <cdl_member *>PyMem_Calloc(self.n + 1, sizeof(cdl_member))
@@ -260,7 +279,9 @@ cdef class StackedMembers:
             self.places[k] = member
             member.floats = self.floats + k * n_params
             member.seeds = &self.seeds[k, 0] + 1
-            member.orders = &order[k, 0, 0]
+            member.orders = <int64_t *>&order[k, 0, 0]
+            if draws is not None:
+                member.draws, member.first = &self.draws.each[own[k]], first[k]
             member.epochs = epochs
             member.found = &self.numbers[k, 0, 0]
             member.epoch.arrays = self.held.arrays

@@ -228,15 +228,20 @@ static void find_views(struct cdl_member_lanes *lanes) {
 static bool allocate(struct cdl_member_lanes *lanes) {
     const struct cdl_program *program = lanes->program;
     const size_t params = lanes->host->n_params, nodes = (size_t)program->n_nodes;
+    size_t numbers = 0; /* of nodes that draw */
+    for (size_t i = 0; i < nodes; i++) {
+        if (program->nodes[i].op->lanes->draws) numbers += program->nodes[i].n_numbers;
+    }
     lanes->values = calloc((size_t)program->n_values + 1, sizeof *lanes->values);
     lanes->nodes = calloc(nodes + 1, sizeof *lanes->nodes);
     lanes->keys = calloc(nodes + 1, sizeof *lanes->keys);
+    lanes->numbers = calloc(numbers + 1, sizeof *lanes->numbers);
     lanes->params = calloc(params + 1, sizeof *lanes->params);
     lanes->changes = calloc(params + 1, sizeof *lanes->changes);
     lanes->trained = calloc((size_t)program->n_trained + 1, sizeof *lanes->trained);
     lanes->states = calloc(cdl_found_doubles(program) * CDL_LINE, sizeof *lanes->states);
-    return lanes->values && lanes->nodes && lanes->keys && lanes->params && lanes->changes &&
-           lanes->trained && lanes->states;
+    return lanes->values && lanes->nodes && lanes->keys && lanes->numbers && lanes->params &&
+           lanes->changes && lanes->trained && lanes->states;
 }
 
 static bool make(struct cdl_member_lanes *lanes) {
@@ -244,7 +249,14 @@ static bool make(struct cdl_member_lanes *lanes) {
     if (!allocate(lanes)) return false;
     memcpy(lanes->nodes, program->nodes, (size_t)program->n_nodes * sizeof *lanes->nodes);
     find_views(lanes);
-    for (int i = 0; i < program->n_nodes; i++) make_node(lanes, i);
+    int64_t *numbers = lanes->numbers;
+    for (int i = 0; i < program->n_nodes; i++) {
+        struct cdl_node *node = &lanes->nodes[i];
+        make_node(lanes, i);
+        if (!node->op->lanes->draws) continue;
+        memcpy(numbers, node->numbers, node->n_numbers * sizeof *numbers);
+        node->numbers = numbers, numbers += node->n_numbers;
+    }
     struct room room = {NULL, 0};
     place(lanes, &room);
     if (room.floats * sizeof(float) > cdl_caches()->l2) return false;
@@ -272,6 +284,7 @@ void cdl_lanes_destroy(struct cdl_member_lanes *lanes) {
     free(lanes->values);
     free(lanes->nodes);
     free(lanes->keys);
+    free(lanes->numbers);
     free(lanes->params);
     free(lanes->changes);
     free(lanes->trained);

@@ -24,6 +24,7 @@ struct cdl_member_lanes {
     struct cdl_lanes_value *values;
     struct cdl_node *nodes;
     struct cdl_lane_keys *keys; /* one a node, for those that draw */
+    int64_t *numbers;           /* of these, with the seeds of one member after the other */
     struct cdl_param *params;   /* by elements, one for each of the host's */
     bool *changes;              /* whether training changes that parameter */
     struct cdl_trained *trained;
@@ -44,20 +45,31 @@ struct cdl_member_lanes *cdl_lanes_create(const struct cdl_program *program,
 void cdl_lanes_destroy(struct cdl_member_lanes *lanes);
 
 /* Takes in the first member that waits, with those of the others that go in step with it; false if
- * there are too few. */
+ * there are too few. Their weights and orders come by cdl_lanes_begin. */
 bool cdl_lanes_enter(struct cdl_member_lanes *lanes, struct cdl_member *const *members, size_t n);
+void cdl_lanes_begin(struct cdl_member_lanes *lanes);
+
+/* Other threads may end members while one looks for some that wait. */
+static inline bool cdl_member_waits(const struct cdl_member *member) {
+    return __atomic_load_n(&member->state, __ATOMIC_RELAXED) == CDL_WAITS;
+}
 
 /* Are there members in the lanes? */
 bool cdl_lanes_are_in(const struct cdl_member_lanes *lanes);
 
-/* Epochs of the members in the lanes until `end`; false if the run is to end. */
-bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, double end);
+/* Within a region: epochs of the members in the lanes until `end`; false if the run is to end.
+ * `polls`: this is the thread that called. */
+bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, double end,
+                   bool polls);
 
 /* Was that member in the lanes? Its weights are then written back, or dropped. */
 bool cdl_lanes_leave(struct cdl_member_lanes *lanes, const struct cdl_member *member, bool back);
 
-/* members.c: gives the program a member's seeds. */
-void cdl_take_seeds(const struct cdl_program *program, const struct cdl_host_params *host,
+/* members.c: draws the orders of a member that are not yet there. */
+void cdl_member_draws(struct cdl_member *member);
+
+/* members.c: gives the nodes of a program a member's seeds. */
+void cdl_take_seeds(const struct cdl_node *nodes, const struct cdl_host_params *host,
                     const struct cdl_member *member);
 
 #endif

@@ -48,7 +48,10 @@ static size_t stride_of(const struct cdl_param *param) {
     return cdl_round_up(param->rows * param->cols, CDL_LINE);
 }
 
-static void bring_in(struct cdl_member_lanes *lanes) {
+void cdl_lanes_begin(struct cdl_member_lanes *lanes) {
+    for (size_t l = 0; l < CDL_LINE; l++) {
+        if (lanes->members[l]) cdl_member_draws(lanes->members[l]);
+    }
     for (size_t i = 0; i < lanes->host->n_params; i++) {
         const struct cdl_param *param = lanes->host->params[i];
         const size_t ld = stride_of(param);
@@ -90,18 +93,21 @@ static bool go_in_step(const struct cdl_member_lanes *lanes, const struct cdl_me
            (!lanes->decays || a->epoch.rates[0] == b->epoch.rates[0]);
 }
 
+static void set_state(struct cdl_member *member, enum cdl_member_state state) {
+    __atomic_store_n(&member->state, state, __ATOMIC_RELAXED);
+}
+
 bool cdl_lanes_enter(struct cdl_member_lanes *lanes, struct cdl_member *const *members, size_t n) {
     struct cdl_member *some[CDL_LINE] = {NULL};
     size_t found = 0;
     for (size_t i = 0; i < n && found < CDL_LINE; i++) {
-        if (members[i]->state != CDL_WAITS || members[i]->epoch.n_rates != 1) continue;
+        if (!cdl_member_waits(members[i]) || members[i]->epoch.n_rates != 1) continue;
         if (members[i]->epoch.shares || members[i]->epoch.batch > lanes->rows) continue;
         if (found == 0 || go_in_step(lanes, some[0], members[i])) some[found++] = members[i];
     }
     if (found < FEWEST) return false;
     memcpy(lanes->members, some, sizeof some);
-    for (size_t l = 0; l < found; l++) some[l]->state = CDL_IS_IN;
-    bring_in(lanes);
+    for (size_t l = 0; l < found; l++) set_state(some[l], CDL_IS_IN);
     return true;
 }
 
@@ -263,11 +269,11 @@ static void set_keys(struct cdl_member_lanes *lanes, const struct cdl_context *c
     for (size_t l = 0; l < CDL_LINE; l++) {
         const struct cdl_member *member = member_of(lanes, l);
         its.seed = member->epoch.seed;
-        cdl_take_seeds(program, lanes->host, member);
+        cdl_take_seeds(lanes->nodes, lanes->host, member);
         for (int i = 0; i < program->n_nodes; i++) {
             const struct cdl_lanes_op *op = program->nodes[i].op->lanes;
             if (!op->draws) continue;
-            const struct cdl_key key = cdl_node_key(&program->nodes[i], &its, op->seed);
+            const struct cdl_key key = cdl_node_key(&lanes->nodes[i], &its, op->seed);
             lanes->keys[i].a[l] = key.a, lanes->keys[i].b[l] = key.b;
         }
     }
@@ -320,32 +326,26 @@ static void prepare_step(struct cdl_member_lanes *lanes, const struct cdl_epoch 
 /* ---- epochs -------------------------------------------------------------------------------------
  */
 
-struct lanes_epoch {
-    struct cdl_member_lanes *lanes;
-    struct cdl_program *program;
-    bool stops;
-};
-
-static void epoch_work(void *arg, struct cdl_team *team, int thread) {
-    struct lanes_epoch *job = arg;
-    struct cdl_member_lanes *lanes = job->lanes;
+/* Batches of an epoch; false if the run is to end before its last. */
+static bool run_epoch(struct cdl_member_lanes *lanes, struct cdl_program *program, bool polls) {
     struct cdl_epoch epoch = leader_of(lanes)->epoch;
-    struct cdl_context ctx =
-        cdl_context_of(job->program, &epoch, job->program->training, thread, team->size);
+    struct cdl_context ctx = cdl_context_of(program, &epoch, program->training, 0, 1);
+    struct cdl_watch *watch = &program->watch;
     ctx.scratch = lanes->g;
-    while (epoch.next * epoch.batch < epoch.rows && !job->stops) {
-        cdl_begin_batch(job->program, &epoch, &ctx);
+    while (epoch.next * epoch.batch < epoch.rows && !cdl_watch_stopped(watch)) {
+        cdl_begin_batch(program, &epoch, &ctx);
         ctx.watch = NULL;
         if (ctx.training) prepare_step(lanes, &epoch, &ctx.optimizer);
         step(lanes, &epoch, &ctx);
         epoch.next++, epoch.iteration += ctx.training;
-        job->stops = cdl_watch_tick(&job->program->watch, INFINITY, false) &&
-                     cdl_watch_answers(&job->program->watch, INFINITY);
+        if (polls && cdl_watch_tick(watch, INFINITY, false) && cdl_watch_answers(watch, INFINITY))
+            cdl_watch_stop(watch);
     }
     for (size_t l = 0; l < CDL_LINE; l++) {
         struct cdl_member *member = lanes->members[l];
         if (member) member->epoch.next = epoch.next, member->epoch.iteration = epoch.iteration;
     }
+    return epoch.next * epoch.batch >= epoch.rows;
 }
 
 /* Reports of a member's epoch; whether they are finite. */
@@ -372,22 +372,20 @@ static void end_epoch(struct cdl_member_lanes *lanes) {
         member->epoch.next = 0, member->done += is_sound;
         if (is_sound && member->done < member->epochs) continue;
         if (is_sound) bring_out(lanes, l);
-        member->state = is_sound ? CDL_ENDED : CDL_LOST;
+        set_state(member, is_sound ? CDL_ENDED : CDL_LOST);
         lanes->members[l] = NULL;
     }
 }
 
-bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, double end) {
+bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, double end,
+                   bool polls) {
     const size_t doubles = cdl_found_doubles(program) * CDL_LINE;
-    cdl_prepare(program, program->training);
-    for (struct cdl_member *leader; (leader = leader_of(lanes)) != NULL;) {
-        struct lanes_epoch job = {lanes, program, false};
+    while (cdl_lanes_are_in(lanes)) {
         memset(lanes->states, 0, doubles * sizeof *lanes->states);
         memset(lanes->penalty_totals, 0, sizeof lanes->penalty_totals);
-        cdl_region(1, epoch_work, &job);
-        if (leader->epoch.next * leader->epoch.batch < leader->epoch.rows) return false;
+        if (!run_epoch(lanes, program, polls)) return false;
         end_epoch(lanes);
-        if (job.stops || cdl_now() >= end) return false;
+        if (cdl_watch_stopped(&program->watch) || cdl_now() >= end) return false;
     }
     return true;
 }

@@ -7,9 +7,12 @@
  * those of the member alone.
  */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "program/lanes.h"
+#include "program/shuffle.h"
 #include "program/steps.h"
 
 static void copy_params(struct cdl_param *const *from, struct cdl_param *const *to, size_t n) {
@@ -35,12 +38,12 @@ static void copy_floats(const struct cdl_host_params *host, const struct cdl_mem
     }
 }
 
-void cdl_take_seeds(const struct cdl_program *program, const struct cdl_host_params *host,
+void cdl_take_seeds(const struct cdl_node *nodes, const struct cdl_host_params *host,
                     const struct cdl_member *member) {
     for (size_t i = 0; i < host->n_seeds; i++) {
         const struct cdl_seed_place *place = &host->seeds[i];
         /* Numbers of a node are its own copy. */
-        ((int64_t *)program->nodes[place->instruction].numbers)[place->number] = member->seeds[i];
+        ((int64_t *)nodes[place->instruction].numbers)[place->number] = member->seeds[i];
     }
 }
 
@@ -50,14 +53,24 @@ void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_
         copy_params(member->params, host->params, host->n_params);
     else
         copy_floats(host, member, false);
-    cdl_take_seeds(program, host, member);
+    cdl_take_seeds(program->nodes, host, member);
     member->state = CDL_IS_IN;
+}
+
+void cdl_member_draws(struct cdl_member *member) {
+    const size_t rows = member->epoch.rows, drawn = member->drawn;
+    if (!member->draws || drawn >= member->epochs) return;
+    cdl_row_orders_draw(member->draws, rows, member->first, member->orders + drawn * rows,
+                        member->epochs - drawn);
+    member->drawn = member->epochs;
 }
 
 void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member) {
     if (member->state != CDL_IS_IN) return;
     member->state = CDL_ENDED;
-    if (host->lanes && cdl_lanes_leave(host->lanes, member, true)) return;
+    for (size_t i = 0; i < host->n_lanes; i++) {
+        if (cdl_lanes_leave(host->lanes[i], member, true)) return;
+    }
     if (member->params)
         copy_params(host->params, member->params, host->n_params);
     else
@@ -65,7 +78,7 @@ void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *me
 }
 
 void cdl_member_is_freed(const struct cdl_host_params *host, const struct cdl_member *member) {
-    if (host->lanes) cdl_lanes_leave(host->lanes, member, false);
+    for (size_t i = 0; i < host->n_lanes; i++) cdl_lanes_leave(host->lanes[i], member, false);
 }
 
 bool cdl_are_finite(const double *numbers, size_t n) {
@@ -93,18 +106,67 @@ static bool run_member(struct cdl_program *program, struct cdl_member *member, d
     return true;
 }
 
+/* Threads that take groups of members into their lanes, one group after the other. */
+struct lanes_job {
+    struct cdl_program *program;
+    const struct cdl_host_params *host;
+    struct cdl_member *const *members;
+    size_t n, next; /* members; the first that may wait and has not been tried */
+    double end;
+    atomic_bool stops;
+    pthread_mutex_t lock; /* of `next` and of who waits */
+};
+
+static bool takes_in(struct lanes_job *job, struct cdl_member_lanes *lanes) {
+    bool takes = false;
+    pthread_mutex_lock(&job->lock);
+    for (; job->next < job->n && !takes; job->next += !takes) {
+        const size_t i = job->next;
+        takes = cdl_member_waits(job->members[i]) &&
+                cdl_lanes_enter(lanes, job->members + i, job->n - i);
+    }
+    pthread_mutex_unlock(&job->lock);
+    if (takes) cdl_lanes_begin(lanes);
+    return takes;
+}
+
+static void lanes_work(void *arg, struct cdl_team *team, int thread) {
+    struct lanes_job *job = arg;
+    /* A team may be smaller than the one of the call before. */
+    for (size_t i = (size_t)thread; i < job->host->n_lanes; i += (size_t)team->size) {
+        struct cdl_member_lanes *lanes = job->host->lanes[i];
+        while (cdl_lanes_are_in(lanes) || (i == (size_t)thread && takes_in(job, lanes))) {
+            if (cdl_lanes_run(lanes, job->program, job->end, thread == 0)) continue;
+            atomic_store(&job->stops, true);
+            break;
+        }
+    }
+}
+
+/* Members that are in lanes, and those that can be; false if the run is to end. */
+static bool run_lanes(struct cdl_program *program, const struct cdl_host_params *host,
+                      struct cdl_member *const *members, size_t n, double end) {
+    struct lanes_job job = {program, host, members, n, 0, end, false, PTHREAD_MUTEX_INITIALIZER};
+    size_t most = cdl_min(host->n_lanes, (n + CDL_LINE - 1) / CDL_LINE), busy = 0;
+    for (size_t i = 0; i < host->n_lanes; i++) {
+        if (cdl_lanes_are_in(host->lanes[i])) busy = i + 1;
+    }
+    cdl_prepare(program, program->training);
+    cdl_region((int)cdl_max(most, busy), lanes_work, &job);
+    pthread_mutex_destroy(&job.lock);
+    return !job.stops;
+}
+
 void cdl_train_members(struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *const *members, size_t n, double seconds) {
     const double end = cdl_now() + seconds;
     cdl_watch_begin(&program->watch);
+    if (host->n_lanes && !run_lanes(program, host, members, n, end)) return;
     for (size_t i = 0; i < n; i++) {
-        while (host->lanes && (cdl_lanes_are_in(host->lanes) ||
-                               cdl_lanes_enter(host->lanes, members + i, n - i))) {
-            if (!cdl_lanes_run(host->lanes, program, end)) return;
-        }
         struct cdl_member *member = members[i];
         if (member->state == CDL_ENDED || member->state == CDL_LOST) continue;
         if (member->state == CDL_WAITS) cdl_member_enters(program, host, member);
+        cdl_member_draws(member);
         const bool goes_on = run_member(program, member, end);
         if (member->done == member->epochs) cdl_member_leaves(host, member);
         if (!goes_on) return;

@@ -65,7 +65,8 @@ struct cdl_host_params {
     size_t n_params;
     const struct cdl_seed_place *seeds;
     size_t n_seeds;
-    struct cdl_member_lanes *lanes; /* in which members run together (lanes.h), or NULL */
+    struct cdl_member_lanes **lanes; /* in which members run together (lanes.h), one a thread */
+    size_t n_lanes;                  /* 0: they cannot */
 };
 enum cdl_member_state { CDL_WAITS, CDL_IS_IN, CDL_ENDED, CDL_LOST };
 struct cdl_member {
@@ -73,7 +74,10 @@ struct cdl_member {
     float *const *floats;            /* theirs, row by row */
     const int64_t *seeds;            /* its own, one for each place */
     struct cdl_epoch epoch;
-    const int64_t *orders; /* of its epochs, one after the other */
+    int64_t *orders;              /* of its epochs, one after the other */
+    struct cdl_row_orders *draws; /* draws them, or NULL: they are there; but for these epochs: */
+    size_t drawn;
+    int64_t first; /* its first row */
     size_t epochs, done;
     double *found; /* reports of its epochs */
     enum cdl_member_state state;

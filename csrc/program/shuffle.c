@@ -20,7 +20,7 @@ static void swap(int64_t *order, size_t i, size_t j) {
 
 /* ---- the Mersenne Twister (kernels/noise.h) -------------------------------------------------- */
 
-void cdl_twister_seed(struct cdl_twister *twister, uint32_t seed) {
+static void plant(struct cdl_twister *twister, uint32_t seed) {
     for (uint32_t i = 0; i < CDL_TWISTER_WORDS; i++) {
         twister->words[i] = seed;
         seed = 1812433253u * (seed ^ (seed >> 30)) + i + 1;
@@ -44,9 +44,18 @@ static uint64_t next_uint64(void *state) {
     return high << 32 | next_uint32(state);
 }
 
-void cdl_twister_shuffle(size_t n, int64_t first, int64_t *order, struct cdl_twister *twister) {
-    const struct cdl_bits bits = {twister, next_uint64, next_uint32};
-    cdl_shuffle(n, first, order, &bits);
+void cdl_row_orders_draw(struct cdl_row_orders *of, size_t n, int64_t first, int64_t *orders,
+                         size_t times) {
+    const struct cdl_bits bits = {&of->twister, next_uint64, next_uint32};
+    if (of->seed >= 0 && !of->begun) {
+        plant(&of->twister, (uint32_t)of->seed);
+        cdl_shuffle(of->discarded, 0, NULL, &bits);
+    }
+    of->begun = true;
+    for (size_t k = 0; k < times; k++, orders += n) {
+        if (of->seed >= 0) cdl_shuffle(n, first, orders, &bits);
+        for (size_t i = 0; i < n && of->seed < 0; i++) orders[i] = first + (int64_t)i;
+    }
 }
 
 /* The next numbers: those that a twister has drawn, where they lie, or one, in `room`. */
@@ -85,16 +94,17 @@ static void find_below(size_t i, size_t last, uint32_t *below, const struct cdl_
 void cdl_shuffle(size_t n, int64_t first, int64_t *order, const struct cdl_bits *bits) {
     enum { TOGETHER = 1024 };
     uint32_t below[TOGETHER];
-    for (size_t i = 0; i < n; i++) order[i] = first + (int64_t)i;
+    for (size_t i = 0; i < n && order; i++) order[i] = first + (int64_t)i;
     size_t i = n > 0 ? n - 1 : 0;
     for (; i > UINT32_MAX; i--) {
         uint64_t j = bits->next_uint64(bits->state) & mask_of(i);
         while (j > i) j = bits->next_uint64(bits->state) & mask_of(i);
-        swap(order, i, (size_t)j);
+        if (order) swap(order, i, (size_t)j);
     }
     while (i > 0) {
         const size_t some = cdl_min(i, TOGETHER);
         find_below(i, i - some + 1, below, bits);
-        for (size_t k = 0; k < some; k++, i--) swap(order, i, below[k]);
+        for (size_t k = 0; k < some && order; k++) swap(order, i - k, below[k]);
+        i -= some;
     }
 }

@@ -1,9 +1,11 @@
 """Small members train sixteen at a time in lanes of vectors, to the bits of training alone."""
 
 import copy
+import gc
 import itertools
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -339,8 +341,8 @@ def test_a_fit_in_which_the_last_one_has_nan_is_a_first_fit_too():
 
 
 def test_ctrl_c_while_threads_start_leaves_none_at_work(monkeypatch):
-    many = cdl.replicate(built((4, 8, 1)), N)
-    x, y = (np.stack(each) for each in zip(*rows((4, 8, 1)), strict=True))
+    many = cdl.replicate(built((4, 8, 1)), 16)  # of more, the core's threads train
+    x, y = (np.stack(each) for each in zip(*rows((4, 8, 1), n=16), strict=True))
     start = threading.Thread.start
 
     def cut_off(thread):  # a pool does not join such a thread
@@ -351,7 +353,7 @@ def test_ctrl_c_while_threads_start_leaves_none_at_work(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", cut_off)
     with pytest.raises(KeyboardInterrupt):
         many.fit(x, y, workers=2)
-    assert [int(each.optimizer.iterations) for each in many] == [0] * N
+    assert [int(each.optimizer.iterations) for each in many] == [0] * 16
 
 
 def test_members_that_are_freed_are_in_lanes_no_longer():
@@ -421,3 +423,67 @@ def test_orders_that_are_drawn_some_at_a_time(monkeypatch):
         assert state(many[k]) == state(each)
         for name, values in history.history.items():
             assert histories.history[name][k].tolist() == values
+
+
+def replicas(workers, n=40, epochs=7):
+    """Replicas with dropout, a noise and orders of their own, trained."""
+    cdl.utils.set_random_seed(3)
+    stack = [layers.Dense(8, "relu"), layers.Dropout(0.3), layers.GaussianNoise(0.1)]
+    net = cdl.Sequential([cdl.Input((4,)), *stack, layers.Dense(1)])
+    net.compile("adam", "mse", metrics=["mae"])
+    many = cdl.replicate(net, n, seeds=range(n))
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(n, 45, 4)), rng.normal(size=(n, 45, 1))
+    found = many.fit(x, y, seeds=range(n), batch_size=10, epochs=epochs, workers=workers)
+    return many, found
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_threads_of_the_core_train_replicas_by_one_program(monkeypatch, workers):
+    expected, told = replicas(1)
+    made = []
+    host = stacked_run.StandIn.host
+
+    def counted(stand_in, function, threads):
+        made.append((threads, function))
+        return host(stand_in, function, threads)
+
+    monkeypatch.setattr(stacked_run.StandIn, "host", counted)
+    many, found = replicas(workers)
+    assert [threads for threads, _ in made] == [workers]
+    np.testing.assert_array_equal(found.history["loss"], told.history["loss"])
+    np.testing.assert_array_equal(found.history["mae"], told.history["mae"])
+    assert list(map(state, many)) == list(map(state, expected))
+
+
+def test_ctrl_c_ends_all_threads_of_the_core_at_whole_batches(monkeypatch):
+    members, ended, begun = StackedRun._members, threading.Event(), threading.Event()
+
+    def told(*given):
+        found = members(*given)
+        begun.set()
+        return found
+
+    def interrupt():
+        begun.wait()
+        while not ended.wait(1.0):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    many, _ = replicas(2, n=48)
+    first = list(map(state, many))
+    monkeypatch.setattr(StackedRun, "_members", told)
+    gc.collect()  # Python drops an interrupt in a callback of a weak reference to garbage
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    x, y = np.ones((45, 4)), np.ones((45, 1))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            many.fit(x, y, batch_size=10, epochs=10**7, workers=2)
+    finally:
+        ended.set()
+        thread.join()
+    steps = [int(each.optimizer.iterations) for each in many]
+    changed = [a != b for a, b in zip(first, map(state, many), strict=True)]
+    assert changed == [step > 35 for step in steps]
+    assert sum(changed) in (16, 32)  # those in the lanes of two threads, or one if alone
+    many.fit(x, y)  # it goes on

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import config
+from cdl import _core, config
 from cdl._common.locks import new_lock
 from cdl._common.overriding import is_users
 from cdl.callbacks import Callback, CallbackList, History
@@ -19,7 +19,7 @@ from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.alike import is_simple
 from cdl.trainers.many.member_data import ByMember, MemberData
 from cdl.trainers.many.progress import Progress
-from cdl.trainers.many.stacked_run import Draws, Epochs, StackedRun
+from cdl.trainers.many.stacked_run import LANES, Draws, Epochs, StackedRun
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun, taken
 from cdl.trainers.many.watched_run import Watched, WatchedRun
 from cdl.trainers.many.workers import cores, on_threads, tasks_of
@@ -78,7 +78,7 @@ class MembersFit:
                 made: dict[int, list[Callback]] = {}
                 ended: dict[int, History | Epochs] = {}
                 if not callbacks and self._held_out is None:
-                    ended.update(self._together(stand_in, numbers, halt))
+                    ended.update(self._together(stand_in, numbers, halt, 1))
                 else:
                     made = {number: make(number) for number in numbers}
                 others = [number for number in numbers if number not in ended]
@@ -110,17 +110,28 @@ class MembersFit:
                 each.model.stop_training = True
 
         try:
-            on_threads(run, tasks_of(n, most), most, stop)
+            if most > 1 and n > LANES and not callbacks and self._held_out is None:
+                for number, each in self._in_lanes(halt, most).items():
+                    found[number] = each
+                    told(number)
+            left = [number for number in range(n) if found[number] is None]
+            on_threads(run, tasks_of(left, most), most, stop)
         finally:
             progress.close()
-        for number, each in enumerate(found):
-            if isinstance(each, Exception):
-                each.add_note(f"fit: of member {number} of {n}")
-                raise each
+        _raise_first(found)
         return found
 
+    def _in_lanes(self, halt: threading.Event, threads: int) -> dict[int, Epochs]:
+        """Epochs of members that threads of the core have trained, with one program for all."""
+        stand_in, before = taken(self._idle, self._model), _core.limit_threads(1)
+        try:
+            return self._together(stand_in, range(len(self._seeds)), halt, threads)
+        finally:
+            _core.limit_threads(before)
+            self._idle.append(stand_in)
+
     def _together(
-        self, stand_in: StandIn, numbers: Sequence[int], halt: threading.Event
+        self, stand_in: StandIn, numbers: Sequence[int], halt: threading.Event, threads: int
     ) -> dict[int, Epochs]:
         """Epochs of members that have trained in one call of the core."""
         if (config.max_epochs(), config.max_steps_per_epoch()) != (None, None):
@@ -134,7 +145,7 @@ class MembersFit:
                 plain[number] = batch, epochs
         begin = self._begin
         draws = {number: self._draws(self._seeds[number]) for number in plain}
-        run = StackedRun(stand_in, self._stacks, begin, self._data, draws)
+        run = StackedRun(stand_in, self._stacks, begin, self._data, draws, threads)
         ended: dict[int, Epochs] = {}
         for some in run.train(plain, halt):
             ended.update(some)
@@ -308,6 +319,13 @@ def _attributes(model: Any) -> list[dict[str, Any]]:
         for part in (model._flatten_layers() if is_users(type(model)) else ())
         if is_users(type(part))
     ]
+
+
+def _raise_first(found: Sequence[Any]) -> None:
+    for number, each in enumerate(found):
+        if isinstance(each, Exception):
+            each.add_note(f"fit: of member {number} of {len(found)}")
+            raise each
 
 
 def _is_lost(history: Any) -> bool:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_NUMBERS = 2**20  # numbers in the rows and orders of the members of a call
+LANES = 16
+"""Members that a thread of the core trains at a time."""
+
 _ARRAYS = frozenset((np.ndarray, type(None)))
 MOST_TOGETHER = 2**17
 """Rows in the orders of a member that are drawn at a time, for which an interrupt waits."""
@@ -62,6 +65,10 @@ class Draws(NamedTuple):
         return [self.core, *(self.layers.get(seed, seed) for seed in of_program)]
 
 
+# A matrix for the orders of each member, and what fills it; None if it is filled.
+Due = tuple["NDArray[np.int64]", "tuple[_core.Orders, NDArray[np.int64], NDArray[np.int64]] | None"]
+
+
 class MemberOrders:
     """Orders of the rows of members, each drawn by a generator of its own.
 
@@ -76,10 +83,8 @@ class MemberOrders:
         self._orders = _core.Orders(np.array(seeds, np.int64), np.array(discarded, np.int64))
         self._rows = rows
 
-    def drawn(
-        self, which: Sequence[int], epochs: int, starts: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Orders of the next epochs of some members, in a matrix for each.
+    def due(self, which: Sequence[int], epochs: int, starts: NDArray[np.int64]) -> Due:
+        """Orders of the next epochs of some members, which the core draws as each begins.
 
         Args:
             which: places of the members.
@@ -87,8 +92,7 @@ class MemberOrders:
             starts: number of the first row of each.
         """
         orders = np.empty((len(which), epochs, self._rows), np.int64)
-        self._orders.fill(np.array(which, np.int64), orders, starts)
-        return orders
+        return orders, (self._orders, np.array(which, np.int64), starts)
 
 
 class StackedRun:
@@ -100,6 +104,8 @@ class StackedRun:
         begin: initial weights and states, in stacks too.
         data: rows of each member.
         draws: seeds of each member, by its number.
+        threads: threads of the core. With several, only members that run in lanes, each thread with
+            lanes of its own, are trained; others are left.
 
     Attributes:
         lost: members with NaN in a loss, or in their initial weights.
@@ -113,7 +119,9 @@ class StackedRun:
         begin: Stacks,
         data: MemberData,
         draws: Mapping[int, Draws],
+        threads: int = 1,
     ) -> None:
+        self._threads = threads
         self._stand_in, self._stacks, self._begin = stand_in, stacks, begin
         self._data, self._draws = data, draws
         self.lost, self.waiting = set[int](), set[int]()
@@ -144,7 +152,10 @@ class StackedRun:
                 continue
             width = sum(each.size for each in parts if each is not None) // rows
             size = rows * width + min(rows * epochs, max(rows, MOST_TOGETHER))
-            most = max(16, _MOST_NUMBERS // max(1, size) // 16 * 16)
+            lanes = LANES * self._threads
+            most = max(lanes, _MOST_NUMBERS * self._threads // max(1, size) // lanes * lanes)
+            if self._threads > 1 and len(numbers) <= LANES:
+                continue
             for first in range(0, len(numbers), most):
                 some = numbers[first : first + most]
                 if is_over():
@@ -167,8 +178,8 @@ class StackedRun:
             return
         function = model._train_function(model._compiled, "train", arrays, min(batch, rows))
         try:
-            host = self._stand_in.host(function)
-            if host is None:
+            host = self._stand_in.host(function, self._threads)
+            if host is None or (self._threads > 1 and not host.has_lanes):
                 return
             orders, which = (
                 MemberOrders([self._draws[k] for k in numbers], rows),
@@ -178,8 +189,8 @@ class StackedRun:
             each = max(1, MOST_TOGETHER // rows)
             for first in range(0, epochs, each):
                 count = min(each, epochs - first)
-                drawn = orders.drawn(which, count, starts)
-                members = self._members(host, function, numbers, arrays, drawn, min(batch, rows))
+                due = orders.due(which, count, starts)
+                members = self._members(host, function, numbers, arrays, due, min(batch, rows))
                 kept = []
                 for ended in self._finish(members, numbers, halt, is_over if not first else None):
                     kept += ended
@@ -227,7 +238,7 @@ class StackedRun:
         function: Any,
         numbers: list[int],
         arrays: Arrays,
-        orders: NDArray[np.int64],
+        orders: Due,
         batch: int,
     ) -> _core.StackedMembers:
         weights = self._stand_in.places_of(function)
@@ -239,11 +250,12 @@ class StackedRun:
             [self._stacks[place] for place in weights],
             np.array(numbers, np.int64),
             function._fed(arrays),
-            orders,
+            orders[0],
             batch,
             self._begin[rate].astype(np.float32),
             self._begin[step][numbers].tolist(),
             np.array(seeds, np.int64),
+            orders[1],
         )
 
     def _finish(

@@ -136,12 +136,12 @@ class StandIn:
         has_all = len(found) == len(places) and all(storages[i] is not None for i in found)
         return found if has_all and not _has_fixed(program, False) else None
 
-    def host(self, function: Any) -> _core.Members | None:
+    def host(self, function: Any, threads: int = 1) -> _core.Members | None:
         """The core's side of members that train with a function's program; None if none can."""
         if not self.is_plain or not is_for_members(function, [each for each, _ in self._variables]):
             return None
         storages = [self._variables[place][1] for place in self.places_of(function)]
-        return _core.Members(function.executor, storages)
+        return _core.Members(function.executor, storages, threads)
 
     def train(self, run: Run, halt: threading.Event) -> History | None:
         """Train as `fit` does, without its checks and lookups for each model.

@@ -17,7 +17,7 @@ from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
-from cdl.trainers.many.stacked_run import Draws, MemberOrders
+from cdl.trainers.many.stacked_run import Draws, Due, MemberOrders
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class _Passes:
         """Number of the first row of each of some members."""
         return np.array(numbers, np.int64) * self._each + self.rows.start
 
-    def begin(self, group: _Group, numbers: list[int], orders: NDArray[np.int64]) -> None:
+    def begin(self, group: _Group, numbers: list[int], orders: Due) -> None:
         """Load members of a group, for one epoch per order of their rows."""
         host = self._stand_in.host(self._function)
         if host is None:
@@ -148,7 +148,7 @@ class _Passes:
         places = group.places[numbers]
         own = group.rates, group.steps[places].tolist(), np.array(seeds, np.int64)
         self._members = _core.StackedMembers(
-            host, stacks, places, self._fed, orders, self.batch, *own
+            host, stacks, places, self._fed, orders[0], self.batch, *own, orders[1]
         )
         self._at = {k: i for i, k in enumerate(numbers)}
 
@@ -216,7 +216,7 @@ class _Group:
             some = min(some, self._epochs - first)
             numbers = [*self._going]
             starts = self._training.starts_of(numbers)
-            self._training.begin(self, numbers, orders.drawn(numbers, some, starts))
+            self._training.begin(self, numbers, orders.due(numbers, some, starts))
             try:
                 for epoch in range(some):
                     if self._going and not halt.is_set():
@@ -234,7 +234,7 @@ class _Group:
             numbers = [*range(len(self.members))]
             order = np.arange(len(self._validation.rows))
             starts = self._validation.starts_of(numbers)
-            self._validation.begin(self, numbers, order + starts[:, None, None])
+            self._validation.begin(self, numbers, (order + starts[:, None, None], None))
 
     def _epoch(self, epoch: int, drawn: int, halt: threading.Event) -> None:
         """Run an epoch of the remaining members, in the order of index `drawn` of each."""

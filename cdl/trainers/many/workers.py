@@ -49,11 +49,12 @@ def wait_for(futures: Sequence[Future[Any]]) -> None:
         pass
 
 
-def tasks_of(n: int, workers: int) -> list[list[int]]:
-    """Numbers 0 to n - 1 divided into tasks, several for each worker."""
-    workers = min(workers, n)
+def tasks_of(numbers: list[int], workers: int) -> list[list[int]]:
+    """Numbers divided into tasks, several for each worker; none without any."""
+    n = len(numbers)
+    workers = max(1, min(workers, n))
     count = min(workers * _TASKS, max(workers, n // _FEW))
-    return parts(list(range(n)), max(count, -(-n // _MANY)))
+    return parts(numbers, max(count, -(-n // _MANY)))
 
 
 def on_threads(
@@ -73,7 +74,7 @@ def on_threads(
         threads: threads of the core for each task.
     """
     workers = min(workers, len(tasks))
-    if workers == 1:
+    if workers < 2:
         before = _core.limit_threads(threads)
         try:
             for numbers in tasks:
