@@ -4,7 +4,7 @@ cdef class Chain:
     """Executors that share weights, or their optimizers' counters, as the links of a chain.
 
     gradients: for each link None, or a Parameter for each weight: what it adds the gradients of a
-    batch to; or, if it `applies`, what it makes its step by.
+    batch to, in any order; or, if it `applies`, what it makes its step by.
     """
 
     cdef list executors, gradients
@@ -28,7 +28,7 @@ cdef class Chain:
             some = self.gradients[k]
             if some is None:
                 continue
-            if [g.shape for g in some] != [w.shape for w in each.learning]:
+            if applies[k] and [g.shape for g in some] != [w.shape for w in each.learning]:
                 raise ValueError("gradients: expected one for each weight")
             self.links[k].applies = applies[k]
             self.links[k].gradients = <cdl_param **>PyMem_Malloc(

@@ -7,7 +7,7 @@ consists of links of the batch alone runs within the core.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -142,6 +142,7 @@ class Chain:
 
     def _set_pass(self, by_call: Sequence[_CallAndPart]) -> None:
         """Set the parts of a pass, and what the core can do of it."""
+        self._passed = by_call
         self._prepared: Prepared | None = None
         pairs = [(call, part) for call, part in by_call if part is not None]
         own = set(range(len(self._inputs)))
@@ -216,23 +217,19 @@ class Chain:
         self._values[: len(arrays)] = arrays
         for link in self._links:
             link.refresh()
-        left = list(noted)
-        for call, part in self._by_call:
-            own, left = left[: call.counts], left[call.counts :]
-            if part is not None:
-                with repeating(own):
-                    part.run(self._values)
+        for own, part in _with_counts(self._by_call, noted):
+            with repeating(own):
+                part.run(self._values)
         return self._finished(True)
 
     def again_in_pass(self, arrays: Sequence[Any], noted: Sequence[int]) -> Any:
-        """Result of the step for a pass of one batch, for a comparison."""
+        """Result of the step for a pass of one batch, with the draws that the recorded step had."""
         self.begin(arrays, None)
         try:
-            calls = [call for call, _ in self._by_call]
-            counts = None if self._prepared is None else self._prepared.counts(calls, noted)
-            self.ahead(arrays, counts)
-            self.finish()
-            return self.logs()
+            with repeating([n for own, _ in _with_counts(self._passed, noted) for n in own]):
+                self.ahead(arrays)
+                self.finish()
+                return self.logs()
         finally:
             self.release()
 
@@ -312,16 +309,15 @@ class Chain:
         while self.done < batch:
             self.train(batch - self.done, _ALWAYS)
 
-    def ahead(self, arrays: Sequence[Any], noted: Sequence[int] | None = None) -> None:
+    def ahead(self, arrays: Sequence[Any]) -> None:
         """Run calls and links of the next batch of the pass, whose logs are wanted, but the last.
 
         Args:
             arrays: of that batch.
-            noted: counts of the draws of prepared calls, to have the same again.
         """
         self._values[: len(arrays)] = arrays
         if self._prepared is not None:
-            self._begin_links(self._prepared.once(arrays, noted), None)
+            self._begin_links(self._prepared.once(arrays), None)
         for part in self._pass[: self._first]:
             if not isinstance(part, Fed):
                 part.run(self._values)
@@ -363,6 +359,16 @@ class Chain:
 def _have_equal_rows(inputs: Sequence[Any]) -> bool:
     """Whether a batch consists of arrays with as many rows."""
     return None not in inputs and len({kind[0][:1] for kind in inputs}) == 1
+
+
+def _with_counts(
+    by_call: Sequence[_CallAndPart], noted: Sequence[int]
+) -> Iterator[tuple[Sequence[int], _Repeated | Fed]]:
+    """Each part with the counts of the draws of its call, of those of the whole step."""
+    for call, part in by_call:
+        own, noted = noted[: call.counts], noted[call.counts :]
+        if part is not None:
+            yield own, part
 
 
 def _parts(

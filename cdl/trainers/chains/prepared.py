@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from cdl import tree
-from cdl._variables.draw_counts import repeating
 from cdl._variables.step_forms import COMPUTING, OF_TAPES
 from cdl._variables.stepping import Call
 from cdl.random import SeedGenerator
@@ -154,20 +153,15 @@ class Prepared:
         found = {n: block[: batches * self._sizes[n]] for n, block in self._blocks.items()}
         return batches, found | dict(enumerate(taken))
 
-    def once(self, arrays: Sequence[Any], noted: Sequence[int] | None = None) -> dict[int, Any]:
+    def once(self, arrays: Sequence[Any]) -> dict[int, Any]:
         """Make the calls for one batch, and leave their results among the chain's values.
 
         Args:
             arrays: of the batch.
-            noted: counts of its draws, to have the same again.
         """
         self._values[: self._inputs] = arrays
         self._make_constants()
-        if noted is None:
-            self._run()
-        else:
-            with repeating(noted):
-                self._run()
+        self._run()
         return {n: self._values[n] for n in (*range(self._inputs), *self._blocks)}
 
     def undo(self, done: int) -> None:
@@ -179,15 +173,6 @@ class Prepared:
             each.state.assign(state)
         if pythons_state is not None:
             pythons().setstate(pythons_state)
-
-    def counts(self, calls: Sequence[Call], noted: Sequence[int]) -> list[int]:
-        """Counts of draws of these calls among those of a whole step."""
-        own, left = {id(call) for call, _ in self._calls}, list(noted)
-        found: list[int] = []
-        for call in calls:
-            found += left[: call.counts] if id(call) in own else []
-            left = left[call.counts :]
-        return found
 
     def _make_constants(self) -> None:
         for part in self._constant:

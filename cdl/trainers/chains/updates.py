@@ -97,7 +97,7 @@ def _update(call: Call, gradients: dict[int, Gradient]) -> Update | None:
         return None
     optimizer, given, variables = call.args[0], list(call.args[1]), list(call.args[2])
     makers = {n: (i, k) for i, e in gradients.items() for k, n in enumerate(_own(e))}
-    if len(given) != len(variables) or not _is_plain(optimizer, variables):
+    if not given or len(given) != len(variables) or not _is_plain(optimizer, variables):
         return None
     if not all(isinstance(each, Ref) and each.number in makers for each in given):
         return None
