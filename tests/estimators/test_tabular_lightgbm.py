@@ -123,7 +123,9 @@ before.before_iteration = True
         ({}, {"callbacks": [Notes]}, "callbacks must be callbacks of cdl"),
         ({"n_bags": 2}, {"callbacks": []}, "callbacks must be None with n_bags > 1"),
         ({}, {"eval_metric": "rmse"}, "eval_metric must be .*'auc'.* 'rmse'"),
-        ({}, {"eval_metric": ["auc", "binary_error"]}, "eval_metric must be"),
+        ({}, {"eval_metric": ["auc", "rmse"]}, "eval_metric must be .*'auc'.* 'rmse'"),
+        ({}, {"eval_metric": []}, "eval_metric must be"),
+        ({}, {"eval_metric": before}, "eval_metric must be .* scoring takes a function"),
     ],
 )
 def test_what_a_net_cannot_take_is_refused_by_name(options, given, message):
@@ -302,3 +304,26 @@ def test_a_score_that_is_no_number_is_named(found):
 
     with pytest.raises(TypeError, match="scoring must give a number, got "):
         TabularClassifier(**QUICK, scoring=score).fit(X, Y)
+
+
+def test_several_metrics_are_told_and_the_first_chooses():
+    notes, names = Notes(), ["binary_logloss", "auc"]
+    model, alone = TabularClassifier(**QUICK), TabularClassifier(**QUICK)
+    model.fit(X[:100], Y[:100], eval_set=HELD[:2], eval_metric=names, callbacks=[notes])
+    alone.fit(X[:100], Y[:100], eval_set=HELD[:2], eval_metric=names[:1])
+    assert np.array_equal(model.predict_proba(X), alone.predict_proba(X))
+    told = [each[:2] for each in notes.seen[-1].evaluation_result_list]
+    assert told == [(name, metric) for name in ("valid_0", "valid_1") for metric in names]
+    assert model.best_iteration_ == model.best_epochs_[0] + 1
+    assert {name: list(found) for name, found in model.best_score_.items()} == {
+        name: names for name in ("valid_0", "valid_1")
+    }
+    for (x, y), found in zip(HELD[:2], model.best_score_.values(), strict=True):
+        assert found["binary_logloss"] == pytest.approx(scored(model, x, y), rel=1e-6)
+    assert not hasattr(TabularClassifier(), "best_iteration_")
+
+
+def test_arguments_of_lightgbms_fit_are_told_what_to_give():
+    for given, told in (("categorical_feature", "columns of type"), ("eval_sample_weight", "")):
+        with pytest.raises(TypeError, match=f"; for '{given}' give {told}"):
+            TabularClassifier(**QUICK).fit(X, Y, **{given: [0]})

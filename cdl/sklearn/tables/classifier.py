@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import ops
+from cdl._common.errors import hinted
 from cdl._common.validation import expected, flag
 from cdl.layers import Softmax
 from cdl.sklearn.parameters import keep
@@ -53,6 +54,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
         validation_scores_: scores of each by epoch.
         loss_curves_: losses of each by epoch.
         evals_result_: {name of rows: {name of score: values by epoch}} of the first net.
+        best_iteration_: number of its epoch, from 1.
+        best_score_: {name of rows: {name of score: value}} in that epoch.
         feature_importances_: by permutation, on rows for validation of each net.
         n_features_in_: columns of X.
         feature_names_in_: their names, if X had names.
@@ -89,6 +92,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     ) -> None:
         keep(locals())
 
+    @hinted
     def fit(
         self,
         X: Any,
@@ -113,7 +117,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             eval_names: a name for each pair; None is "valid_0", "valid_1" and so on by place, and
                 "training" for the X and y of `fit`.
             eval_metric: score of the epochs by its name in LightGBM, such as "auc", in place
-                of `scoring`.
+                of `scoring`, or a list of names, the first of which tells the best epoch.
             callbacks: callbacks of cdl, and functions that take LightGBM's environment after each
                 epoch, such as its `early_stopping(20)` and `log_evaluation(10)`. Not with bags.
 
@@ -239,11 +243,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _for_loss(self, y: Array, weight: Array | None) -> Array:
         return np.eye(len(self.classes_), dtype=np.float32)[y]
 
-    def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
-        if self._scoring is None:
+    def _score_of(self, scorer: Any, outputs: Array, y: Array, weight: Array | None) -> float:
+        if scorer is None:
             return float(np.average(outputs.argmax(1) == y, weights=weight))
         told = scoring.Classes(self.classes_, outputs)
-        return scoring.score(self._scoring, told, self.classes_[y], weight)
+        return scoring.score(scorer, told, self.classes_[y], weight)
 
 
 def _of_one_kind(y: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -355,7 +355,7 @@ def signs_of(owner: str, monotone: Any, columns: list[Column]) -> dict[int, int]
         monotone = dict(zip(names, given.tolist(), strict=True))
     found: dict[int, int] = {}
     for key, sign in monotone.items():
-        label = str(key) if isinstance(key, Integral) and not isinstance(key, bool) else key
+        label = str(key) if isinstance(key, int | np.integer) and not isinstance(key, bool) else key
         at = names.index(label) if label in names else key  # a label goes before a place
         if isinstance(at, bool | str) or at not in range(len(names)):
             raise expected(owner, "monotone", f"of columns of X, {names[:8]}", key)

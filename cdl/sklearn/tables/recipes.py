@@ -83,7 +83,10 @@ of the MLP and the 1,000 epochs of TabM are chosen here, on no data.
 
 OF_TREES = {
     "boosting_type": "recipe",
+    "categorical_feature": "columns of type category in X",
     "early_stopping_rounds": "patience",
+    "eval_sample_weight": "(X, y, weights) in eval_set",
+    "feature_name": "a frame as X",
     "max_depth": "hidden_layer_sizes",
     "monotone_constraints": "monotone",
     "n_estimators": "max_epochs",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import ops
+from cdl._common.errors import hinted
 from cdl._common.validation import expected, flag
 from cdl.sklearn.parameters import keep
 from cdl.sklearn.tables import scoring
@@ -47,6 +48,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         validation_scores_: scores of each by epoch.
         loss_curves_: losses of each by epoch.
         evals_result_: {name of rows: {name of score: values by epoch}} of the first net.
+        best_iteration_: number of its epoch, from 1.
+        best_score_: {name of rows: {name of score: value}} in that epoch.
         feature_importances_: by permutation, on rows for validation of each net.
         n_features_in_: columns of X.
         feature_names_in_: their names, if X had names.
@@ -84,6 +87,7 @@ class TabularRegressor(RegressorMixin, Tabular):
     _deviation: Array
     _range: tuple[Array, Array]
 
+    @hinted
     def fit(
         self,
         X: Any,
@@ -108,7 +112,7 @@ class TabularRegressor(RegressorMixin, Tabular):
             eval_names: a name for each pair; None is "valid_0", "valid_1" and so on by place, and
                 "training" for the X and y of `fit`.
             eval_metric: score of the epochs by its name in LightGBM, such as "mae", in place
-                of `scoring`.
+                of `scoring`, or a list of names, the first of which tells the best epoch.
             callbacks: callbacks of cdl, and functions that take LightGBM's environment after each
                 epoch, such as its `early_stopping(20)` and `log_evaluation(10)`. Not with bags.
 
@@ -225,8 +229,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         found: Array = ((columns - self._mean) / self._deviation).astype(np.float32)
         return found
 
-    def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
-        if self._scoring is None:
+    def _score_of(self, scorer: Any, outputs: Array, y: Array, weight: Array | None) -> float:
+        if scorer is None:
             wrong = self._for_loss(y, None) - outputs
             if self._quantiles is None:
                 wrong = np.square(wrong).mean(1)
@@ -235,7 +239,7 @@ class TabularRegressor(RegressorMixin, Tabular):
                 wrong = np.maximum(q * wrong, (q - 1) * wrong).mean(1)
             return -float(np.average(wrong, weights=weight))
         told = scoring.Numbers(self._as_targets(outputs.astype(np.float64)))
-        return scoring.score(self._scoring, told, y, weight)
+        return scoring.score(scorer, told, y, weight)
 
     def _more_tags(self) -> dict[str, Any]:
         return {**super()._more_tags(), "multioutput": True}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._common.validation import one_of
+from cdl._common.validation import expected, one_of
 from cdl.sklearn.versions import BaseEstimator, ClassifierMixin, RegressorMixin
 
 Array = NDArray[Any]
@@ -55,25 +55,44 @@ class Shown(NamedTuple):
         return self.name, self.offset + self.sign * score, self.sign > 0
 
 
-def chosen(owner: str, metric: Any, scoring: Any, classes: bool) -> tuple[Any, Shown]:
-    """Scorer of epochs, and the form of its score, from a metric of LightGBM's or else `scoring`.
+class Metric(NamedTuple):
+    """Score of epochs.
+
+    Attributes:
+        scorer: a name or function of scikit-learn's; None is the estimator's own score.
+        shown: form in which it is told.
+    """
+
+    scorer: Any
+    shown: Shown
+
+
+def chosen(owner: str, metric: Any, scoring: Any, classes: bool) -> list[Metric]:
+    """Scores of epochs, from names of LightGBM's or else `scoring`; the first one chooses.
 
     Raises:
         ValueError: another metric.
     """
     if metric is not None:
-        metric = metric[0] if isinstance(metric, list) and len(metric) == 1 else metric
-        name = one_of(owner, "eval_metric", metric, tuple(METRICS[classes]))
-        scorer = METRICS[classes][name]
-        if name.endswith("_error"):
-            return scorer, Shown(name, 1.0, -1)
-        return scorer, Shown(name, 0.0, -1 if scorer.startswith("neg_") else 1)
+        if callable(metric):
+            what = "names of LightGBM's; scoring takes a function of (estimator, X, y)"
+            raise expected(owner, "eval_metric", what, metric)
+        several = metric if isinstance(metric, list | tuple) and len(metric) else [metric]
+        names = [one_of(owner, "eval_metric", name, tuple(METRICS[classes])) for name in several]
+        return [_named(name, METRICS[classes][name]) for name in dict.fromkeys(names)]
     if scoring is None:
-        return None, Shown("accuracy") if classes else Shown("loss", 0.0, -1)
+        return [Metric(None, Shown("accuracy") if classes else Shown("loss", 0.0, -1))]
     named = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
     if named.startswith("neg_"):
-        return scoring, Shown(named.removeprefix("neg_"), 0.0, -1)
-    return scoring, Shown(named)
+        return [Metric(scoring, Shown(named.removeprefix("neg_"), 0.0, -1))]
+    return [Metric(scoring, Shown(named))]
+
+
+def _named(name: str, scorer: str) -> Metric:
+    """Score by its name in LightGBM."""
+    if name.endswith("_error"):
+        return Metric(scorer, Shown(name, 1.0, -1))
+    return Metric(scorer, Shown(name, 0.0, -1 if scorer.startswith("neg_") else 1))
 
 
 class Classes(ClassifierMixin, BaseEstimator):

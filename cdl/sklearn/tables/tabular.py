@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -51,7 +52,7 @@ _BACKGROUND = 100  # rows that explanations compare with
 _KEPT = 2000  # rows for validation that are kept for importances
 
 
-class Tabular(BaseEstimator, Hinting):
+class Tabular(BaseEstimator, Hinting, watching.Told):
     """Base of the two estimators; a subclass has the form of targets and the score.
 
     Args:
@@ -128,8 +129,8 @@ class Tabular(BaseEstimator, Hinting):
         """Targets as the loss takes them, of rows for training."""
         raise NotImplementedError
 
-    def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
-        """Score of a net's outputs, the larger the better."""
+    def _score_of(self, scorer: Any, outputs: Array, y: Array, weight: Array | None) -> float:
+        """Score of a net's outputs, the larger the better; by its own if the scorer is None."""
         raise NotImplementedError
 
     def _final(self, outputs: Array) -> Array:
@@ -157,9 +158,8 @@ class Tabular(BaseEstimator, Hinting):
     def _fit_all(self, X: Any, y: Any, sample_weight: Any, watched: Watched) -> Self:
         owner = type(self).__name__
         recipe = self._checked(watched.eval_set)
-        self._scoring, shown = scoring.chosen(
-            owner, watched.eval_metric, self.scoring, self._classes
-        )
+        metrics = scoring.chosen(owner, watched.eval_metric, self.scoring, self._classes)
+        self._scoring = metrics[0].scorer
         if watched.eval_metric and watched.eval_set is None and not self.early_stopping:
             raise ValueError(
                 f"{owner}: eval_metric={watched.eval_metric!r} needs rows to score epochs by: give "
@@ -172,7 +172,7 @@ class Tabular(BaseEstimator, Hinting):
         columns, codes, weight = splits.canonical(columns, codes, weight)
         self._learn_targets(codes, weight)
         outside = watching.eval_sets(self, watched, (X, y, sample_weight))
-        scores = [Scores(shown, outside) for _ in range(self.n_bags)]
+        scores = [Scores(metrics, outside) for _ in range(self.n_bags)]
         callbacks = watching.as_callbacks(owner, watched.callbacks, self.n_bags, scores[0])
         if self.n_bags > len(codes):
             raise ValueError(
@@ -255,8 +255,9 @@ class Tabular(BaseEstimator, Hinting):
         validation = None if sets is None else sets.encoded(table)
 
         def score(outputs: Array) -> float:
-            scores.epochs.append(sets.scores(outputs, self._score_of))
-            found: float = scores.epochs[-1][sets.first]
+            scorers = [partial(self._score_of, each.scorer) for each in scores.metrics]
+            scores.epochs.append([sets.scores(outputs, each) for each in scorers])
+            found: float = scores.epochs[-1][0][sets.first]
             if math.isnan(found) and np.isfinite(outputs).all():
                 raise ValueError(
                     f"{owner}: scoring must give a number on the rows for validation, got nan: "
@@ -458,14 +459,14 @@ class Tabular(BaseEstimator, Hinting):
     def _importances_of(self, table: Table, net: Trained, held: Any) -> Array:
         columns, y, weight = held
         random = np.random.RandomState(0)
-        whole = self._score_of(outputs_of(table, net, columns), y, weight)
+        score = partial(self._score_of, self._scoring)
+        whole = score(outputs_of(table, net, columns), y, weight)
         found = np.zeros(len(columns))
         for i, column in enumerate(columns):
             for _ in range(5):
                 mixed = [*columns]
                 mixed[i] = column.rows(random.permutation(len(column.values)))
-                score = self._score_of(outputs_of(table, net, mixed), y, weight)
-                found[i] += (whole - score) / 5
+                found[i] += (whole - score(outputs_of(table, net, mixed), y, weight)) / 5
         return found
 
     def _more_tags(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from cdl.callbacks import Callback
 from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import nets
 from cdl.sklearn.tables.columns import Column, columns_of
-from cdl.sklearn.tables.scoring import Shown
+from cdl.sklearn.tables.scoring import Metric
 from cdl.sklearn.tables.table import Encoded, Table
 
 Array = NDArray[Any]
@@ -155,33 +155,61 @@ class Scores:
     """Scores of a net's epochs on sets of rows, in the form for callbacks.
 
     Args:
-        shown: form in which a score is told.
+        metrics: the scores, the first of which tells the best epoch.
         sets: that are scored; None for the rows that `fit` sets apart.
 
     Attributes:
-        epochs: scores of the sets, a list an epoch.
+        metrics: as given.
+        epochs: scores of the sets by each metric, a list an epoch.
     """
 
-    def __init__(self, shown: Shown, sets: EvalSets | None) -> None:
+    def __init__(self, metrics: list[Metric], sets: EvalSets | None) -> None:
         sets = sets or EvalSets([HELD_OUT], [])
-        self._shown, self._names, self._trained = shown, sets.names, sets.trained
-        self.epochs: list[list[float]] = []
+        self.metrics, self._names, self._trained = metrics, sets.names, sets.trained
+        self.epochs: list[list[list[float]]] = []
 
     def last(self, stops: bool) -> list[Evaluation]:
         """Scores of the last epoch: all, or those by which it may be the last one of all."""
         if not self.epochs:
             return []
-        told = zip(self._names, self.epochs[-1], strict=True)
-        found = [Evaluation(name, *self._shown(score)) for name, score in told]
+        found = [
+            Evaluation(name, *metric.shown(scores[i]))
+            for i, name in enumerate(self._names)
+            for metric, scores in zip(self.metrics, self.epochs[-1], strict=True)
+        ]
         held = [each for each in found if each.dataset_name not in self._trained]
         return held if stops and held else found
 
     def by_name(self) -> dict[str, dict[str, list[float]]]:
-        """Values of all epochs by the names of sets and of the score."""
-        told = zip(self._names, zip(*self.epochs, strict=True), strict=False)
+        """Values of all epochs by the names of sets and of the scores."""
+        if not self.epochs:
+            return {}
+        metrics = [*enumerate(metric.shown for metric in self.metrics)]
         return {
-            name: {self._shown.name: [self._shown(score)[1] for score in scores]}
-            for name, scores in told
+            name: {shown.name: [shown(epoch[k][i])[1] for epoch in self.epochs]
+                   for k, shown in metrics}
+            for i, name in enumerate(self._names)
+        }  # fmt: skip
+
+
+class Told:
+    """Mixin: what a fit has found, under the names of LightGBM's."""
+
+    best_epochs_: list[int]
+    evals_result_: dict[str, dict[str, list[float]]]
+
+    @property
+    def best_iteration_(self) -> int:
+        """Number of the epoch whose weights the first net has, from 1."""
+        return self.best_epochs_[0] + 1
+
+    @property
+    def best_score_(self) -> dict[str, dict[str, float]]:
+        """Scores of that epoch by the names of sets of rows and of scores."""
+        best = self.best_epochs_[0]
+        return {
+            name: {score: values[best] for score, values in scores.items()}
+            for name, scores in self.evals_result_.items()
         }
 
 
