@@ -329,3 +329,16 @@ def test_missing_values_of_numbers_are_no_new_categories(recwarn):
     model = TabularClassifier(**QUICK).fit(x, Y)
     model.predict(x.assign(k=np.nan))
     assert not recwarn.list
+
+
+def test_targets_whose_labels_are_in_another_order_are_warned_of(recwarn):
+    x, y = frame_of(["a", "b"]), pd.Series(Y)
+    wanted = TabularClassifier(**QUICK).fit(x, y).predict_proba(x)
+    TabularClassifier(**QUICK).fit(x, y.set_axis(range(1, 61)), np.ones(60))
+    assert not recwarn.list
+    other = pd.Series(np.ones(60), index=range(59, -1, -1))
+    for given in ({"y": y.set_axis(other.index)}, {"y": y, "sample_weight": other}):
+        name = [*given][-1]
+        with pytest.warns(UserWarning, match=f"{name} has the labels of rows of X in another"):
+            model = TabularClassifier(**QUICK).fit(x, **given)
+        np.testing.assert_allclose(model.predict_proba(x), wanted, atol=1e-6)

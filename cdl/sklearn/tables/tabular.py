@@ -166,6 +166,7 @@ class Tabular(BaseEstimator, Hinting, watching.Told):
                 "eval_set, or early_stopping=True"
             )
         columns = columns_of(self, X, True, ensure_min_samples=2)
+        watching.warn_of_order(owner, X, y=y, sample_weight=sample_weight)
         codes = self._targets(self._checked_y(y, len(columns[0].values)))
         self._signs = self._checked_signs(columns)
         weight = self._weights(sample_weight, codes)

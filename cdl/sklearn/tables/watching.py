@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -211,6 +212,21 @@ class Told:
             name: {score: values[best] for score, values in scores.items()}
             for name, scores in self.evals_result_.items()
         }
+
+
+def warn_of_order(owner: str, x: Any, **others: Any) -> None:
+    """Warn of Series whose labels are those of X in another order, which is not looked at."""
+    for name, other in others.items():
+        if not (hasattr(x, "iloc") and hasattr(other, "iloc")) or len(x) != len(other):
+            continue
+        rows, labels = x.index, other.index
+        if not rows.equals(labels) and rows.is_unique and set(rows) == set(labels):
+            warnings.warn(
+                f"{owner}: {name} has the labels of rows of X in another order; rows go together "
+                f"by their order, not by labels: {name}.loc[X.index] has that of X",
+                UserWarning,
+                stacklevel=6,
+            )
 
 
 @contextlib.contextmanager
