@@ -143,3 +143,17 @@ def test_steps_that_update_ahead_of_a_gradient(eagerly, inside):
         found.append(model.get_weights())
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("seed", "rows"), [(17, 22), (21, 6), (69, 14)])
+def test_gradient_of_a_loss_in_bfloat16(seed, rows):
+    x = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)[:rows]
+    cdl.utils.set_random_seed(seed)
+    first = layers.Dense(5, "tanh", dtype="mixed_bfloat16")
+    last = layers.Dense(2, "sigmoid", dtype="mixed_bfloat16")
+    first.build((None, 3))
+    last.build((None, 5))
+    with cdl.GradientTape() as tape:
+        loss = ops.mean(ops.square(last(first(x))))  # whose sum a program rounds once
+    gradients = tape.gradient(loss, first.trainable_variables)
+    assert all(np.any(np.asarray(each)) for each in gradients)
