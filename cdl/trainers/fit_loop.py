@@ -393,7 +393,8 @@ def run_epoch(
             done += _run_chunk(iterator, min(chunk, left))
             end(first + chunk - 1, logs())
         else:
-            done += iterator.run(left, SLICE)
+            ends = shared is None and getattr(model, stop)  # as a hook of the epoch may ask for
+            done += iterator.run(min(chunk, left) if ends else left, SLICE)
         callbacks.progress(done, logs_here)
         stopped = getattr(model, stop)
         if shared is not None:  # without hooks it stops between two epochs

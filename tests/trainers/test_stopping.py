@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cdl.callbacks import Callback
+from cdl.callbacks import Callback, LambdaCallback
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
 
@@ -68,3 +68,11 @@ def test_batches_are_counted_by_executions_also_in_the_last_one():
     seen.clear()
     model.predict(x, batch_size=2, verbose=0, callbacks=Seen())
     assert seen == [0, 2, 3, 5]
+
+
+def test_a_hook_of_an_epochs_begin_leaves_it_one_batch():
+    model = Sequential([Input((2,)), Dense(3)])
+    model.compile("sgd", "mse")
+    stop = LambdaCallback(on_epoch_begin=lambda *_: setattr(model, "stop_training", True))
+    model.fit(np.ones((8, 2)), np.ones((8, 3)), batch_size=2, callbacks=[stop], verbose=0)
+    assert model.optimizer.iterations == 1
