@@ -36,7 +36,7 @@ def _divide_gradients(g: E, y: E, a: E, b: E) -> Gradients:
 def _relu_gradient(g: E, y: E, a: E) -> Gradients:
     """Sign of the result where it is read, else that of the argument: both tell the same."""
     known = y if y.primitive == "argument" else a
-    return (apply("where", apply("greater", known, 0.0), g, 0.0),)
+    return (apply("gate", known, g),)
 
 
 def _extreme_gradients(g: E, y: E, a: E) -> Gradients:
@@ -95,6 +95,7 @@ GRADIENTS: dict[str, Callable[..., Gradients]] = {
     "mod": lambda g, y, a, b: (g, -(g * apply("floor_divide", a, b))),
     "fmod": lambda g, y, a, b: (g, -(g * apply("trunc", a / b))),
     "where": lambda g, y, a, b, c: (None, apply("where", a, g, 0.0), apply("where", a, 0.0, g)),
+    "gate": lambda g, y, a, b: (None, apply("gate", a, g)),
     "line_sum": lambda g, y, a: (g,),
     "line_dot": lambda g, y, a, b: ((g + g) * a, None) if a is b else (g * b, g * a),
     "line_max": _extreme_gradients,

@@ -69,6 +69,7 @@ ELEMENTWISE = {
     "logical_xor": "(a != 0) != (b != 0)",
     "logical_not": "a == 0",
     "where": "where(a != 0, b, c)",
+    "gate": "where(a > 0, b, 0)",
 }
 
 # Elementary functions that both languages have: C with an f behind the name, ONNX with a capital.

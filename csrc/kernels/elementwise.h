@@ -27,7 +27,7 @@
     X(equal, 2)         X(not_equal, 2)     X(less, 2)          X(less_equal, 2)                   \
     X(greater, 2)       X(greater_equal, 2) X(logical_and, 2)   X(logical_or, 2)                   \
     X(logical_xor, 2)   X(logical_not, 1)   X(isnan, 1)         X(isinf, 1)                        \
-    X(isfinite, 1)      X(where, 3)
+    X(isfinite, 1)      X(where, 3)         X(gate, 2)
 
 /* Arguments beyond the range of a formula, for which the C library's function is called. */
 #define CDL_ELEMENTWISE_BEYOND(X)                                                                  \
@@ -195,6 +195,7 @@ FORMULA(isnan, a != a ? 1.0f : 0.0f)
 FORMULA(isinf, abs_f(a) == INFINITY ? 1.0f : 0.0f)
 FORMULA(isfinite, abs_f(a) < INFINITY ? 1.0f : 0.0f)
 FORMULA(where, a != 0.0f ? b : c)
+FORMULA(gate, a > 0.0f ? b : 0.0f) /* the gradient b of relu at a */
 #undef FORMULA
 
 #endif

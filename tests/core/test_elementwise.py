@@ -139,6 +139,8 @@ def test_every_primitive_has_a_formula_and_a_gradient_or_none():
         ("fmod", (-7, 2), (1, 3)),
         ("where", (1, 2, np.inf), (0, 1, 0)),
         ("where", (0, np.nan, 2), (0, 0, 1)),
+        ("gate", (0, np.inf), (0, 0)),
+        ("gate", (1, np.inf), (0, 1)),
         ("log", (0,), (np.inf,)),
         ("log1p", (-1,), (np.inf,)),
         ("acos", (1,), (-np.inf,)),

@@ -83,6 +83,7 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "isinf": lambda a: _true(np.isinf(a)),
     "isfinite": lambda a: _true(np.isfinite(a)),
     "where": lambda a, b, c: np.where(a != 0, b, c),
+    "gate": lambda a, b: np.where(a > 0, b, 0),
 }
 
 # Domains in which a primitive is smooth, by operands, for its gradients; (-2, 2) for all others.
