@@ -160,8 +160,8 @@ class Compiled:
             arguments = arguments.whole()
             try:
                 self._traced, self._vjp, self.metrics = _traced_and_lowered(arguments, *parts)
-            except (TypeError, ValueError):
-                raise error from None
+            except (TypeError, ValueError) as other:
+                raise (other if "no derivative" in str(other) else error) from None
         if reads is not None:
             reads.close()
         self.unseen = reads.unseen if reads is not None else unseen or ""

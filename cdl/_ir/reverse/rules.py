@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from cdl import _core
 from cdl._ir import bytecode, emit, taps
 from cdl._ir.activation_maps import ACTIVATIONS
@@ -165,12 +167,29 @@ def _reduce(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
 def _cumulate(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
     (x,), n = i.inputs, int(i.attributes["n"])
     if i.attributes["product"]:
-        raise ValueError(
-            "grad: within code that is traced no derivative goes through a cumulative product"
-        )
+        return (emit.reshape(p, _by_products(p, _cube(p, i, x), _cube(p, i, g), n), x.shape),)
     back = range(n - 1, -1, -1)
     total = emit.cumulate(p, emit.pick(p, _cube(p, i, g), 1, back), 1)
     return (emit.reshape(p, emit.pick(p, total, 1, back), x.shape),)
+
+
+def _by_products(p: Lowering, y: Value, g: Value, n: int) -> Value:
+    """Gradient of cumulative products along axis 1, as made of products of 2, 4, ... numbers.
+
+    No number is a divisor, so it may be 0.
+    """
+    a, b, c = map(argument, range(3))
+    steps = []
+    for shift in (2**k for k in range((n - 1).bit_length())):
+        from_one = p.constant((np.arange(n) < shift).astype(np.float32)[:, None])
+        before = emit.pick(p, y, 1, [k - shift if k >= shift else -1 for k in range(n)])
+        before = p.map(a + b, [before, alike(p, from_one, y)])
+        steps.append((y, before, [k + shift if k + shift < n else -1 for k in range(n)]))
+        y = p.map("multiply", [y, before])
+    for y, before, after in reversed(steps):
+        given = emit.pick(p, p.map("multiply", [g, y]), 1, after)
+        g = p.map(a * b + c, [g, before, given])
+    return g
 
 
 def _sort(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
