@@ -224,7 +224,7 @@ class ArrayCall:
             g: the gradient by its output.
 
         Raises:
-            TypeError: the rule has what cannot be traced.
+            ValueError: the rule has what cannot be traced.
         """
         assert isinstance(self.row.lower, ArrayForm)
         if self.row.lower.linear and all("float" in place.dtype for place in self.operands):
@@ -240,8 +240,14 @@ class ArrayCall:
             tree.pack_sequence_as(self._results_nest, terms(v, self.results))
             for v in (i.outputs[0], g)
         )
-        with appending_to(program):
-            found = self._gradients(upstream, results, tensors)
+        try:
+            with appending_to(program):
+                found = self._gradients(upstream, results, tensors)
+        except TypeError as error:
+            raise ValueError(
+                "grad: within code that is traced no derivative goes through "
+                f"{self.row.name!r}, whose own derivative is by arrays"
+            ) from error
         by = [
             program.constant(np.zeros(place.shape, np.float32))
             if each is None

@@ -190,12 +190,13 @@ def _segment_shape(
     return KerasTensor((num_segments, *np.shape(data)[1:]), str(data.dtype), rows_per_sample=0)
 
 
-def _of_segments(by_rows: Callable[..., Any]) -> ArrayForm:
+def _of_segments(by_rows: Callable[..., Any], linear: bool = False) -> ArrayForm:
     """Form of a reduction of segments.
 
     Args:
         by_rows: from the gradients and results of each row's segment, the rows and the numbers of
             segments to the gradient by the rows.
+        linear: whether that depends on the gradients alone.
     """
 
     def gradient(dy: Any, y: Any, data: Any, ids: Any, *_: Any) -> Any:
@@ -206,7 +207,7 @@ def _of_segments(by_rows: Callable[..., Any]) -> ArrayForm:
         found[inside] = by_rows(dy[at], y[at], data[inside], at)
         return found
 
-    return on_arrays(gradient)
+    return on_arrays(gradient, linear=linear)
 
 
 def _of_extremes(dy: Any, y: Any, rows: Any, ids: Any) -> Any:
@@ -228,7 +229,11 @@ def _of_products(dy: Any, y: Any, rows: Any, ids: Any) -> Any:
     return dy * np.where(zeros[ids] - is_zero > 0, 0.0, found)
 
 
-@operation(_of_segments(lambda dy, y, rows, ids: dy), untraced=_rows_apart, shape=_segment_shape)
+@operation(
+    _of_segments(lambda dy, y, rows, ids: dy, linear=True),
+    untraced=_rows_apart,
+    shape=_segment_shape,
+)
 def segment_sum(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:

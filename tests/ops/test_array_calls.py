@@ -247,6 +247,10 @@ LINEAR = {
         lambda x: ops.slice_update(x, (0, 1), 3.0 * x[:, :2]) ** 3,
         lambda x: np.concatenate([x[:, :1], 3 * x[:, :2], x[:, 3:]], 1) ** 3,
     ),
+    "segment_sum": (
+        lambda x: ops.segment_sum(ops.transpose(x) ** 2, [0, 1, 1, -1, 0, 1], num_segments=3) ** 2,
+        lambda x: np.stack([(x**2)[:, [0, 4]].sum(1), (x**2)[:, [1, 2, 5]].sum(1)]) ** 2,
+    ),
 }
 
 
@@ -276,6 +280,9 @@ def test_a_gradient_that_is_not_defined_is_refused():
         cdl.grad(lambda x: ops.sum(ops.svd(x)[2] ** 3))(WIDE)
     with pytest.raises(ValueError, match="qr: mode must be 'reduced'"):
         cdl.grad(lambda x: ops.sum(ops.qr(x, "complete")[0]))(np.swapaxes(WIDE, 1, 2))
+    largest = cdl.grad(lambda x: ops.sum(ops.segment_max(ops.transpose(x) ** 2, [0, 1, 1])))
+    with pytest.raises(ValueError, match="no derivative goes through 'segment_max'"):
+        cdl.grad(lambda x: ops.sum(largest(x)))(WIDE[0])
 
 
 def test_programs_have_no_complex_numbers():
