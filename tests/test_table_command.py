@@ -278,12 +278,13 @@ def test_table_reads_files_with_a_line_for_excel_and_marks_for_missing_values(tm
         (["$3.5", "-$2", "$1 200"], ",", "a is read as numbers, such as 3.5 for '$3.5'"),
         (['"0,126"', '"-0,132"', '"1.200,5"'], ",", "such as 0.126 for '0,126'"),
         (['"0,5"', '"7"', '"-1,25"'], ";", "'decimal': ','"),
+        (["-", "\u22123.5", "2"], ",", "dashes of a are read as missing"),
     ],
 )
 def test_table_reads_numbers_as_people_write_them(tmp_path, capsys, monkeypatch, cells, sep, said):
     rows = [f"{cells[i % 3]}{sep}{'xy'[i % 2]}" for i in range(40)]
     path = tmp_path / "t.csv.gz"
-    path.write_bytes(gzip.compress("\n".join([f"a{sep} y", *rows]).encode()))
+    path.write_bytes(gzip.compress("\n".join([f"a{sep} y ", *rows]).encode()))
     seen, scored = [], table_command._scored
 
     def noted(x, y, job):
@@ -297,7 +298,8 @@ def test_table_reads_numbers_as_people_write_them(tmp_path, capsys, monkeypatch,
     plain |= {"12.5 %": 12.5, "-3%": -3, "$3.5": 3.5, "-$2": -2, "$1 200": 1200, "7": 7}
     plain |= {'"0,126"': 0.126, '"-0,132"': -0.132, '"1.200,5"': 1200.5}
     plain |= {'"0,5"': 0.5, '"7"': 7, '"-1,25"': -1.25}
-    assert seen[0] == [plain[cells[i % 3]] for i in range(40)]
+    plain |= {"-": np.nan, "\u22123.5": -3.5, "2": 2}
+    np.testing.assert_array_equal(seen[0], [plain[cells[i % 3]] for i in range(40)])
 
 
 def test_table_leaves_out_spaces_around_texts_and_rows_behind_the_last(tmp_path, capsys):

@@ -22,6 +22,7 @@ _FILES = (".pickle", ".keras", ".onnx", ".c")
 _CLASSES = 20  # different whole numbers up to which a target is of classes
 _FOLDS = 5
 _SHOWN = 10  # columns whose importance is printed
+_NONE = ("-", "\u2013", "\u2014")  # dashes, where all else in a column is numbers
 _SAMPLE = 1 << 16  # bytes of a file that tell how it is written
 
 
@@ -78,12 +79,16 @@ def run(job: Job) -> int:
                 table = pandas.read_csv(data, na_values="?", index_col=False, **form)
             else:
                 print("fields ahead of the first column, which have no name, are left out")
+        names = [str(name).strip() for name in table]
+        if len(set(names)) == len(names):
+            table.columns = names
         for option, name in (("--target", target), *(("--leave-out", n) for n in job.leave_out)):
             if name not in table:
                 return _failed(f"{option} must be one of {table.columns.tolist()}, got {name!r}")
         if target in job.leave_out:
             return _failed(f"--leave-out must be other columns than --target, got {target!r}")
-        header = pandas.read_csv(data, header=None, nrows=1, dtype=str, **form).iloc[0].tolist()
+        header = pandas.read_csv(data, header=None, nrows=1, dtype=str, **form).iloc[0]
+        header = header.astype(str).str.strip().tolist()
         if header.count(target) > 1:  # of which pandas names the others anew
             return _failed(
                 f"--target must be one column, got {target!r} {header.count(target)} times"
@@ -122,14 +127,17 @@ def _with_numbers(table: Any, decimal: str) -> Any:
     for name in table.select_dtypes(exclude=["number", "bool"]):
         known = table[name].dropna()
         texts = known.astype(str).str.strip()
+        cells = texts[~texts.isin(_NONE)].str.replace("\u2212", "-")  # the sign of minus
         for point in (decimal, "." if decimal == "," else ","):  # a column may have its own
             group = rf"[{',' if point == '.' else '.'}' \u00a0\u202f]"
             plain = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{3}})+|\d+)(?:{re.escape(point)}\d+)?"
-            if len(texts) and texts.str.fullmatch(rf"{sign}-?{sign}{plain}\s?[%$€£]?").all():
-                found = texts.str.replace(rf"{group}(?=\d{{3}})|[$€£%\s]", "", regex=True)
+            if len(cells) and cells.str.fullmatch(rf"{sign}-?{sign}{plain}\s?[%$€£]?").all():
+                found = cells.str.replace(rf"{group}(?=\d{{3}})|[$€£%\s]", "", regex=True)
                 found = found.str.replace(point, ".").astype(np.float64)
                 table[name] = found.reindex(table.index)
-                print(f"{name} is read as numbers, such as {found.iloc[0]:g} for {texts.iloc[0]!r}")
+                print(f"{name} is read as numbers, such as {found.iloc[0]:g} for {cells.iloc[0]!r}")
+                if len(cells) < len(texts):
+                    print(f"{len(texts) - len(cells):,} dashes of {name} are read as missing")
                 break
         else:
             if all(isinstance(each, str) for each in known) and (texts != known).any():
