@@ -267,5 +267,5 @@ def _finite(targets: Array) -> Array:
         first = targets.ravel().tolist()[:1]
         raise expected("Conformal", "y", "numbers for a regressor", first) from None
     if not np.isfinite(found).all():
-        raise expected("Conformal", "y", "finite numbers", "NaN or infinite ones")
+        raise expected("Conformal", "y", "finite numbers", targets[~np.isfinite(found)].tolist()[0])
     return found

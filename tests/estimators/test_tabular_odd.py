@@ -311,6 +311,9 @@ def test_what_is_no_number_among_numbers_is_shown():
     x = pd.DataFrame({"a": [*map(str, X[9:, 0]), *["unknown"] * 9]})
     with pytest.raises(ValueError, match=r"a must be of numbers, .* such as 'unknown'"):
         TabularClassifier(text="refuse", **QUICK).fit(x, Y)
+    long = pd.DataFrame({"a": [f"{'word ' * 99}{i}" for i in range(60)]})
+    with pytest.raises(ValueError, match=r"such as 'word [^']{52}\.\.\.'; make"):
+        TabularClassifier(**QUICK).fit(long, Y)
     dates = pd.DataFrame({"a": [pd.Timestamp("2020"), "x"] * 30})
     with pytest.raises(TypeError, match="all must be dates or times, got Timestamp"):
         TabularClassifier(**QUICK).fit(dates, Y)

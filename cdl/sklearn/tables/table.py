@@ -121,8 +121,8 @@ class Table:
                 raise ValueError(
                     f"{self.owner}: X: {column.name} must be of numbers, dates or categories, got "
                     f"text: {len(names)} different values in {len(known)} rows, such as "
-                    f"{_least_like_number(names)!r}; make numbers or dates of it if it holds such, "
-                    "leave it out, give text='hash', or make it a categorical column"
+                    f"{_shown(_least_like_number(names))}; make numbers or dates of it if it "
+                    "holds such, leave it out, give text='hash', or make it a categorical column"
                 )
             self.hashed.add(i)
             return
@@ -214,8 +214,8 @@ class Table:
         if new:
             warnings.warn(
                 f"{self.owner}: X: {column.name} holds no category of fit in {len(column.values)} "
-                f"rows, such as {next(iter(known))!r}, but others, such as {new[0]!r}, all of "
-                "which count as unknown",
+                f"rows, such as {_shown(next(iter(known)))}, but others, such as "
+                f"{_shown(new[0])}, all of which count as unknown",
                 UserWarning,
                 stacklevel=2,
             )
@@ -405,6 +405,11 @@ def _normal_of(x: Array, seed: int) -> Normal:
     noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * deviation
     found = QuantileTransformer(n_quantiles=parts, random_state=seed).fit(x + noise)
     return Normal(found.quantiles_, found.references_)
+
+
+def _shown(text: str) -> str:
+    """Text for a message, or its first words."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def _least_like_number(texts: Array) -> str:
