@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,8 +110,8 @@ class MembersFit:
                 each.model.stop_training = True
 
         try:
-            if most > 1 and n > LANES and not callbacks and self._held_out is None:
-                for number, each in self._in_lanes(halt, most).items():
+            if n > LANES and not callbacks and self._held_out is None:
+                for number, each in self._with_one_program(halt, most):
                     found[number] = each
                     told(number)
             left = [number for number in range(n) if found[number] is None]
@@ -121,21 +121,23 @@ class MembersFit:
         _raise_first(found)
         return found
 
-    def _in_lanes(self, halt: threading.Event, threads: int) -> dict[int, Epochs]:
+    def _with_one_program(
+        self, halt: threading.Event, threads: int
+    ) -> Iterator[tuple[int, Epochs]]:
         """Epochs of members that threads of the core have trained, with one program for all."""
         stand_in, before = taken(self._idle, self._model), _core.limit_threads(1)
         try:
-            return self._together(stand_in, range(len(self._seeds)), halt, threads)
+            yield from self._together(stand_in, range(len(self._seeds)), halt, threads)
         finally:
             _core.limit_threads(before)
             self._idle.append(stand_in)
 
     def _together(
         self, stand_in: StandIn, numbers: Sequence[int], halt: threading.Event, threads: int
-    ) -> dict[int, Epochs]:
-        """Epochs of members that have trained in one call of the core."""
+    ) -> Iterator[tuple[int, Epochs]]:
+        """Numbers and epochs of members, which train in one call of the core."""
         if (config.max_epochs(), config.max_steps_per_epoch()) != (None, None):
-            return {}
+            return
         plain = {}
         for number in numbers:
             options = {name: of(number) for name, of in self._options.items()}
@@ -146,12 +148,10 @@ class MembersFit:
         begin = self._begin
         draws = {number: self._draws(self._seeds[number]) for number in plain}
         run = StackedRun(stand_in, self._stacks, begin, self._data, draws, threads)
-        ended: dict[int, Epochs] = {}
         for some in run.train(plain, halt):
-            ended.update(some)
+            yield from some.items()
         if run.lost:  # the core may keep NaN
             stand_in.take_model(stand_in.model)
-        return ended
 
     def _draws(self, seed: int) -> Draws:
         return Draws(seed, seed, {}, True, self._is_fresh)
