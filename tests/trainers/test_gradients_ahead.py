@@ -1,9 +1,13 @@
 """Recorded steps that take several gradients and make their updates later: as eager ones."""
 
+import signal
+
+import pytest
 from trainers.stepping_nets import Net, assert_alike, fit, made
 
 import cdl
 from cdl import layers, ops
+from cdl.trainers.chains import chain
 
 
 class Dropping(Net):
@@ -72,3 +76,37 @@ class Turned(Net):
 
 def test_weights_may_have_another_order_than_in_the_program():
     assert_alike(Turned, runs=4)
+
+
+class Between(Turned):
+    """A net whose step reads a weight between the updates of its two optimizers."""
+
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape(persistent=True) as tape:
+            loss = ops.mean(ops.square(y - self(x, training=True)))
+        weights = self.hidden.trainable_variables, self.last.trainable_variables
+        gradients = tape.gradient(loss, weights[0]), tape.gradient(loss, weights[1])
+        self.optimizer.apply(gradients[0], weights[0])
+        between = ops.mean(self.hidden.kernel)
+        self.second.apply(gradients[1], weights[1])
+        return {"loss": loss, "between": between}
+
+
+def test_an_interrupt_leaves_all_updates_of_a_recorded_batch_or_none(monkeypatch):
+    net = made(Between)
+    fit(net, 2)
+    before = int(net.optimizer.iterations)
+    run = chain._Repeated.run
+
+    def interrupted(self, values):
+        run(self, values)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(chain._Repeated, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, 1, callbacks=[cdl.callbacks.LambdaCallback(on_train_batch_end=print)])
+    assert net.optimizer.iterations == net.second.iterations > before
+    monkeypatch.undo()
+    fit(net, 1)
+    assert net.optimizer.iterations == net.second.iterations

@@ -8,12 +8,14 @@ consists of links of the batch alone runs within the core.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from cdl import _core, tree
 from cdl._common import clock
+from cdl._common.interrupts import held_interrupts
 from cdl._variables.draw_counts import repeating
 from cdl._variables.program_caches import register_cache
 from cdl._variables.step_forms import (
@@ -73,7 +75,7 @@ class Chain:
     Attributes:
         is_fed: whether the core can run the updates: all are links, which read the batch alone.
         has_calls: whether the result of a batch needs calls ahead of the last links, or calls that
-            read the batch: then it takes `ahead`, `finish` and `logs`.
+            read the batch: then it takes `finish` and `logs`.
         changes_more: whether the step draws, assigns or moves statistics, beside updates of
             optimizers and metrics.
         metrics: those that the core updates in a pass; None if Python does.
@@ -105,6 +107,7 @@ class Chain:
             part for i, (_, part) in enumerate(self._by_call) if i in always and part is not None
         ]
         self._links = [each for each in self._parts if isinstance(each, Fed)]
+        self._is_split = sum(isinstance(e, Fed) or e.changes for e in self._parts) > 1
         others = [call for call, part in self._by_call if isinstance(part, _Repeated)]
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
         self.changes_more |= any(each.follows for each in self._links)
@@ -208,8 +211,9 @@ class Chain:
         values[: len(arrays)] = arrays
         for link in self._links:
             link.refresh()
-        for part in self._parts if is_shown else self._unshown:
-            part.run(values)
+        with self._whole():
+            for part in self._parts if is_shown else self._unshown:
+                part.run(values)
         return self._finished(is_shown)
 
     def again(self, arrays: Sequence[Any], noted: Sequence[int]) -> Any:
@@ -227,8 +231,7 @@ class Chain:
         self.begin(arrays, None)
         try:
             with repeating([n for own, _ in _with_counts(self._passed, noted) for n in own]):
-                self.ahead(arrays)
-                self.finish()
+                self.finish(arrays)
                 return self.logs()
         finally:
             self.release()
@@ -309,8 +312,8 @@ class Chain:
         while self.done < batch:
             self.train(batch - self.done, _ALWAYS)
 
-    def ahead(self, arrays: Sequence[Any]) -> None:
-        """Run calls and links of the next batch of the pass, whose logs are wanted, but the last.
+    def finish(self, arrays: Sequence[Any]) -> None:
+        """Run the next batch of the pass, whose logs are wanted, with the calls between its links.
 
         Args:
             arrays: of that batch.
@@ -318,18 +321,20 @@ class Chain:
         self._values[: len(arrays)] = arrays
         if self._prepared is not None:
             self._begin_links(self._prepared.once(arrays), None)
-        for part in self._pass[: self._first]:
-            if not isinstance(part, Fed):
-                part.run(self._values)
-                continue
-            self._train([part], 1, _ALWAYS)
-            if part.is_shown:
-                part.show(self._values)
+        with self._whole():
+            for part in self._pass[: self._first]:
+                if not isinstance(part, Fed):
+                    part.run(self._values)
+                    continue
+                self._train([part], 1, _ALWAYS)
+                if part.is_shown:
+                    part.show(self._values)
+            self._train(self._last, 1, _ALWAYS)
+            self._done += 1
 
-    def finish(self) -> None:
-        """Run the last links of a batch, after `ahead`."""
-        self._train(self._last, 1, _ALWAYS)
-        self._done += 1
+    def _whole(self) -> AbstractContextManager[None]:
+        """Context for a batch, within which no interrupt leaves some of its updates out."""
+        return held_interrupts() if self._is_split else nullcontext()
 
     @property
     def done(self) -> int:
@@ -341,7 +346,7 @@ class Chain:
         return any([link.refresh() for link in self._fed])
 
     def logs(self) -> Any:
-        """Result of the step for the last batch; after `finish` for it if the chain has calls."""
+        """Result of the step for the last batch; after `finish` if the chain has calls."""
         for link in self._last:
             if link.is_shown:
                 link.show(self._values)

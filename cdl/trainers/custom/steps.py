@@ -308,8 +308,7 @@ class CustomSteps:
                 if last.has_calls:
                     last.train_to(epoch * steps - 1)
                     self._next = epoch * arrays.samples - rows
-                    last.ahead(self._next_leaves(rows))
-                    last.finish()
+                    last.finish(self._next_leaves(rows))
                 last.train_to(epoch * steps)
             finally:
                 if last.done == epoch * steps:  # an interrupt may follow the last batch
@@ -363,9 +362,9 @@ class CustomSteps:
     def _run_last(self, chain: Chain, rows: int) -> None:
         """Run the next batch of the core's pass, and keep its logs."""
         before = chain.done
-        chain.ahead(self._next_leaves(rows))
+        leaves = self._next_leaves(rows)
         try:
-            chain.finish()
+            chain.finish(leaves)
         finally:
             if chain.done > before:
                 self._next += rows
