@@ -54,8 +54,10 @@ def _normal(
 def _gamma(
     shape: Any, alpha: Any, beta: Any = None, dtype: Any = "float32", seed: Any = None
 ) -> Any:
-    """`tf.random.gamma`: gamma distributed floats with shape alpha and rate beta."""
-    return random.gamma(shape, alpha, str(dtype), seed) / (1.0 if beta is None else beta)
+    """`tf.random.gamma`: gamma distributed floats, `shape` of them for each alpha and rate beta."""
+    rate = 1.0 if beta is None else beta
+    sizes = (*shape, *np.broadcast_shapes(np.shape(alpha), np.shape(rate)))
+    return random.gamma(sizes, alpha, str(dtype), seed) / rate
 
 
 def _shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cdl.data.texts import holds_texts
 from cdl.layers.preprocessing.spectrograms import mel_weights
-from cdl.scripts.tensor import TensorShape
+from cdl.scripts.tensor import TensorShape, tensors
 from cdl.scripts.tf_functions import function
 
 
@@ -109,6 +110,8 @@ def _cast(x: Any, dtype: Any, name: Any = None) -> Any:
     """`tf.cast`: to another dtype; of complex numbers to real ones the real parts."""
     if str(dtype).startswith("complex"):
         return as_complex(x)
+    if str(dtype) == "string" and holds_texts(x):
+        return tensors(np.asarray(x))
     return function("cast")(x.real if isinstance(x, Complex) else x, dtype)
 
 
