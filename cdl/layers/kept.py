@@ -89,7 +89,7 @@ class _Attributes:
             self._look_into(
                 each
                 for name, each in there.items()
-                if name not in self._passing and name not in _OF_LAYERS
+                if name not in self._passing and name not in OF_LAYERS
             )
         else:
             nested = pairs_by_type(there, _NESTING, True)
@@ -157,7 +157,7 @@ class _Attributes:
 
 
 _COLLECTIONS = (list, dict, set, deque)
-_OF_LAYERS = frozenset(("_given", "_weights", "_frozen", "_dtype_policy", "_compiled"))
+OF_LAYERS = frozenset(("_given", "_weights", "_frozen", "_dtype_policy", "_compiled"))
 
 
 class _InSlots:

@@ -6,6 +6,7 @@ import copy
 import io
 import operator
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +22,7 @@ from cdl.trainers.many import first_weights
 from cdl.trainers.many.member_data import MemberData, of_members, option
 from cdl.trainers.many.members_fit import MembersFit
 from cdl.trainers.many.members_pass import evaluated, predicted
+from cdl.trainers.many.own_state import standing_in_for
 from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, value_of, variables_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -77,6 +79,7 @@ class Replicas:
                 f"replicate: layer {keeping[0]!r} must not be stateful: members share its states"
             )
         self._idle: list[StandIn] = []
+        self._own: dict[int, StandIn] = {}  # of members of which a user's code changed attributes
         self._model = copy.deepcopy(model)
         self._stacks = stacked(variables_of(self._model), int(n))
 
@@ -97,7 +100,8 @@ class Replicas:
             raise TypeError(f"Replicas: member must be an int, got {number!r}") from None
         if not -len(self) <= at < len(self):
             raise IndexError(f"Replicas: member must be below {len(self)}, got {number}")
-        made = StandIn(self._model)
+        at %= len(self)
+        made = copy.deepcopy(self._own[at]) if at in self._own else StandIn(self._model)
         made.put(self._stacks, at)
         return made.model
 
@@ -204,7 +208,14 @@ class Replicas:
             place, rates = self._rates(learning_rate, "fit: learning_rate")
             begin[place] = rates
         run = MembersFit(
-            self._model, self._stacks, begin, self._idle, data, held_out, options, starts
+            self._model,
+            self._stacks,
+            begin,
+            (self._idle, self._own),
+            data,
+            held_out,
+            options,
+            starts,
         )
         histories = run.train(callbacks, workers, verbose)
         self._settle()
@@ -232,12 +243,13 @@ class Replicas:
         """
         of_each = self._rows_of((x,), "predict").x
         predict.setdefault("verbose", 0)
-        with self._stand_in() as stand_in:
+        with _borrowed(self._idle, self._model) as stand_in:
             found = []
             for number in range(len(self)):
-                stand_in.put_weights(self._stacks, number)
-                found.append(stand_in.model.predict(of_each(number), **predict))
-                if not number and predict == {"verbose": 0}:
+                with standing_in_for(number, stand_in, self._own, self._model) as used:
+                    used.put_weights(self._stacks, number)
+                    found.append(used.model.predict(of_each(number), **predict))
+                if not self._own and not number and predict == {"verbose": 0}:
                     at_once = predicted(stand_in, self._stacks, of_each)
                     if at_once is not None:
                         return at_once
@@ -269,14 +281,15 @@ class Replicas:
         data = self._rows_of((x, y, sample_weight), "evaluate")
         options = {"verbose": 0, **evaluate, "return_dict": True}
         at_once = None
-        with self._stand_in() as stand_in:
+        with _borrowed(self._idle, self._model) as stand_in:
             found = []
             for number in range(len(self)):
-                stand_in.put_weights(self._stacks, number)
                 rows = data.x(number), data.y(number)
                 weight = data.weight(number)
-                found.append(stand_in.model.evaluate(*rows, sample_weight=weight, **options))
-                if not number and _PLAIN.issuperset(evaluate):
+                with standing_in_for(number, stand_in, self._own, self._model) as used:
+                    used.put_weights(self._stacks, number)
+                    found.append(used.model.evaluate(*rows, sample_weight=weight, **options))
+                if not self._own and not number and _PLAIN.issuperset(evaluate):
                     at_once = evaluated(stand_in, self._stacks, data, evaluate.get("batch_size"))
                     if at_once is not None:
                         break
@@ -379,9 +392,6 @@ class Replicas:
         rates[...] = given
         return place, rates
 
-    def _stand_in(self) -> _Borrowed:
-        return _Borrowed(self._idle, self._model)
-
     def _settle(self) -> None:
         """Let the model be one that has trained, once a stand-in has, for members to come."""
         for each in self._idle:
@@ -389,18 +399,14 @@ class Replicas:
                 self._model = copy.deepcopy(each.model)
 
 
-class _Borrowed:
+@contextmanager
+def _borrowed(idle: list[StandIn], model: Any) -> Iterator[StandIn]:
     """Context with a stand-in that no other thread uses meanwhile."""
-
-    def __init__(self, idle: list[StandIn], model: Any) -> None:
-        self._idle, self._model = idle, model
-
-    def __enter__(self) -> StandIn:
-        self._stand_in = taken(self._idle, self._model)
-        return self._stand_in
-
-    def __exit__(self, *error: object) -> None:
-        self._idle.append(self._stand_in)
+    stand_in = taken(idle, model)
+    try:
+        yield stand_in
+    finally:
+        idle.append(stand_in)
 
 
 def replicate(model: Any, n: int, *, seeds: Any = None, weights: str = "new") -> Replicas:

@@ -88,21 +88,45 @@ def test_draws_of_a_member_are_those_of_a_model_alone(kind):
 
 
 class Counting(OwnStep):
-    seen = 0
+    _seen = 0
 
     def train_step(self, data):
-        self.seen = self.seen + 1
-        return super().train_step((data[0], data[1] * self.seen))
+        self._seen += 1
+        self.added[0] += 1
+        scale = self._seen + self.added[0] + self.numbers.normal()
+        return super().train_step((data[0], data[1] * scale))
 
 
-def test_numbers_that_a_step_keeps_begin_anew_for_each_member():
+class FewerAndFewer(cdl.optimizers.SGD):
+    steps = 0
+
+    def apply_gradients(self, pairs, **options):
+        self.steps += 1
+        return super().apply_gradients([(g / self.steps, v) for g, v in pairs], **options)
+
+
+class Rates(cdl.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.layers[1].rate /= 2
+
+
+@pytest.mark.parametrize("kind", ["step", "optimizer", "callback"])
+def test_what_a_users_code_keeps_in_a_model_is_the_members(kind):
     one = layers.Input((4,))
-    model = Counting(one, layers.Dense(1)(one))
-    model.compile("sgd", "mse")
+    inner = layers.Dropout(0.4)(one) if kind == "callback" else one
+    model = (Counting if kind == "step" else cdl.Model)(one, layers.Dense(1)(inner))
+    if kind == "step":
+        model.added, model.numbers = [0] * 300, np.random.default_rng(3)
+    model.compile(FewerAndFewer(0.05) if kind == "optimizer" else "sgd", "mse")
     many = cdl.replicate(model, 3, seeds=SEEDS)
     alone = list(many)
-    many.fit(X, Y, seeds=SEEDS, workers=1, batch_size=8)
-    for k, each in enumerate(alone):
-        cdl.utils.set_random_seed(SEEDS[k])
-        each.fit(X[k], Y[k], batch_size=8, verbose=0)
-        assert state(many[k]) == state(each)
+    callbacks = Rates() if kind == "callback" else None
+    for _ in range(2):
+        given = {"batch_size": 8, "epochs": 2, "callbacks": callbacks}
+        many.fit(X, Y, seeds=SEEDS, workers=1, **given)
+        many.evaluate(X, Y)
+        for k, each in enumerate(alone):
+            cdl.utils.set_random_seed(SEEDS[k])
+            each.fit(X[k], Y[k], verbose=0, **given)
+            assert state(many[k]) == state(each)
+        many = copy.deepcopy(many)

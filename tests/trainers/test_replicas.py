@@ -12,7 +12,7 @@ import pytest
 
 import cdl
 from cdl import layers
-from cdl.models import Replicas
+from cdl.models.replicas import Replicas, _borrowed
 from cdl.trainers.many.stacked_run import StackedRun
 from cdl.trainers.many.watched_run import _Group
 
@@ -109,7 +109,7 @@ def test_members_train_without_a_fit_of_their_own(monkeypatch):
 
 def test_a_prediction_beside_the_first_fit_changes_no_later_one():
     many = cdl.replicate(net(), N, seeds=range(N))
-    with many._stand_in() as stand_in:  # as another thread has it meanwhile
+    with _borrowed(many._idle, many._model) as stand_in:  # as another thread has it meanwhile
         many.fit(X, Y)
         stand_in.model.predict(X[0], verbose=0)
     expected = alone(many, X, Y, epochs=2, batch_size=8)

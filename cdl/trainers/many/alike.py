@@ -43,7 +43,7 @@ _PLAIN = frozenset((bool, int, str, bytes, type(None)))
 _VALUES = frozenset((tuple, list, dict))  # equal ones count as the same
 _NAMES = frozenset(("name", "_path", "_made"))
 _OF_STACKS = frozenset(("_infos", "_places", "_model_graph", "_executors", "_compiled"))
-_OF_OPTIMIZERS = frozenset(
+OF_OPTIMIZERS = frozenset(
     ("_iterations", "_rate", "_own_slots", "_python", "_foreign", "_executors", "_changes", "built")
 )
 _COMPILED = itemgetter("loss", "loss_weights", "metrics", "weighted_metrics", "jit_compile")
@@ -420,7 +420,7 @@ def _counted(thing: Any) -> tuple[str, ...]:
     if issubclass(kind, Layer):
         left_out |= kind._passing | {"input_spec"} | (_OF_STACKS if "_stack" in values else set())
     elif issubclass(kind, Optimizer):
-        left_out |= _OF_OPTIMIZERS
+        left_out |= OF_OPTIMIZERS
     if type(values.get("seed_generator")) is SeedGenerator:
         left_out |= {"seed"}  # which is the generator's
     return tuple(name for name in values if name not in left_out)

@@ -18,6 +18,7 @@ from cdl.trainers.epoch_iterator import DEFAULT_BATCH
 from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.alike import is_simple
 from cdl.trainers.many.member_data import ByMember, MemberData
+from cdl.trainers.many.own_state import standing_in_for
 from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.stacked_run import LANES, Draws, Epochs, StackedRun
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun, taken
@@ -39,7 +40,7 @@ class MembersFit:
         model: the model that they replicate.
         stacks: weights and states of the members, to which trained ones are written.
         begin: initial weights and states, in stacks too.
-        idle: pool of unused stand-ins.
+        idle: pool of unused stand-ins, and those of members with attributes of their own.
         data: rows of each member.
         held_out: rows for validation, or None.
         options: further arguments of `fit` by member.
@@ -51,14 +52,16 @@ class MembersFit:
         model: Any,
         stacks: Stacks,
         begin: Stacks,
-        idle: list[StandIn],
+        idle: tuple[list[StandIn], dict[int, StandIn]],
         data: MemberData,
         held_out: MemberData | None,
         options: Mapping[str, ByMember],
         seeds: Sequence[int],
     ) -> None:
-        self._model, self._stacks, self._begin, self._idle = model, stacks, begin, idle
+        self._model, self._stacks, self._begin = model, stacks, begin
+        self._idle, self._own = idle
         self._data, self._held_out, self._options, self._seeds = data, held_out, options, seeds
+        self._busy: list[StandIn] = []
         self._is_fresh = not has_begun(model)
 
     def train(self, callbacks: Any, workers: Any, verbose: Any) -> list[History | Epochs]:
@@ -69,7 +72,7 @@ class MembersFit:
         found: list[Any] = [None] * n
         shown = arguments.verbosity(verbose, "fit: verbose")
         progress = Progress(n, shown != 0, "member")
-        halt, busy = threading.Event(), list[StandIn]()
+        halt, busy = threading.Event(), self._busy
 
         def run(numbers: Sequence[int]) -> None:
             stand_in = taken(self._idle, self._model)
@@ -139,7 +142,7 @@ class MembersFit:
         if (config.max_epochs(), config.max_steps_per_epoch()) != (None, None):
             return
         plain = {}
-        for number in numbers:
+        for number in self._alike(numbers):
             options = {name: of(number) for name, of in self._options.items()}
             batch, epochs = options.pop("batch_size", None), options.pop("epochs", 1)
             batch = DEFAULT_BATCH if batch is None else batch
@@ -165,7 +168,7 @@ class MembersFit:
     ) -> dict[int, History]:
         """Histories of members that have trained an epoch of all in a call of the core."""
         members = {}
-        for number in numbers:
+        for number in self._alike(numbers):
             run = self._run_of(number, callbacks.get(number, []))
             if run is not None and (run.callbacks or run.split or run.held_out):
                 members[number] = Watched(run, self._draws(self._seeds[number]), number)
@@ -192,43 +195,57 @@ class MembersFit:
         for stack, own in zip(self._stacks, stacks, strict=True):
             stack[to] = own[[*places]]
 
+    def _alike(self, numbers: Sequence[int]) -> list[int]:
+        """Members whose models have the original's attributes."""
+        return [number for number in numbers if number not in self._own]
+
     def _one(
         self, stand_in: StandIn, number: int, callbacks: list[Callback], halt: threading.Event
     ) -> Any:
         """History of a member, or its error."""
-        model = stand_in.model
-        options = {name: of(number) for name, of in self._options.items()}
         before = job.number, job.halt
-        if _draws_in_python(model):  # counts of its draws stand with its programs
+        if _draws_in_python(stand_in.model):  # counts of its draws stand with its programs
             stand_in.take_model(self._model)
-            model = stand_in.model
-        stand_in.put(self._begin, number)
-        job.number, job.halt, attributes = number, halt, _attributes(model)
+        job.number, job.halt = number, halt
         try:
-            history = self._plain(stand_in, number, callbacks, options, halt)
-            if history is None:
-                stand_in.put(self._begin, number)
-                with seeded(self._seeds[number]):
-                    self._discard(model, number, options)
-                    history = model.fit(
-                        *self._rows(number)[:2],
-                        sample_weight=self._rows(number)[2],
-                        validation_data=self._validation(number),
-                        verbose=0,
-                        callbacks=callbacks,
-                        **options,
-                    )
-            stand_in.take(self._stacks, number)
+            with standing_in_for(number, stand_in, self._own, self._model) as used:
+                self._busy.append(used)
+                try:
+                    history = self._fit(used, number, callbacks, halt)
+                except Exception:
+                    raise
+                except BaseException:  # at a whole batch
+                    used.take(self._stacks, number)
+                    raise
+                finally:
+                    self._busy.remove(used)
+                used.take(self._stacks, number)
             return history
         except Exception as error:
             return error
-        except BaseException:  # at a whole batch
-            stand_in.take(self._stacks, number)
-            raise
         finally:
             job.number, job.halt = before
-            if _attributes(model) != attributes:  # which the next member is not to see
-                stand_in.take_model(self._model)
+
+    def _fit(
+        self, stand_in: StandIn, number: int, callbacks: list[Callback], halt: threading.Event
+    ) -> History:
+        model = stand_in.model
+        options = {name: of(number) for name, of in self._options.items()}
+        stand_in.put(self._begin, number)
+        history = self._plain(stand_in, number, callbacks, options, halt)
+        if history is None:
+            stand_in.put(self._begin, number)
+            with seeded(self._seeds[number]):
+                self._discard(model, number, options)
+                history = model.fit(
+                    *self._rows(number)[:2],
+                    sample_weight=self._rows(number)[2],
+                    validation_data=self._validation(number),
+                    verbose=0,
+                    callbacks=callbacks,
+                    **options,
+                )
+        return history
 
     def _plain(
         self,
@@ -276,7 +293,7 @@ class MembersFit:
     def _discard(self, model: Any, number: int, options: Mapping[str, Any]) -> None:
         """Draw an order and discard it, as the first `fit` of a model does, but no later one."""
         shuffle = options.get("shuffle", True)
-        if not self._is_fresh or not has_begun(model) or not shuffle:
+        if not self._is_fresh or number in self._own or not has_begun(model) or not shuffle:
             return
         if model.optimizer is not None and model.optimizer.whole_batch:
             return
@@ -306,19 +323,6 @@ def _draws_in_python(model: Any) -> bool:
         return False
     parts = model._flatten_layers()
     return any(isinstance(each, SeedGenerator) for part in parts for each in vars(part).values())
-
-
-def _attributes(model: Any) -> list[dict[str, Any]]:
-    """Numbers and texts in attributes of a user's model and layers, as counts of its steps."""
-    return [
-        {
-            name: value
-            for name, value in vars(part).items()
-            if isinstance(value, (int, float, str)) and not name.startswith(("_", "stop_"))
-        }
-        for part in (model._flatten_layers() if is_users(type(model)) else ())
-        if is_users(type(part))
-    ]
 
 
 def _raise_first(found: Sequence[Any]) -> None:

@@ -81,12 +81,23 @@ class StandIn:
         Args:
             kept: objects of it that the copy shares.
         """
-        self.model = copy.deepcopy(model, {id(each): each for each in kept})
-        self._variables = [(each, storage_of(each)) for each in variables_of(self.model)]
-        self._weights = len(self.model.weights)
+        made = copy.deepcopy(model, {id(each): each for each in kept})
+        self._take(made, variables_of(made))
+
+    def _take(self, model: Any, variables: list[Any]) -> None:
+        self.model, self._weights = model, len(model.weights)
+        self._variables = [(each, storage_of(each)) for each in variables]
         optimizer = self.model.optimizer if self.model.compiled else None
         ends = getattr(optimizer, "use_ema", True) or getattr(optimizer, "whole_batch", True)
         self.is_plain = not is_users(type(model)) and not ends
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Model and variables for a copy or a pickle, in their order even if layers are frozen."""
+        return {"model": self.model, "variables": [each for each, _ in self._variables]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._most = 1
+        self._take(**state)
 
     def put(self, stacks: Stacks, number: int) -> None:
         """Load the weights and states of a member, whose draws begin as those of a copy."""
