@@ -116,7 +116,10 @@ class EnsembleDense(Layer):
         if not self.shared:
             if x.shape[1] == 1:
                 x = ops.repeat(x, self.members, axis=1)
-            y = ops.einsum("bki,kio->bko", x, self.kernel)
+            if self.units == 1:  # sums of lines, not as many products of one column
+                y = ops.sum(x * self.kernel[..., 0], axis=-1, keepdims=True)
+            else:
+                y = ops.einsum("bki,kio->bko", x, self.kernel)
         else:
             if self.input_scale is not None:
                 x = x * self.input_scale
