@@ -188,12 +188,6 @@ class _Threshold(ActivationFunction):
             raise TypeError(f"{self.name}(x, threshold, default_value): {missing[0]} is missing")
         return named
 
-    def lower(self, program: Lowering, x: Value, **options: Any) -> Value:
-        missing = [name for name in self.defaults if name not in options]
-        if missing:
-            raise ValueError(f"{self.name}: as a layer's activation it has no {missing[0]}")
-        return super().lower(program, x, **options)
-
 
 class RowActivation(ActivationFunction):
     """Activation of whole rows, such as softmax; axes are moved to the end and back."""
@@ -336,6 +330,11 @@ def compiled(owner: str, identifier: Any) -> Any:
             weights.
     """
     activation = get(identifier)
+    if isinstance(activation, _Threshold):
+        raise ValueError(
+            f"{owner}: activation must be one of x alone, got {activation.name!r}: give "
+            "lambda x: activations.threshold(x, 0.5, 0.0)"
+        )
     if not hasattr(activation, "lower"):
         traced = TracedActivation(activation, owner)
         traced.output_shape((None, 2, 2))

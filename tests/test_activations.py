@@ -68,8 +68,8 @@ def test_threshold_takes_both_of_its_numbers():
     np.testing.assert_array_equal(activations.threshold([1.0, 3.0], 2.0, -7), [-7, 3])
     with pytest.raises(TypeError, match="default_value is missing"):
         activations.threshold([1.0], 2.0)
-    with pytest.raises(ValueError, match="no threshold"):
-        activations.threshold.lower(Lowering(), Lowering().input((3,)))
+    with pytest.raises(ValueError, match="Dense: activation must be one of x alone"):
+        Dense(3, "threshold")
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,11 @@ class LossScaleOptimizer(Optimizer):
         return super().changes + self.inner_optimizer.changes
 
     @property
+    def has_one_rate(self) -> bool:
+        """Whether the rate of the inner optimizer is constant until it is set."""
+        return bool(self.inner_optimizer.has_one_rate)
+
+    @property
     def learning_rate(self) -> Any:
         """Learning rate of the inner optimizer."""
         return self.inner_optimizer.learning_rate if "inner_optimizer" in vars(self) else None

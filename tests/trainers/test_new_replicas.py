@@ -130,3 +130,32 @@ def test_what_a_users_code_keeps_in_a_model_is_the_members(kind):
             each.fit(X[k], Y[k], verbose=0, **given)
             assert state(many[k]) == state(each)
         many = copy.deepcopy(many)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (X, {"lr": 0.1}, r"unexpected keyword argument 'lr'; did you mean 'learning_rate'\?"),
+        (X, {"seed": 1}, r"unexpected keyword argument 'seed'; did you mean 'seeds'\?"),
+        (tuple(X), {}, "fit: x must be a list to have the rows of each member, got a tuple"),
+    ],
+)
+def test_what_fit_does_not_take_has_a_hint(x, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        cdl.replicate(net(), 3).fit(x, Y, **options)
+
+
+@pytest.mark.parametrize("of_each", [True, False])
+def test_weights_of_each_output_come_as_targets_do(of_each):
+    one = layers.Input((4,))
+    model = cdl.Model(one, [layers.Dense(1)(one), layers.Dense(1)(one)])
+    model.compile("sgd", "mse")
+    weights = [RNG.uniform(size=(3, 30)).astype(np.float32)[... if of_each else 0] for _ in "ab"]
+    many = cdl.replicate(model, 3, seeds=SEEDS)
+    alone = list(many)
+    many.fit(X, [Y, -Y], sample_weight=weights, seeds=SEEDS)
+    for k, each in enumerate(alone):
+        own = [weight[k] if of_each else weight for weight in weights]
+        cdl.utils.set_random_seed(SEEDS[k])
+        each.fit(X[k], [Y[k], -Y[k]], sample_weight=own, verbose=0)
+        assert state(many[k]) == state(each)

@@ -185,6 +185,8 @@ def _samples(x: Any, n: int, shapes: dict[Any, _Shape], name: str) -> ByMember:
         return _of_ends(x, have, n, name)
     if isinstance(x, list):
         return _listed(_alike(x, name), n, name)
+    if isinstance(x, tuple) and len(x) == n > 1 and len(shapes) == 1:
+        raise ValueError(f"{name} must be a list to have the rows of each member, got a tuple")
     (shape,) = shapes.values() if len(shapes) == 1 else (None,)
     if isinstance(x, np.ndarray) and shape is not None and x.ndim == len(shape) + 1:
         return _stacked(x, n, name)
@@ -194,7 +196,7 @@ def _samples(x: Any, n: int, shapes: dict[Any, _Shape], name: str) -> ByMember:
 
 def _beside(y: Any, n: int, x: ByMember, shapes: dict[Any, _Shape], name: str) -> ByMember:
     """Targets or weights; an array of shape (members, rows of x, ...) has those of each member."""
-    pairs = None if isinstance(y, list) and None in shapes.values() else _by_ends(y, shapes)
+    pairs = _by_ends(y, shapes)
     if pairs is not None:
         found = _of_ends(y, [_is_stacked(each, n, x, shape) for each, shape in pairs], n, name)
     elif isinstance(y, list):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import _core, config
+from cdl._common.errors import hint
 from cdl._common.locks import new_lock
 from cdl._common.overriding import is_users
 from cdl.callbacks import Callback, CallbackList, History
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_OF_REPLICAS = "learning_rate", "seeds", "workers"
 _PLAIN = frozenset(("batch_size", "epochs", "validation_split"))
 
 
@@ -63,6 +66,7 @@ class MembersFit:
         self._data, self._held_out, self._options, self._seeds = data, held_out, options, seeds
         self._busy: list[StandIn] = []
         self._is_fresh = not has_begun(model)
+        _check_names(options, type(model).fit)
 
     def train(self, callbacks: Any, workers: Any, verbose: Any) -> list[History | Epochs]:
         """Train them; the History of each."""
@@ -315,6 +319,17 @@ class MembersFit:
         made = own_callbacks.copier(listed, [], "fit")
         made()  # refused before anything trains
         return lambda number: made()
+
+
+def _check_names(options: Iterable[str], fit: Any) -> None:
+    """TypeError for an option that `fit` does not take, with a hint of one that it or we do."""
+    parameters = signature(fit).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):  # a user's `fit`
+        return
+    for name in options:
+        if name not in parameters:
+            near = hint(["learning_rate" if name == "lr" else name], {*parameters, *_OF_REPLICAS})
+            raise TypeError(f"fit() got an unexpected keyword argument {name!r}{near}")
 
 
 def _draws_in_python(model: Any) -> bool:
