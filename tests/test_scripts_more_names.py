@@ -40,6 +40,7 @@ VALUES = {
     "tf.searchsorted([1.0, 3.0], [2.0])": "[1]",
     "tf.Variable([1.0, 2.0]).read_value()": "[1, 2]",
     "tf.Variable([1.0, 2.0]).value()": "[1, 2]",
+    "[*tf.Variable([1.0, 2.0]).get_shape(), *keras.Variable([[1.0]]).get_shape()]": "[2, 1, 1]",
     "tf.Variable(3).value() + tf.Variable([4], dtype=tf.int64).value()": "[7]",
     "tf.Variable([0.5], dtype=tf.float64, trainable=False).value()": "[0.5]",
     "tf.Variable([1.0]).assign(value=[2.0], read_value=False) * 0.0": "[0]",

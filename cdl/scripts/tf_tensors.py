@@ -191,6 +191,7 @@ def have_tensors() -> None:
     for cls in variables:
         cls.read_value = functions.function("convert_to_tensor")
         cls.__getitem__ = _giving_slices(cls.__getitem__)
+        cls.get_shape = lambda self: TensorShape(self.shape)
     for name in ("__array_ufunc__", "__array_function__"):
         setattr(TracedVariable, name, _giving_tensors(getattr(TracedVariable, name)))
     for name in ("mean", "variance"):
