@@ -132,6 +132,39 @@ def test_what_a_users_code_keeps_in_a_model_is_the_members(kind):
         many = copy.deepcopy(many)
 
 
+class TwoOptimizers(cdl.Model):
+    def compile(self, first, second):
+        super().compile(loss="mse")
+        self.first, self.second = first, second
+
+    def train_step(self, data):
+        with cdl.GradientTape() as tape:
+            loss = self.compute_loss(data[0], data[1], self(data[0], training=True))
+        found = tape.gradient(loss, self.trainable_weights)
+        pairs = [*zip(found, self.trainable_weights, strict=True)]
+        self.first.apply_gradients(pairs[:2])
+        self.second.apply_gradients(pairs[2:])
+        return {"loss": loss}
+
+
+def test_optimizers_of_a_models_own_are_the_members():
+    one = layers.Input((4,))
+    model = TwoOptimizers(one, layers.Dense(1)(layers.Dense(3, "tanh")(one)))
+    model.compile(cdl.optimizers.Adam(0.01), cdl.optimizers.SGD(0.1, momentum=0.9))
+    many = cdl.replicate(model, 3, seeds=SEEDS)
+    alone = list(many)
+    for _ in range(2):
+        many.fit(X, Y, seeds=SEEDS, workers=1, batch_size=8)
+        for k, each in enumerate(alone):
+            cdl.utils.set_random_seed(SEEDS[k])
+            each.fit(X[k], Y[k], batch_size=8, verbose=0)
+            slots = [(*m.first.variables, *m.second.variables) for m in (each, many[k])]
+            assert [v.numpy().tobytes() for v in slots[0]] == [
+                v.numpy().tobytes() for v in slots[1]
+            ]
+            assert each.get_weights()[0].tobytes() == many[k].get_weights()[0].tobytes()
+
+
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [

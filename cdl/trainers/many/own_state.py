@@ -11,6 +11,8 @@ from typing import Any
 
 from cdl._common.overriding import is_users
 from cdl.layers.kept import OF_LAYERS, Snapshot
+from cdl.optimizers import Optimizer
+from cdl.random import SeedGenerator
 from cdl.trainers.compile_arguments import leaves
 from cdl.trainers.many.alike import OF_OPTIMIZERS
 from cdl.trainers.many.stand_in import StandIn
@@ -45,13 +47,25 @@ class _State:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickler of numbers, texts, arrays and generators, with objects of cdl's by identity."""
+    """Pickler of numbers, texts, arrays and generators, with objects of cdl's by identity.
+
+    Attributes:
+        looks_within: whether variables of optimizers count.
+    """
+
+    looks_within = True
 
     def persistent_id(self, thing: Any) -> Any:
         """Identity of an object that is not compared by value."""
         bases = type(thing).__mro__
-        by_value = isinstance(thing, _BY_VALUE) or all(map(is_users, bases))
-        return None if by_value else id(thing)
+        if isinstance(thing, _BY_VALUE) or all(map(is_users, bases)):
+            return None
+        kept = []
+        if self.looks_within and isinstance(thing, Optimizer):  # as the two of a GAN
+            kept = thing.variables
+        elif isinstance(thing, SeedGenerator):
+            kept = [thing.state]
+        return id(thing), [each.numpy().tobytes() for each in kept]
 
 
 def _values(part: Any) -> dict[str, Any]:
@@ -62,8 +76,10 @@ def _values(part: Any) -> dict[str, Any]:
         if name not in left_out:
             file = io.BytesIO()
             found[name] = id(value)
+            pickler = _Pickler(file)
+            pickler.looks_within = not isinstance(part, Optimizer)  # whose variables are a member's
             with suppress(Exception):  # of a lock, a file, a function within a function
-                _Pickler(file).dump(value)
+                pickler.dump(value)
                 found[name] = file.getvalue()
     return found
 
