@@ -265,6 +265,7 @@ class Chain:
         executors: Sequence[Executor],
         gradients: Sequence[Sequence[Parameter] | None],
         applies: Sequence[bool],
+        results: Sequence[Sequence[_Array] | None] = (),
     ) -> Chain: ...
     def train(self, steps: int, seconds: float, rates: list[_Array], seed: int) -> None: ...
 

@@ -227,6 +227,9 @@ cdef extern from "cdl.h" nogil:
         cdl_param **gradients
         size_t n_gradients
         bint applies
+        float **results
+        size_t *strides
+        size_t n_results
     void cdl_train_chain(const cdl_link *links, size_t n, size_t steps, double seconds)
     size_t cdl_train_epochs(cdl_program *program, cdl_epoch *where, const int64_t *orders,
                             size_t epochs, double *found)

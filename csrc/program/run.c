@@ -190,10 +190,25 @@ void cdl_count(struct cdl_epoch *epoch, int64_t *counter) {
 static bool apply(struct cdl_program *program, struct cdl_epoch *epoch,
                   struct cdl_param *const *gradients, bool whole);
 
+/* Next batch of link i, which only computes; false if that was ended. */
+static bool compute_link(const struct cdl_link *link, size_t i, double end) {
+    struct cdl_epoch *epoch = link->epoch;
+    struct loop loop = {link->program, epoch, 1, end, false};
+    const size_t batch = epoch->next;
+    loop.whole = i > 0;
+    work_through(&loop);
+    if (cdl_is_void(link->program)) return false;
+    for (size_t k = 0; k < link->n_results; k++)
+        cdl_read_output(link->program, (int)k, epoch->batch,
+                        link->results[k] + batch * link->strides[k]);
+    return true;
+}
+
 /* Next batches of link i; false if the run is to end, which leaves all links at the same batch. */
 static bool train_link(const struct cdl_link *links, size_t n, size_t i, size_t steps, double end) {
     const struct cdl_link *link = &links[i];
     struct cdl_epoch *epoch = link->epoch;
+    if (link->n_results) return compute_link(link, i, end);
     epoch->iteration = epoch->counted = (uint64_t)*link->counter;
     const size_t made = cdl_min(epoch->iteration - link->first, link->n_rates - 1);
     epoch->rates = link->rates + made;

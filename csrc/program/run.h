@@ -30,7 +30,9 @@ void cdl_run_batches(struct cdl_program *program, struct cdl_epoch *epoch, size_
 
 /* A link of a chain: a program that learns. Links may share parameters, and a counter.
  * `gradients`: what the program adds its gradients of a batch to, and makes no step; or, if it
- * `applies`, what it makes its step by, without a batch. So steps may follow several gradients. */
+ * `applies`, what it makes its step by, without a batch. So steps may follow several gradients.
+ * `results`: a program that only computes, for links behind it, writes output k of batch b to
+ * results[k] + b * strides[k]. */
 struct cdl_link {
     struct cdl_program *program;
     struct cdl_epoch *epoch;
@@ -41,6 +43,9 @@ struct cdl_link {
     struct cdl_param **gradients;
     size_t n_gradients;
     bool applies;
+    float **results;
+    size_t *strides;
+    size_t n_results;
 };
 
 /* Trains up to `steps` batches as cdl_run_batches does, each by all links in turn. The watch is

@@ -5,7 +5,7 @@ import pytest
 from trainers.stepping_nets import Net, X, assert_alike, fit, made
 
 import cdl
-from cdl import ops
+from cdl import layers, ops
 
 
 class Noisy(Net):
@@ -55,6 +55,69 @@ class Critic(Noisy):
         return {"loss": loss}
 
 
+class Faking(Noisy):
+    """A judge of samples, of which half are a maker's outside of any tape, and the maker."""
+
+    def __init__(self):
+        super().__init__()
+        self.maker = cdl.Sequential([cdl.Input((2,)), layers.Dense(8, "relu"), layers.Dense(3)])
+        self.judge = cdl.Sequential([cdl.Input((3,)), layers.Dense(8, "relu"), layers.Dense(1)])
+        self.other = cdl.optimizers.Adam(0.01)
+        self.error = cdl.losses.BinaryCrossentropy(from_logits=True)
+        self.judge_loss, self.maker_loss = (cdl.metrics.Mean(name=n) for n in ("judge", "maker"))
+
+    @property
+    def metrics(self):
+        return [self.judge_loss, self.maker_loss]
+
+    def results(self):
+        return {each.name: each.result() for each in self.metrics}
+
+    def train_step(self, data):
+        x, _ = data
+        n = ops.shape(x)[0]
+        made = 2.0 * self.maker(cdl.random.normal((n, 2), seed=self.seeds)) - 0.1
+        both = ops.concatenate([x, made], axis=0)
+        labels = ops.concatenate([ops.ones((n, 1)), ops.zeros((n, 1))], axis=0)
+        labels += 0.05 * cdl.random.uniform(ops.shape(labels), seed=self.seeds)
+        weights = self.judge.trainable_weights
+        with cdl.GradientTape() as tape:
+            judge_loss = self.error(labels, self.judge(both))
+        self.optimizer.apply(tape.gradient(judge_loss, weights), weights)
+        latent, weights = cdl.random.normal((n, 2), seed=self.seeds), self.maker.trainable_weights
+        with cdl.GradientTape() as tape:
+            maker_loss = self.error(ops.ones((n, 1)), self.judge(self.maker(latent)))
+        self.other.apply(tape.gradient(maker_loss, weights), weights)
+        self.judge_loss.update_state(judge_loss)
+        self.maker_loss.update_state(maker_loss)
+        return self.results()
+
+
+class FakingByLogs(Faking):
+    """A judge and a maker, with numbers of the last batch as logs."""
+
+    def results(self):
+        return {}
+
+    def train_step(self, data):
+        super().train_step(data)
+        made = self.maker(cdl.random.normal((4, 2), seed=3))
+        return {"made": ops.mean(made), "scores": ops.mean(self.judge(data[0]))}
+
+
+class Taught(Faking):
+    """A maker that learns from what a judge says outside of the tape."""
+
+    def train_step(self, data):
+        x, _ = data
+        told, weights = self.judge(x, training=False), self.maker.trainable_weights
+        with cdl.GradientTape() as tape:
+            loss = ops.mean(ops.square(told - self.maker(x[:, :2], training=True)))
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        self.maker_loss.update_state(loss)
+        return {"loss": self.maker_loss.result()}
+
+
 def chains_of(model):
     return list(model._compiled.chains._states.values())
 
@@ -69,7 +132,31 @@ def test_steps_that_draw_have_the_bits_of_eager_ones(cls, threads):
         cdl._core.limit_threads(before)
 
 
-@pytest.mark.parametrize("cls", [Noisy, NoisyByPython, Critic])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("cls", "runs"), [(Faking, 6), (FakingByLogs, 6), (Taught, 4)])
+def test_calls_of_nets_ahead_of_gradients_have_the_bits_of_eager_ones(cls, runs, threads):
+    before = cdl._core.limit_threads(threads)
+    try:
+        assert_alike(cls, runs=runs, metrics_in_core=True)
+    finally:
+        cdl._core.limit_threads(before)
+
+
+def test_a_layer_that_changes_counts_in_calls_ahead():
+    def change(epoch, logs):
+        for layer in model.maker.layers[:1] if epoch == 2 else ():
+            layer.activation = cdl.activations.tanh
+
+    hook = cdl.callbacks.LambdaCallback(on_epoch_end=change)
+    states = []
+    for eagerly in (True, False):
+        model = made(Faking, eagerly)
+        fit(model, callbacks=[hook])
+        states.append([each.tobytes() for each in model.get_weights()])
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("cls", [Noisy, NoisyByPython, Critic, Faking, FakingByLogs, Taught])
 def test_steps_that_draw_run_in_the_core(cls):
     model = made(cls)
     fit(model)

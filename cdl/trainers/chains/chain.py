@@ -33,6 +33,7 @@ from cdl.trainers.chains.calls import (
 )
 from cdl.trainers.chains.core_metrics import CoreMetrics, NotInCoreError
 from cdl.trainers.chains.followers import Followers
+from cdl.trainers.chains.forward import Forward, plan_of
 from cdl.trainers.chains.link import Fed, Link, Step, Values, args_refs, of_values, refs
 from cdl.trainers.chains.observer import Observer
 from cdl.trainers.chains.prepared import Prepared, drawn_numbers, numbers_of, prepared_calls
@@ -112,6 +113,7 @@ class Chain:
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
         self.changes_more |= any(each.follows for each in self._links)
         self.state: Any = None
+        self._computes, self._shown = True, set(refs(logs))
         self._ahead = prepared_calls(calls, len(inputs))
         self._set_pass(self._by_call)
         self.metrics: CoreMetrics | None = None
@@ -152,18 +154,36 @@ class Chain:
         is_fed = self._set_parts(pairs, own)
         places, constant = self._ahead
         ahead = [by_call[i] for i in places if isinstance(by_call[i][1], _Repeated)]
-        if is_fed or not ahead or not self._batched or not _have_equal_rows(self._inputs):
+        if is_fed or not self._batched or not _have_equal_rows(self._inputs):
             return
         parts = {id(part) for _, part in ahead}
         made = numbers_of([call for call, _ in ahead])
         left = [pair for pair in pairs if id(pair[1]) not in parts]
-        is_fed = self._set_parts(left, own | made)
-        read = made.intersection(n for each in self._batched for n in each.inputs)
-        if not is_fed or not read <= self._kinds.keys():
+        plan = None
+        if not self._set_parts(left, own | made) and self._computes:
+            plan = plan_of(left, own | made)
+        apart = set(plan.joined) if plan else set[int]()
+        calls = [e for group in plan.groups.values() for e in group] if plan else []
+        computed = apart | numbers_of(calls)
+        wanted = {n for each in self._batched for n in each.inputs} | {
+            n for call in calls for n in args_refs(call)
+        }
+        read = made.intersection(wanted)
+        known = self._kinds.keys() | own
+        if not (plan or self.is_fed) or not read | computed <= known or computed & self._shown:
             self._set_parts(pairs, own)
             return
-        given = read, self._inputs, self._kinds, self._values
-        self._prepared = Prepared(ahead, constant, *given)
+        given = read, self._inputs, self._kinds, self._values, plan
+        try:
+            self._prepared = Prepared(ahead, constant, *given)
+        except Exception:  # whatever code of users' layers does to symbolic tensors
+            self._set_parts(pairs, own)
+            return
+        if plan and not self._set_parts(
+            _with_forwards(left, computed, self._prepared.forwards), own | made | computed
+        ):
+            self._prepared = None
+            self._set_parts(pairs, own)
 
     def _set_parts(self, pairs: Sequence[tuple[Call, _Repeated | Fed]], given: set[int]) -> bool:
         """Set the parts of a pass whose links can read the `given` numbers; whether it is fed."""
@@ -187,9 +207,14 @@ class Chain:
         self.has_calls = len(self._fed) < len(parts) and reads_batch
         return self.is_fed
 
-    def update_metrics_in_python(self) -> None:
-        """Have no metrics in the core, whose numbers are others there."""
-        self.metrics = None
+    @property
+    def is_as_replayed(self) -> bool:
+        """Whether a pass makes the calls by the programs that make them in single batches."""
+        return self.metrics is None and not (self._prepared and self._prepared.forwards)
+
+    def keep_calls(self) -> None:
+        """Have no metrics or calls in programs of a pass, whose numbers are others there."""
+        self.metrics, self._computes = None, False
         self._set_pass(self._by_call)
 
     def forget(self) -> None:
@@ -199,7 +224,7 @@ class Chain:
     def holds(self) -> bool:
         """Whether the chain is still valid: the step reads the same objects and values."""
         as_read = not self._is_stale and self._reads.hold()
-        return as_read and all(each.holds for each in (*self._links, *self._observers()))
+        return as_read and all(each.holds for each in (*self._links, *self._fed))
 
     def _observers(self) -> list[Observer]:
         """The observer that runs a pass of a step that does not learn, if any."""
@@ -299,7 +324,8 @@ class Chain:
         before, core = self._cores.get(id(links[0]), (None, None))
         if core is None or executors != before:
             gradients, applies = [e.gradients for e in links], [e.applies for e in links]
-            core = _core.Chain(executors, gradients, applies)
+            results = [e.results for e in links]
+            core = _core.Chain(executors, gradients, applies, results)
             self._cores[id(links[0])] = executors, core
         return core
 
@@ -359,6 +385,23 @@ class Chain:
         self._load_metrics()
         for link in self._fed:
             link.executor.release()
+
+
+def _with_forwards(
+    pairs: Sequence[tuple[Call, _Repeated | Fed]],
+    computed: Collection[int],
+    forwards: Mapping[int, Forward],
+) -> list[tuple[Call, _Repeated | Fed]]:
+    """Calls with their parts, in which programs make those of some results, behind some links."""
+    found: list[tuple[Call, _Repeated | Fed]] = []
+    links = 0
+    for call, part in pairs:
+        if not found or isinstance(found[-1][1], (Link, Step)):
+            found += [(call, forwards[links])] if links in forwards else []
+        links += isinstance(part, Fed)
+        if isinstance(part, Fed) or call.first not in computed:
+            found.append((call, part))
+    return found
 
 
 def _have_equal_rows(inputs: Sequence[Any]) -> bool:

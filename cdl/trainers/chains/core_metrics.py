@@ -245,7 +245,7 @@ class _Updating:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self._replays = [
-            (e, _function_of(e), of_values(e.args), of_values(e.kwargs), _scale(e)) for e in calls
+            (e, function_of(e), of_values(e.args), of_values(e.kwargs), _scale(e)) for e in calls
         ]
         self._told: list[tuple[Any, float]] = []  # metrics of the loss, with their factors
         self._factors: dict[int, list[float]] = {}  # of the reports of a metric
@@ -286,7 +286,7 @@ class _Updating:
         return found
 
 
-def _function_of(call: Call) -> Callable[..., Any]:
+def function_of(call: Call) -> Callable[..., Any]:
     """The function of a call, which takes symbolic arguments too."""
     if bool(call.args) and isinstance(call.args[0], OpDef):
         return called

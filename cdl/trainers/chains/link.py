@@ -65,6 +65,7 @@ class Fed:
         gradients: what gradients are added to, or what the step is made from; None if they go
             straight into it.
         applies: whether it is a step without a batch.
+        results: arrays for the outputs of one that only computes.
         follows: whether assignments follow the step.
         changes: whether it changes more than weights, slots and metrics.
         is_shown: whether its results are read.
@@ -74,6 +75,7 @@ class Fed:
     optimizer: Any = None
     executor: _core.Executor
     gradients: Any = None
+    results: Any = None
     applies = follows = changes = is_shown = False
     holds: Any = True
     _changes = -1

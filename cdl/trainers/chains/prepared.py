@@ -6,6 +6,7 @@ batch, and each other's results. Generators of seeds stand where the batches tha
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from cdl._variables.step_forms import COMPUTING, OF_TAPES
 from cdl._variables.stepping import Call
 from cdl.random import SeedGenerator
 from cdl.random.sources import pythons
+from cdl.trainers.chains.forward import Forward, Plan
 from cdl.trainers.chains.link import Values, args_refs
 
 Kinds = Mapping[int, tuple[tuple[int, ...], Any]]
@@ -91,6 +93,10 @@ class Prepared:
         inputs: shape and dtype of each array of a batch.
         kinds: the same of results.
         values: those of the chain, by number.
+        plan: calls that the core makes, if any.
+
+    Attributes:
+        forwards: programs of these, by the number of links ahead of them.
     """
 
     def __init__(
@@ -101,20 +107,35 @@ class Prepared:
         inputs: Sequence[Any],
         kinds: Kinds,
         values: Values,
+        plan: Plan | None = None,
     ) -> None:
         self._constant = [part for call, part in pairs if call.first in constant]
         self._calls = [(call, part) for call, part in pairs if call.first not in constant]
         self._inputs, self._values = len(inputs), values
         self._rows = inputs[0][0][0]
         kinds = {**dict(enumerate(inputs)), **kinds}
-        arrays = {n: np.empty(*kinds[n]) for n in read}
+        self._joined = {} if plan is None else plan.joined
+        others = set() if plan is None else {*plan.read, *plan.joined}
+        arrays = {n: np.empty(*kinds[n]) for n in {*read, *others}}
         each = max(1, sum(array.nbytes for array in arrays.values()))
         self._most = max(1, min(_MOST, _MOST_BYTES // each))
         self._blocks = {
-            n: np.empty((self._most * len(array), *array.shape[1:]), array.dtype)
+            n: np.zeros((self._most * len(array), *array.shape[1:]), array.dtype)
             for n, array in arrays.items()
         }
         self._sizes = {n: len(array) for n, array in arrays.items()}
+        # Where in the rows of a batch of a block the arrays are that the calls of a batch give.
+        self._places = [(n, n, 0) for n in read if n >= len(inputs)]
+        computed = (
+            set() if plan is None else numbers_of([e for g in plan.groups.values() for e in g])
+        )
+        for n, parts in self._joined.items():
+            ends = itertools.accumulate([kinds[part][0][0] for part in parts], initial=0)
+            pairs_of = list(zip(parts, ends, strict=False))
+            self._places += [(n, part, at) for part, at in pairs_of if part not in computed]
+        self.forwards = (
+            {} if plan is None else {k: self._forward(k, plan, kinds) for k in plan.groups}
+        )
         draws = [call for call, _ in self._calls if is_draw(call)]
         leaves = tree.flatten([(call.args, call.kwargs) for call in draws])
         self._generators = {id(e): e for e in leaves if isinstance(e, SeedGenerator)}.values()
@@ -143,10 +164,7 @@ class Prepared:
                 self._before.append(self._states())
                 self._values[: self._inputs] = [e[k * rows : (k + 1) * rows] for e in taken]
                 self._run()
-                for n, block in self._blocks.items():
-                    if n >= self._inputs:
-                        size = self._sizes[n]
-                        block[k * size : (k + 1) * size] = self._values[n]
+                self._keep(k)
         except BaseException:
             self.undo(0)
             raise
@@ -162,7 +180,9 @@ class Prepared:
         self._values[: self._inputs] = arrays
         self._make_constants()
         self._run()
-        return {n: self._values[n] for n in (*range(self._inputs), *self._blocks)}
+        self._keep(0)
+        found = {n: block[: self._sizes[n]] for n, block in self._blocks.items()}
+        return found | dict(enumerate(arrays))
 
     def undo(self, done: int) -> None:
         """Have generators stand where they did after some of the batches of the last `make`."""
@@ -177,6 +197,31 @@ class Prepared:
     def _make_constants(self) -> None:
         for part in self._constant:
             part.run(self._values)
+
+    def _forward(self, k: int, plan: Plan, kinds: Kinds) -> Forward:
+        """Program of a group of calls."""
+        own = numbers_of(plan.groups[k])
+        targets = [(n, self._blocks[n].reshape(self._most, -1)) for n in sorted(own & plan.read)]
+        complete = own & plan.read
+        for joined, parts in plan.joined.items():
+            at = 0
+            block = self._blocks[joined].reshape(self._most, self._sizes[joined], -1)
+            for part in parts:
+                end = at + kinds[part][0][0]
+                if part in own:
+                    place = block[:, at:end].reshape(self._most, -1, copy=False)
+                    targets.append((part, place))
+                    complete.add(joined)
+                at = end
+        made = Forward(plan.groups[k], targets, kinds)
+        made.shown = {n: self._blocks[n][: self._sizes[n]] for n in complete}
+        return made
+
+    def _keep(self, k: int) -> None:
+        """Copy results of a batch into the blocks."""
+        for n, part, at in self._places:
+            value, first = self._values[part], k * self._sizes[n] + at
+            self._blocks[n][first : first + len(value)] = value
 
     def _run(self) -> None:
         for _, part in self._calls:
