@@ -204,6 +204,13 @@ static bool compute_link(const struct cdl_link *link, size_t i, double end) {
     return true;
 }
 
+/* In a region, since the caller's poll is to run in the floating-point mode outside of one. */
+static void answer_work(void *arg, struct cdl_team *team, int thread) {
+    struct loop *loop = arg;
+    (void)team, (void)thread;
+    loop->stop = cdl_watch_answers(&loop->program->watch, loop->end);
+}
+
 /* Next batches of link i; false if the run is to end, which leaves all links at the same batch. */
 static bool train_link(const struct cdl_link *links, size_t n, size_t i, size_t steps, double end) {
     const struct cdl_link *link = &links[i];
@@ -214,10 +221,12 @@ static bool train_link(const struct cdl_link *links, size_t n, size_t i, size_t 
     epoch->rates = link->rates + made;
     epoch->n_rates = link->n_rates - made;
     if (link->applies) {
-        struct cdl_watch *watch = &link->program->watch;
+        struct loop loop = {link->program, epoch, .end = end};
         epoch->iteration += apply(link->program, epoch, link->gradients, true);
         cdl_count(epoch, link->counter);
-        return i + 1 < n || !cdl_watch_tick(watch, end, false) || !cdl_watch_answers(watch, end);
+        if (i + 1 == n && cdl_watch_tick(&link->program->watch, end, false))
+            cdl_region(1, answer_work, &loop);
+        return !loop.stop;
     }
     for (size_t g = 0; g < link->n_gradients; g++)
         memset(link->gradients[g]->w, 0, cdl_param_floats(link->gradients[g]) * sizeof(float));

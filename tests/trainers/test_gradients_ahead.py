@@ -110,3 +110,15 @@ def test_an_interrupt_leaves_all_updates_of_a_recorded_batch_or_none(monkeypatch
     monkeypatch.undo()
     fit(net, 1)
     assert net.optimizer.iterations == net.second.iterations
+
+
+def test_the_core_asks_for_interrupts_behind_updates():
+    net = made(Turned)
+    fit(net, 2)
+    asked = []
+    cdl._core.answer_signals(lambda: asked.append(1), 0.0)  # after each batch
+    try:
+        fit(net, 1)
+    finally:
+        cdl._core.answer_signals()
+    assert asked
