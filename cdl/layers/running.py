@@ -64,6 +64,25 @@ def call_context(training: bool | None) -> Iterator[None]:
         _RUNNING.training = before
 
 
+@contextlib.contextmanager
+def preparing() -> Iterator[list[Any]]:
+    """Context with a list of the layers that are called in training and change before a step."""
+    before = _RUNNING.__dict__.get("prepared")
+    found: list[Any] = []
+    _RUNNING.prepared = found
+    try:
+        yield found
+    finally:
+        _RUNNING.prepared = before
+
+
+def prepare(layer: Layer) -> None:
+    """Note a layer that is called in training and changes before a step; see `preparing`."""
+    found = _RUNNING.__dict__.get("prepared")
+    if found is not None and layer not in found:
+        found.append(layer)
+
+
 def in_dtype(arguments: Any, dtype: str | None) -> Any:
     """Arguments with arrays of floats in this dtype; None leaves them, or makes them float32."""
 

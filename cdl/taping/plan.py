@@ -157,7 +157,7 @@ class Plan:
     def function(self, shared: list[Any] | None, held: list[Any] | None) -> Callable[..., Any]:
         """A function that replays the calls on its arguments, and holds no array of the batch.
 
-        Its attribute `with_results` gives the results of all calls too.
+        Its attribute `with_results` gives the results of all calls too; `replays` says what it is.
 
         Args:
             shared: variables in place of the inputs; the only argument then has no meaning.
@@ -200,7 +200,7 @@ class Plan:
         def run(*arguments: Any) -> Any:
             return with_results(*arguments)[0]
 
-        run.with_results = with_results  # type: ignore[attr-defined]
+        run.with_results, run.replays = with_results, True  # type: ignore[attr-defined]
         return run
 
     def places(self, arrays: Iterable[tuple[Any, int]]) -> dict[int, tuple[int, int]]:

@@ -219,7 +219,12 @@ def _assign(variables: list[Any], values: list[Any]) -> None:
 
 def _times_one(run: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose result is no loss that a program knows."""
-    return lambda *arguments: run(*arguments) * 1.0
+
+    def times_one(*arguments: Any) -> Any:
+        return run(*arguments) * 1.0
+
+    times_one.replays = True  # type: ignore[attr-defined]
+    return times_one
 
 
 def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any], dict[int, Any]]:

@@ -17,6 +17,7 @@ from cdl._tracing.derivatives import value_and_aux
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl.data import brief
+from cdl.layers.running import preparing
 from cdl.trainers.custom.reads import Reads
 from cdl.trainers.learner import learner
 from cdl.trainers.several_rows import Arguments, SeveralRows
@@ -35,6 +36,7 @@ class _Traced:
     Attributes:
         arguments: as given.
         graph: what it does.
+        before_step: functions of layers that change their weights before each step.
 
     Raises:
         ValueError: it does not give one value of its arguments.
@@ -65,6 +67,7 @@ class _Traced:
         self._has_aux = has_aux
         self._tensors = [value, *_tensors(self._aux)]  # those that a program gives
         self._counts: list[int | None] = []
+        self.before_step: list[Callable[[], None]] = []
 
     def append(self, program: Lowering, values: list[Value]) -> list[Value]:
         """Append the function to a program of `SeveralRows`; 0 in rows that do not count."""
@@ -104,7 +107,7 @@ def _traced_and_lowered(
     """Function of arguments of one form, what runs it, and its metrics; see `Compiled`."""
     program = SeveralRows(training=True)
     observed = program.recorder.observed = dict[int, Any]() if observes else None
-    with arguments.tracing():
+    with arguments.tracing(), preparing() as prepared:
         traced = _Traced(function, arguments, has_aux, variables or ())
         vjp = Vjp(
             traced.append,
@@ -115,6 +118,8 @@ def _traced_and_lowered(
             weighted=False,
             penalties=penalties,
         )
+    if not getattr(function, "replays", False):  # the calls themselves have
+        traced.before_step = [each._before_step for each in prepared]
     return traced, vjp, [(observed or {}).get(id(each)) for each in program.reports]
 
 
@@ -172,7 +177,13 @@ class Compiled:
         self.takes_plain = arguments.is_plain
         self.weights = self._vjp.variables
         self._traced.arguments = arguments.without_arrays()
-        can_learn = self._as_given and not self.unseen and self.takes_plain and bool(places)
+        can_learn = (
+            not self._traced.before_step
+            and self._as_given
+            and not self.unseen
+            and self.takes_plain
+            and bool(places)
+        )
         self.learns = can_learn and self._vjp.gradients.learning is not None
         self.draws = self._vjp.gradients.draws
 
@@ -214,6 +225,8 @@ class Compiled:
 
     def of(self, arrays: Sequence[Array], step: int) -> tuple[Any, list[Array]]:
         """Result, and gradient by each argument or weight; 0 for a weight that is not read."""
+        for prepare in self._traced.before_step:
+            prepare()
         if self._variables is None:
             results, found = self._vjp.of_all(arrays, step=step)
             self._vjp.trim()

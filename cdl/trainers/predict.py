@@ -79,6 +79,8 @@ class Predictors:
         except (TypeError, ValueError) as error:
             self.program, self._watching = self._lowered_coupled(error)
         self.training_by_default = model._training_by_default()
+        layers = model._flatten_layers()
+        self.before_step = [e._before_step for e in layers if hasattr(e, "_before_step")]
         graph = model._graph_of_model
         self._own = len(graph.output_infos())
         self._batch = self.program.batch_of_states  # which all batches must have; None: any
@@ -493,4 +495,6 @@ def call(model: TrainableModel, x: Any, training: bool) -> Any:
     if not training and not predictors.program.penalizes:
         whole = len(arrays[0]) if predictors.coupled else None
         return graph.packed_outputs(predictors.run(arrays, whole))
+    for prepare in predictors.before_step if training else ():
+        prepare()
     return graph.packed_outputs(predictors.in_one(model, arrays, training))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers
+from cdl import layers, ops
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(8, 4)).astype("f"), RNG.normal(size=(8, 3)).astype("f")
@@ -64,3 +64,49 @@ def test_a_file_holds_the_kernel_of_both_layers_and_comes_back(tmp_path):
     model.fit(X, Y, verbose=0)
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, 1e-6, 1e-6)
+
+
+class ByTape(cdl.Model):
+    """Step by a tape: the call of the net on arrays."""
+
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as tape:
+            loss = ops.mean((self(x, training=True) - y) ** 2)
+        self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
+        return {"loss": loss}
+
+
+class ByFunction(cdl.Model):
+    """Step by the gradient of a function that calls the net."""
+
+    def train_step(self, data):
+        def loss(x, y):
+            return ops.mean((self(x, training=True) - y) ** 2)
+
+        value, slopes = cdl.value_and_grad(loss, variables=self.trainable_weights)(*data)
+        self.optimizer.apply(slopes, self.trainable_weights)
+        return {"loss": value}
+
+
+@pytest.mark.parametrize("eagerly", [True, False])
+@pytest.mark.parametrize("kind", [ByTape, ByFunction])
+def test_steps_of_ones_own_divide_the_kernel_as_fit_does(kind, eagerly):
+    usual = net()
+    own = kind(usual.inputs, usual.outputs)
+    before = own.get_weights()
+    usual.fit(X, Y, batch_size=4, epochs=4, shuffle=False, verbose=0)
+    expected = usual.get_weights()
+    own.set_weights(before)
+    own.compile(cdl.optimizers.SGD(0.1), run_eagerly=eagerly)
+    own.fit(X, Y, batch_size=4, epochs=4, shuffle=False, verbose=0)
+    for a, b in zip(own.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_by_inputs_are_those_of_the_divided_kernel():
+    model = net()
+    slope = cdl.grad(lambda x: ops.sum(model(x, training=True)))(X)
+    kernel = model.get_weights()[0]
+    np.testing.assert_allclose(slope, np.tile(kernel.sum(1), (8, 1)), rtol=1e-5)
+    assert abs(np.linalg.norm(kernel, 2) - 1) < 0.3

@@ -13,6 +13,7 @@ from cdl._tracing import graph
 from cdl.initializers import TruncatedNormal
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
+from cdl.layers.running import prepare
 from cdl.layers.wrapper import Wrapper, in_dtype_of
 
 _LEAST = 1e-7  # norm that a vector is divided by
@@ -70,6 +71,8 @@ class SpectralNormalization(Wrapper):
         """Output of the wrapped layer; on arrays in training its kernel is divided first."""
         if training and graph.current_scope() is None:
             self._before_step()
+        elif training:
+            prepare(self)
         return in_dtype_of(self, self.layer, self.layer(inputs))
 
     def _before_step(self) -> None:
