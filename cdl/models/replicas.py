@@ -22,7 +22,7 @@ from cdl.trainers.many import first_weights
 from cdl.trainers.many.member_data import MemberData, of_members, option
 from cdl.trainers.many.members_fit import MembersFit
 from cdl.trainers.many.members_pass import evaluated, predicted
-from cdl.trainers.many.own_state import standing_in_for
+from cdl.trainers.many.own_state import standing_in_for, warn_of_attributes
 from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, value_of, variables_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -307,6 +307,7 @@ class Replicas:
             overwrite: whether a file there is written over without asking.
         """
         path = atomic.checked_path(filepath, "Replicas.save")
+        warn_of_attributes(self._own)
         file = io.BytesIO()
         save_model(self._model, file)
         paths = [each.path for each in variables_of(self._model)]

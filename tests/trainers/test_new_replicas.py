@@ -1,6 +1,7 @@
 """New replicas: what their members begin with, and what is refused."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ class TwoOptimizers(cdl.Model):
         return {"loss": loss}
 
 
-def test_optimizers_of_a_models_own_are_the_members():
+def test_optimizers_of_a_models_own_are_the_members(tmp_path):
     one = layers.Input((4,))
     model = TwoOptimizers(one, layers.Dense(1)(layers.Dense(3, "tanh")(one)))
     model.compile(cdl.optimizers.Adam(0.01), cdl.optimizers.SGD(0.1, momentum=0.9))
@@ -163,6 +164,12 @@ def test_optimizers_of_a_models_own_are_the_members():
                 v.numpy().tobytes() for v in slots[1]
             ]
             assert each.get_weights()[0].tobytes() == many[k].get_weights()[0].tobytes()
+    kept = pickle.loads(pickle.dumps(many))[0].first.variables
+    assert [v.numpy().tobytes() for v in kept[-2:]] == [
+        v.numpy().tobytes() for v in alone[0].first.variables[-2:]
+    ]
+    with pytest.warns(UserWarning, match="3 of the members keep"):
+        many.save(tmp_path / "many.npz")
 
 
 @pytest.mark.parametrize(

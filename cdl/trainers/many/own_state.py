@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from cdl._common.errors import warn
 from cdl._common.overriding import is_users
 from cdl.layers.kept import OF_LAYERS, Snapshot
 from cdl.optimizers import Optimizer
@@ -108,6 +109,15 @@ def standing_in_for(
         _keep(number, used, state, own, original)
         raise
     _keep(number, used, state, own, original)
+
+
+def warn_of_attributes(own: dict[int, StandIn]) -> None:
+    """Warn that a file does not hold what members keep beside the model's variables."""
+    if own:
+        warn(
+            f"Replicas.save: the file does not hold the attributes, and the optimizers in these, "
+            f"that {len(own)} of the members keep (member {min(own)} is the first); pickle does"
+        )
 
 
 def _keep(
