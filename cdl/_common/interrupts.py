@@ -10,7 +10,7 @@ import contextlib
 import signal
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -40,17 +40,29 @@ class WeakList:
 
 
 @contextlib.contextmanager
-def held_interrupts() -> Iterator[None]:
+def held_interrupts(told: Callable[[], object] | None = None) -> Iterator[None]:
     """Context that answers Ctrl-C at its end.
 
-    For code that runs callbacks of weak references, such as h5py's.
+    For code that runs callbacks of weak references, such as h5py's, or changes several arrays.
+
+    Args:
+        told: called at once, so that the body ends early; then nothing is held for a handler that
+            may let the code go on.
     """
     usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+    may_go_on = told is not None and usual is not signal.default_int_handler
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or may_go_on or not callable(usual):
         yield
         return
     came: list[tuple[Any, ...]] = []
-    signal.signal(signal.SIGINT, lambda *told: came.append(told))
+
+    def note(*given: Any) -> None:
+        came.append(given)
+        if told is not None:
+            told()
+
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ import pytest
 import cdl
 from cdl import layers
 from cdl.models import Replicas
+from cdl.trainers.many.members_fit import MembersFit
+from cdl.trainers.many.stand_in import StandIn
+from cdl.trainers.many.watched_run import _Seen
 
 SEEDS = [11, 12, 13]
 RNG = np.random.default_rng(0)
@@ -199,3 +203,45 @@ def test_weights_of_each_output_come_as_targets_do(of_each):
         cdl.utils.set_random_seed(SEEDS[k])
         each.fit(X[k], [Y[k], -Y[k]], sample_weight=own, verbose=0)
         assert state(many[k]) == state(each)
+
+
+class Own(cdl.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen = epoch
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "nth"),
+    [
+        (StandIn, "put", 3),
+        (StandIn, "take", 2),
+        (MembersFit, "_write", 1),
+        (_Seen, "set_weights", 2),
+    ],
+)
+def test_ctrl_c_between_two_arrays_leaves_members_whole(monkeypatch, owner, name, nth):
+    """Ctrl-C once the first of the arrays of the nth call was read or written."""
+    early = cdl.callbacks.EarlyStopping("loss", mode="max", restore_best_weights=True)
+    fit = {"seeds": SEEDS, "epochs": 2, "callbacks": Own() if owner is StandIn else early}
+    many = cdl.replicate(net(), 3, seeds=SEEDS)
+    first, whole, calls, usual = list(many), copy.deepcopy(many), [], getattr(owner, name)
+    whole.fit(X, Y, workers=1, **fit)
+
+    def interrupted(arrays):
+        yield arrays[0]
+        calls.append(name)
+        if len(calls) == nth:
+            signal.raise_signal(signal.SIGINT)
+        yield from arrays[1:]
+
+    monkeypatch.setattr(
+        owner, name, lambda self, arrays, *more: usual(self, interrupted(arrays), *more)
+    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            many.fit(X, Y, workers=1, **fit)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for k, own in enumerate(many):
+        assert state(own) in (state(first[k]), state(whole[k]))

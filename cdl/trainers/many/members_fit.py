@@ -11,6 +11,7 @@ import numpy as np
 
 from cdl import _core, config
 from cdl._common.errors import hint
+from cdl._common.interrupts import held_interrupts
 from cdl._common.locks import new_lock
 from cdl._common.overriding import is_users
 from cdl.callbacks import Callback, CallbackList, History
@@ -193,6 +194,7 @@ class MembersFit:
         pairs = zip(which, watched.ended, strict=True)
         return {number: each.history for number, each in pairs if each is not None}
 
+    @held_interrupts()
     def _write(self, stacks: Stacks, numbers: list[int], places: Sequence[int]) -> None:
         """Write states of some members back."""
         to = [numbers[place] for place in places]
@@ -213,6 +215,7 @@ class MembersFit:
         job.number, job.halt = number, halt
         try:
             with standing_in_for(number, stand_in, self._own, self._model) as used:
+                used.put(self._begin, number)  # before an interrupt is to keep what it has
                 self._busy.append(used)
                 try:
                     history = self._fit(used, number, callbacks, halt)
@@ -235,7 +238,6 @@ class MembersFit:
     ) -> History:
         model = stand_in.model
         options = {name: of(number) for name, of in self._options.items()}
-        stand_in.put(self._begin, number)
         history = self._plain(stand_in, number, callbacks, options, halt)
         if history is None:
             stand_in.put(self._begin, number)

@@ -14,6 +14,7 @@ import numpy as np
 from cdl import _core
 from cdl._common import clock
 from cdl._common.errors import standing_in
+from cdl._common.interrupts import held_interrupts
 from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
 from cdl.callbacks import Callback, CallbackList, History
@@ -99,6 +100,7 @@ class StandIn:
         self._most = 1
         self._take(**state)
 
+    @held_interrupts()  # a member has all of its values
     def put(self, stacks: Stacks, number: int) -> None:
         """Load the weights and states of a member, whose draws begin as those of a copy."""
         self.model._draw_counts(anew=True)
@@ -112,6 +114,7 @@ class StandIn:
         for (variable, storage), stack in zip(weights, stacks, strict=False):
             _write(variable, storage, stack[number])
 
+    @held_interrupts()
     def take(self, stacks: Stacks, number: int) -> None:
         """Write a member's state back."""
         for (variable, _), stack in zip(self._variables, stacks, strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 
 from cdl import _core
 from cdl._common.errors import StandsInError, standing_in
+from cdl._common.interrupts import held_interrupts
 from cdl.callbacks import CallbackList, History
 from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
@@ -333,7 +334,7 @@ class WatchedRun:
             most = max(16, _MOST_NUMBERS // max(1, size) // 16 * 16)
             for first in range(0, len(places), most):
                 if not halt.is_set():
-                    with suppress(Exception), standing_in():
+                    with held_interrupts(halt.set), suppress(Exception), standing_in():
                         self._together(places[first : first + most], halt)
 
     def _together(self, places: list[int], halt: threading.Event) -> None:
