@@ -115,7 +115,12 @@ class _Differentiated:
                 return self._of_symbols(args)
             arguments = Arguments(args)
             arrays = arguments.arrays
-            found = self._compiled_for(arguments)
+            try:
+                found = self._compiled_for(arguments)
+            except ValueError as error:
+                if graphs.current_scope() is None or "disconnected" not in str(error):
+                    raise
+                return self._of_symbols(args)  # it closes over what the code around it traces
         around = graphs.current_scope()
         if around is not None and around.learns(found.weights):  # so it is no constant
             return self._of_symbols(args)

@@ -429,17 +429,29 @@ PRODUCTS = {
 }
 
 
+@pytest.mark.parametrize("is_masked", [False, True])
 @pytest.mark.parametrize("way", PRODUCTS)
-def test_second_derivatives_see_the_statistics_of_the_batch(way):
+def test_second_derivatives_see_the_statistics_of_the_batch(way, is_masked):
     layer, v = layers.BatchNormalization(), RNG.normal(size=X.shape).astype("float32")
-    step = np.float32(0.01)
+    step, x = np.float32(0.01), X.copy()
+    shown = layers.Masking() if is_masked else layers.Identity()
+    if is_masked:
+        x[::3] = v[::3] = 0
 
     def f(x):
-        return ops.sum(ops.sin(layer(x, training=True)))
+        return ops.sum(ops.sin(layer(shown(x), training=True) + 1))
 
-    found = PRODUCTS[way](f, X, v)
-    above, below = (cdl.grad(f)(X + s * v) for s in (step, -step))
+    found = PRODUCTS[way](f, x, v)
+    above, below = (cdl.grad(f)(x + s * v) for s in (step, -step))
     np.testing.assert_allclose(found, (above - below) / (2 * step), rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("way", PRODUCTS)
+def test_derivatives_by_masked_lines_are_0(way):
+    layer, x = layers.Masking(), X.copy()
+    x[::3] = 0
+    found = PRODUCTS[way](lambda x: ops.sum((layer(x) + 1) ** 2), x, np.ones_like(x))
+    np.testing.assert_array_equal(found, 2 * np.float32(x != 0))
 
 
 def test_gradient_of_each_row_sees_the_statistics_of_all_rows():
@@ -465,3 +477,18 @@ def test_derivatives_go_through_noise_that_shifts():
     factor = slope / (2 * y)
     assert set(np.round(factor, 4).ravel()) == {0, np.round(factor.max(), 4)}
     np.testing.assert_allclose(second, 2 * factor**2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("way", ["grad", "jvp"])
+def test_inner_derivatives_at_arrays_close_over_what_is_traced(way):
+    one = np.ones_like(X)
+
+    def f(z):
+        def product(x):
+            return ops.sum(ops.sin(x) * ops.sin(z))
+
+        if way == "jvp":
+            return cdl.jvp(product, (X,), (one,))[1]
+        return ops.sum(cdl.grad(product)(X))
+
+    np.testing.assert_allclose(cdl.grad(f)(X), np.cos(X) ** 2, rtol=1e-5)

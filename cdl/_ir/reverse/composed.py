@@ -16,7 +16,7 @@ from cdl._ir.elementwise import apply, argument
 from cdl._ir.instruction import Instruction, Value
 from cdl._ir.lowering import Lowering
 from cdl._ir.reverse.loss_lines import line_loss
-from cdl._ir.reverse.parts import alike, line_sum
+from cdl._ir.reverse.parts import alike, counted, line_sum
 from cdl._ir.reverse.recurrent import recurrent
 from cdl._ir.reverse.unrolled import loop
 from cdl._ir.windows import Window
@@ -24,6 +24,7 @@ from cdl._ir.windows import Window
 Composition = Callable[[Lowering, Instruction], list[Value]]
 _A, _B, _C = map(argument, range(3))
 _BY_VARIANCE, _BY_MEAN_SQUARE = 0, 1  # measures of `normalize`; the other one is a norm
+_NONE = 1e-20  # part of the lines that count, where none do
 _HIDDEN = -2.1e38  # scores of attention below this one count for nothing
 
 
@@ -65,20 +66,27 @@ def normalize(p: Lowering, i: Instruction) -> Value:
 
 def batch_norm(p: Lowering, i: Instruction) -> Value:
     """Columns with mean 0 and variance 1 in the batch, or by what the weights hold."""
-    x = i.inputs[0]
-    if len(i.inputs) > 1 or len(i.params) > 4:
-        raise ValueError(
-            "grad: within code that is traced no derivative goes through a batch normalization "
-            "with a mask or renormalization"
-        )
+    x, *masks = i.inputs
     if p.mode.trains and not i.attributes["frozen"]:
+        if len(i.params) > 4:
+            raise ValueError(
+                "grad: within code that is traced no derivative goes through a batch "
+                "renormalization"
+            )
 
         def mean_of(value: Value) -> Value:
             axes = range(len(x.shape) - 1)
             return p.batch_reduce(emit.reduce(p, "mean", value, axes) if axes else value, "mean")
 
-        centered = p.map(_A - _B, [x, alike(p, mean_of(x), x)])
-        variance = alike(p, mean_of(p.map("square", [centered])), x)
+        def mean_of_shown(value: Value) -> Value:
+            if masks:
+                ones = alike(p, p.constant(1.0), x)
+                value, part = (mean_of(counted(p, v, *masks)) for v in (value, ones))
+                return alike(p, p.map(_A / apply("maximum", _B, _NONE), [value, part]), x)
+            return alike(p, mean_of(value), x)
+
+        centered = p.map(_A - _B, [x, mean_of_shown(x)])
+        variance = mean_of_shown(p.map("square", [centered]))
     else:
         centered = p.map(_A - _B, [x, _columns(p, i, 2, x, 0.0)])
         variance = _columns(p, i, 3, x, 1.0)

@@ -23,6 +23,12 @@ def line_sum(p: Lowering, value: Value, kind: str = "sum") -> Value:
     return emit.broadcast(p, emit.reduce(p, kind, value, [-1], keepdims=True), value.shape)
 
 
+def counted(p: Lowering, value: Value, mask: Value) -> Value:
+    """Values of the lines that a mask shows, a number a line, and 0 in the others."""
+    lines = alike(p, emit.reshape(p, mask, (*value.shape[:-1], 1)), value)
+    return p.map(apply("where", apply("equal", _B, 0.0), 0.0, _A), [value, lines])
+
+
 def one_hot(p: Lowering, value: Value, axis: int) -> Value:
     """1 where a number is its place along an axis, else 0; negative ones count from the end."""
     n = value.shape[axis]

@@ -22,6 +22,7 @@ from cdl._ir.lowering import Lowering
 from cdl._ir.reverse.composed import grouped_transpose
 from cdl._ir.reverse.parts import (
     alike,
+    counted,
     drawn,
     line_sum,
     one_hot,
@@ -299,7 +300,7 @@ RULES: dict[str, Rule] = {
     "join_batch": lambda p, i, g: (emit.split_batch(p, g),),
     "log_softmax": _log_softmax,
     "map": _map,
-    "mask": _same,
+    "mask": lambda p, i, g: (counted(p, g, i.outputs[1]),),
     "noise": _noise,
     "patterned_dropout": _noise,
     "permute": _permute,
