@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers
+from cdl import layers, ops
 
 TOKENS = np.array([[1, 2, 3, 0, 0], [4, 1, 0, 0, 0], [2, 3, 1, 5, 4]])
 RNG = np.random.default_rng(0)
@@ -178,3 +178,23 @@ def test_masks_of_heads_and_of_steps_go_together(make):
 def test_a_value_that_is_missing_is_named(make, x):
     with pytest.raises(TypeError, match=r"call\(\) is missing a required argument: 'value'"):
         make()(x)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])  # such a query gets the mean of values, or zeros
+@pytest.mark.parametrize("name", LAYERS)
+def test_derivatives_are_finite_where_a_query_sees_no_key(name, dropout):
+    layer, v = LAYERS[name](dropout=dropout), RNG.normal(size=Q.shape).astype("f")
+    shown = np.float32([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
+    seen = shown[:, :, None] * shown[:, None]
+
+    def f(x, seen):
+        return ops.sum(ops.sin(layer(x, x, attention_mask=seen, training=False)))
+
+    def along(x, seen, v):
+        return cdl.jvp(f, (x, seen), (v, seen * 0))[1]
+
+    slope, step = cdl.grad(f), np.float32(0.01)
+    np.testing.assert_allclose(along(Q, seen, v), np.sum(slope(Q, seen) * v), rtol=1e-4, atol=1e-5)
+    above, below = (slope(Q + s * v, seen) for s in (step, -step))
+    found = cdl.grad(along)(Q, seen, v)
+    np.testing.assert_allclose(found, (above - below) / (2 * step), rtol=0.01, atol=0.01)

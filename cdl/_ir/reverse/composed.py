@@ -151,8 +151,11 @@ def attention(p: Lowering, i: Instruction) -> Value:
     off = alike(p, p.constant(hidden), scores)
     seen = p.map(apply("where", hides, -math.inf, _A + _B), [scores, bias, off])
     largest = line_sum(p, emit.stop(p, seen), "max")
-    weights = p.map(apply("exp", _A - _B), [seen, largest])
+    sees_none = apply("less", _B, _HIDDEN)
+    weights = p.map(apply("exp", apply("where", sees_none, 0.0, _A - _B)), [seen, largest])
     weights = p.map(_A / _B, [weights, line_sum(p, weights)])
+    if numbers["empty"]:
+        weights = p.map(apply("where", sees_none, 0.0, _A), [weights, largest])
     return emit.permute(p, emit.product(p, weights, v), (1, 0, 2))
 
 
