@@ -68,9 +68,16 @@ def test_batches_are_stacked_elements(pairs):
 def test_a_tuple_is_the_arguments_of_a_function_and_all_else_is_one(pairs):
     assert numbers(pairs.map(lambda x, y: y + 1)) == list(range(1, 11))
     found = Dataset.from_tensor_slices({"a": Y}).map(lambda row: [row["a"], 1])
-    assert elements(found)[2].tolist() == [2, 1]
+    assert elements(found)[2] == (2, 1)
     assert numbers(pairs.filter(lambda x, y: y > 7).map(lambda x, y: y)) == [8, 9]
     assert [int(i) for i, _ in pairs.enumerate(5)] == list(range(5, 15))
+
+
+def test_a_list_from_a_function_is_an_element_of_several_parts(pairs):
+    made = pairs.map(lambda x, y: [x, y, np.stack([x, x])]).batch(2)
+    first = next(iter(made))
+    assert isinstance(first, tuple)
+    assert [part.shape for part in first] == [(2, 4), (2,), (2, 2, 4)]
 
 
 def test_order_and_number(pairs):

@@ -341,10 +341,14 @@ class Dataset(Batches, metaclass=ABCMeta):
         num_parallel_calls: int | None = None,
         deterministic: bool | None = None,
     ) -> Dataset:
-        """Apply a function to each element in order; tuples are passed as several arguments."""
+        """Apply a function to each element in order; tuples are passed as several arguments.
+
+        A list that it returns is an element of several parts, as a tuple is.
+        """
 
         def start() -> Iterator[Any]:
-            return (element_of(_called(map_func, element)) for element in self)
+            made = (_called(map_func, element) for element in self)
+            return (element_of(tuple(each) if isinstance(each, list) else each) for each in made)
 
         return Dataset(start, self._length, batches=self._batches)
 
