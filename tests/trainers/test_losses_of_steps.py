@@ -243,7 +243,8 @@ def test_epochs_at_once_leave_the_data(cls, rows):
 def test_interrupts_leave_whole_batches_and_epochs(monkeypatch, cls, rows, after):
     net, other = (net_of(cls, "numbers") for _ in range(2))
     expected = trained(other, "numbers", rows=rows)[0]["loss"]
-    own = cdl.trainers.chains.chain.Chain.train
+    chains = cdl.trainers.chains.chain.Chain
+    own, own_last = chains.train, chains.finish
 
     def train(self, steps, seconds):
         left = after - int(net.optimizer.iterations)
@@ -251,7 +252,13 @@ def test_interrupts_leave_whole_batches_and_epochs(monkeypatch, cls, rows, after
         if net.optimizer.iterations == after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cdl.trainers.chains.chain.Chain, "train", train)
+    def finish(self, arrays):  # the last batch of an epoch
+        own_last(self, arrays)
+        if net.optimizer.iterations == after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(chains, "train", train)
+    monkeypatch.setattr(chains, "finish", finish)
     with pytest.raises(KeyboardInterrupt):
         trained(net, "numbers", rows=rows)
     assert net.optimizer.iterations == after

@@ -355,8 +355,11 @@ class Chain:
                 self._train([part], 1, _ALWAYS)
                 if part.is_shown:
                     part.show(self._values)
-            self._train(self._last, 1, _ALWAYS)
-            self._done += 1
+            try:
+                self._train(self._last, 1, _ALWAYS)
+            finally:  # an interrupt may follow the batch
+                if self._prepared is not None:
+                    self._done += self._batched[-1].executor.done
 
     def _whole(self) -> AbstractContextManager[None]:
         """Context for a batch, within which no interrupt leaves some of its updates out."""
