@@ -11,6 +11,7 @@ cdef class Chain:
 
     cdef list executors, gradients, results
     cdef cdl_link *links
+    cdef size_t n  # the lists are gone where the garbage collector deletes it
 
     def __cinit__(self, executors, gradients, applies, results=()):
         cdef Executor each
@@ -21,6 +22,7 @@ cdef class Chain:
         self.links = <cdl_link *>PyMem_Calloc(len(self.executors) + 1, sizeof(cdl_link))
         if self.links == NULL:
             raise MemoryError("cdl: out of memory for the links of a chain")
+        self.n = len(self.executors)
         for k, each in enumerate(self.executors):
             self.links[k].program = each.program
             self.links[k].epoch = &each.where
@@ -66,11 +68,10 @@ cdef class Chain:
         return 0
 
     def __dealloc__(self):
-        if self.links != NULL:
-            for k in range(len(self.executors)):
-                PyMem_Free(self.links[k].gradients)
-                PyMem_Free(self.links[k].results)
-                PyMem_Free(self.links[k].strides)
+        for k in range(self.n):
+            PyMem_Free(self.links[k].gradients)
+            PyMem_Free(self.links[k].results)
+            PyMem_Free(self.links[k].strides)
         PyMem_Free(self.links)
 
     def train(self, size_t steps, double seconds, list rates, uint64_t seed):
@@ -79,7 +80,7 @@ cdef class Chain:
         rates: of each link's coming steps, as for Executor.train().
         """
         cdef Executor each
-        cdef size_t n = len(self.executors)
+        cdef size_t n = self.n
         cdef const float[::1] numbers
         cdef list entered = []
         if len(rates) != <Py_ssize_t>n:

@@ -1,5 +1,8 @@
 """Steps that draw, with their draws made ahead of the core's run: the bits of eager ones."""
 
+import gc
+import sys
+
 import numpy as np
 import pytest
 from trainers.stepping_nets import Net, X, assert_alike, fit, made
@@ -76,7 +79,7 @@ class Faking(Noisy):
     def train_step(self, data):
         x, _ = data
         n = ops.shape(x)[0]
-        made = 2.0 * self.maker(cdl.random.normal((n, 2), seed=self.seeds)) - 0.1
+        made = self.maker(cdl.random.normal((n, 2), seed=self.seeds))
         both = ops.concatenate([x, made], axis=0)
         labels = ops.concatenate([ops.ones((n, 1)), ops.zeros((n, 1))], axis=0)
         labels += 0.05 * cdl.random.uniform(ops.shape(labels), seed=self.seeds)
@@ -103,6 +106,20 @@ class FakingByLogs(Faking):
         super().train_step(data)
         made = self.maker(cdl.random.normal((4, 2), seed=3))
         return {"made": ops.mean(made), "scores": ops.mean(self.judge(data[0]))}
+
+
+class FakingByMeans(Faking):
+    """A judge that sees what a maker made after numpy took the mean of the batch from it."""
+
+    def train_step(self, data):
+        x, _ = data
+        made = self.maker(cdl.random.normal((len(x), 2), seed=self.seeds))
+        both = ops.concatenate([x, made - ops.mean(made, axis=0)], axis=0)
+        weights = self.judge.trainable_weights
+        with cdl.GradientTape() as tape:
+            loss = ops.mean(ops.square(self.judge(both)))
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
 
 
 class Taught(Faking):
@@ -140,6 +157,25 @@ def test_calls_of_nets_ahead_of_gradients_have_the_bits_of_eager_ones(cls, runs,
         assert_alike(cls, runs=runs, metrics_in_core=True)
     finally:
         cdl._core.limit_threads(before)
+
+
+def test_what_numpy_computes_ahead_of_gradients_is_left_to_it():
+    model, eager = made(FakingByMeans), made(FakingByMeans, True)
+    for each in (model, eager):
+        cdl.utils.set_random_seed(1)
+        fit(each)
+    assert not any(each.is_fed for each in chains_of(model))
+    assert [e.tobytes() for e in model.get_weights()] == [e.tobytes() for e in eager.get_weights()]
+
+
+def test_a_chain_in_a_cycle_is_deleted_without_a_word(monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    cycle = [cdl._core.Chain([], [], [])]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert not said
 
 
 def test_a_layer_that_changes_counts_in_calls_ahead():

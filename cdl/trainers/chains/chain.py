@@ -286,12 +286,13 @@ class Chain:
         end, stop, ran = clock.now() + seconds, self._done + steps, -1
         while ran and self._done < stop and (ran < 0 or clock.now() < end):
             batches, arrays = self._prepared.make(self._done, stop - self._done)
-            ran = 0
+            begun, ran = False, 0
             try:
                 self._begin_links(arrays, None)
+                begun = True
                 self._train(self._fed, batches, end - clock.now())
-            finally:
-                ran = self._batched[-1].executor.done
+            finally:  # an interrupt may come while executors still count what ran before
+                ran = self._batched[-1].executor.done if begun else 0
                 self._done += ran
                 self._prepared.undo(ran)
 

@@ -12,7 +12,7 @@ from cdl._core import Executor
 from cdl._tracing import graph as graphs
 from cdl._tracing.operation import OpDef
 from cdl._variables.stepping import Call
-from cdl.trainers.chains.calls import only_computes
+from cdl.trainers.chains.calls import layer_of, only_computes
 from cdl.trainers.chains.core_metrics import function_of
 from cdl.trainers.chains.link import Fed, Values, args_refs, of_values, refs
 from cdl.trainers.custom.reads import Reads
@@ -38,18 +38,26 @@ class Plan(NamedTuple):
 def plan_of(pairs: Sequence[tuple[Call, Any]], known: Collection[int]) -> Plan | None:
     """Calls without which links lack inputs; None if there are others than programs can make.
 
+    Programs make calls of layers, one behind another in different programs, and concatenations:
+    what is fused with others, and what numpy computes in single batches, may round otherwise.
+
     Args:
         pairs: calls of a step, each with the part of a pass that makes it.
         known: numbers of arrays that are there.
     """
     made: dict[int, tuple[int, Call]] = {}
-    wanted, known_or_made = list[int](), set(known)
+    wanted, known_or_made, before = list[int](), set(known), set(known)
     links = 0
     for call, part in pairs:
         if isinstance(part, Fed):
             links += 1
+            before |= known_or_made
             wanted += [n for n in getattr(part, "inputs", ()) if n not in known]
-        elif call.size == 1 and only_computes(call) and known_or_made.issuperset(args_refs(call)):
+            continue
+        of_layer = layer_of(call) is not None
+        if call.size != 1 or not (of_layer or _concatenates(call)) or not only_computes(call):
+            continue
+        if (before if of_layer else known_or_made).issuperset(args_refs(call)):
             made[call.first] = links, call
             known_or_made.add(call.first)
     if not wanted or not made.keys() >= set(wanted):
@@ -76,10 +84,15 @@ def plan_of(pairs: Sequence[tuple[Call, Any]], known: Collection[int]) -> Plan |
     return Plan(groups, joined, read & (needed - joined.keys()))
 
 
+def _concatenates(call: Call) -> bool:
+    """Whether a call is `ops.concatenate`."""
+    row = call.args[0] if call.args else None
+    return isinstance(row, OpDef) and row.name == "concatenate"
+
+
 def _joined(call: Call) -> list[int] | None:
     """Numbers of the arrays whose rows a call joins; None for any other call."""
-    row = call.args[0] if call.args else None
-    if not isinstance(row, OpDef) or row.name != "concatenate" or call.args[2]:
+    if not _concatenates(call) or call.args[2]:
         return None
     given, *axes = call.args[1]
     is_of_rows = axes in ([], [0]) and isinstance(given, (list, tuple))
