@@ -205,12 +205,12 @@ class Prepared:
         complete = own & plan.read
         for joined, parts in plan.joined.items():
             at = 0
-            block = self._blocks[joined].reshape(self._most, self._sizes[joined], -1)
+            block = self._blocks[joined].reshape(self._most, -1)
+            width = block.shape[1] // self._sizes[joined]
             for part in parts:
                 end = at + kinds[part][0][0]
                 if part in own:
-                    place = block[:, at:end].reshape(self._most, -1, copy=False)
-                    targets.append((part, place))
+                    targets.append((part, block[:, at * width : end * width]))
                     complete.add(joined)
                 at = end
         made = Forward(plan.groups[k], targets, kinds)
