@@ -116,6 +116,11 @@ def only_computes(call: Call) -> bool:
     return not (trains or runs_code) and module_of(call) != OF_TAPES
 
 
+def is_draw(call: Call) -> bool:
+    """Whether a call is one of `cdl.random`."""
+    return module_of(call) == _OF_DRAWS
+
+
 def is_of_losses(call: Call) -> bool:
     """Whether a call reads the losses of a layer."""
     return getattr(call.function, "__name__", "") == PENALTIES

@@ -18,9 +18,7 @@ from cdl._common import clock
 from cdl._common.interrupts import held_interrupts
 from cdl._variables.draw_counts import repeating
 from cdl._variables.program_caches import register_cache
-from cdl._variables.step_forms import (
-    OF_TAPES,
-)
+from cdl._variables.step_forms import OF_TAPES
 from cdl._variables.stepping import Call
 from cdl.random import core_seed
 from cdl.trainers.chains.calls import (

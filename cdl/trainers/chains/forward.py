@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from cdl import tree
 from cdl._core import Executor
-from cdl._tracing import graph as graphs
 from cdl._tracing.operation import OpDef
 from cdl._variables.stepping import Call
 from cdl.trainers.chains.calls import layer_of, only_computes
 from cdl.trainers.chains.core_metrics import function_of
 from cdl.trainers.chains.link import Fed, Values, args_refs, of_values, refs
-from cdl.trainers.custom.reads import Reads
-from cdl.trainers.several_rows import Arguments, SeveralRows
+from cdl.trainers.chains.observer import traced_calls
+from cdl.trainers.several_rows import SeveralRows
 
 Joined = dict[int, list[int]]  # numbers of arrays, by that of the array of all their rows
 
@@ -136,15 +133,10 @@ class Forward(Fed):
 
         read = [e for call in calls for e in tree.flatten((call.args, call.kwargs)) if callable(e)]
         read += [e for call in calls if (e := getattr(call.function, "__self__", None)) is not None]
-        self._reads = Reads(read, is_strict=False)
-        arguments = Arguments([np.zeros(*kinds[n]) for n in self.inputs])
-        program = SeveralRows()
-        with arguments.tracing():
-            specs = tuple(arguments.specs)
-            graph = graphs.trace(lambda *_: run(arguments.symbols()), specs, {}, False)
-            for value in arguments.append(graph, program, arguments.inputs(program)):
-                program.output(value)
-        self._reads.close()
+        program, of_inputs = SeveralRows(), [kinds[n] for n in self.inputs]
+        found, arguments, self._reads = traced_calls(run, of_inputs, read, program)
+        for value in found:
+            program.output(value)
         if self._reads.unseen or not arguments.is_plain:
             raise ValueError(self._reads.unseen or "arrays have different numbers of rows")
         self.executor = Executor(program.fused(training=False), self._rows)

@@ -15,6 +15,33 @@ from cdl.trainers.custom.reads import Reads
 from cdl.trainers.several_rows import Arguments, SeveralRows
 
 
+def traced_calls(
+    function: Callable[[Sequence[Any]], Any],
+    kinds: Sequence[Any],
+    read: Sequence[Any],
+    program: SeveralRows,
+) -> tuple[list[Any], Arguments, Reads]:
+    """Append calls on the arrays of a batch to a program.
+
+    Args:
+        function: makes them, given symbolic arrays.
+        kinds: shape and dtype of each array.
+        read: layers, losses and other callables that they read.
+        program: to append to.
+
+    Returns:
+        The values that the function gives, its arguments, and what it read.
+    """
+    reads = Reads(list(read), is_strict=False)
+    arguments = Arguments([np.zeros(*each) for each in kinds])
+    with arguments.tracing():
+        specs = tuple(arguments.specs)
+        graph = graphs.trace(lambda *_: function(arguments.symbols()), specs, {}, False)
+        found = arguments.append(graph, program, arguments.inputs(program))
+    reads.close()
+    return found, arguments, reads
+
+
 class Observer(Link):
     """Updates of metrics as one program, in place of a link that learns.
 
@@ -39,14 +66,9 @@ class Observer(Link):
         self.inputs, self._args = inputs, tuple(map(Ref, inputs))
         self._rows = kinds[0][0][0]
         self.is_fed, self.is_shown, self.changes, self.follows = True, False, False, False
-        self._reads = Reads(list(read), is_strict=False)
-        arguments, program = Arguments([np.zeros(*each) for each in kinds]), SeveralRows()
+        program = SeveralRows()
         observed = program.recorder.observed = dict[int, Any]()
-        with arguments.tracing():
-            specs = tuple(arguments.specs)
-            graph = graphs.trace(lambda *_: update(arguments.symbols()), specs, {}, False)
-            arguments.append(graph, program, arguments.inputs(program))
-        self._reads.close()
+        _, _, self._reads = traced_calls(update, kinds, read, program)
         self.unseen = self._reads.unseen
         self.metrics = [observed[id(each)] for each in program.reports]
         self.executor = Executor(program.fused(training=False), self._rows)

@@ -17,17 +17,12 @@ from cdl._variables.step_forms import COMPUTING, OF_TAPES
 from cdl._variables.stepping import Call
 from cdl.random import SeedGenerator
 from cdl.random.sources import pythons
+from cdl.trainers.chains.calls import is_draw
 from cdl.trainers.chains.forward import Forward, Plan
 from cdl.trainers.chains.link import Values, args_refs
 
 Kinds = Mapping[int, tuple[tuple[int, ...], Any]]
-_OF_DRAWS = "cdl.random.draws"
 _MOST, _MOST_BYTES = 64, 2**21  # of the arrays that are made at once: batches, bytes
-
-
-def is_draw(call: Call) -> bool:
-    """Whether a call is one of `cdl.random`."""
-    return str(getattr(call.function, "__module__", None)) == _OF_DRAWS
 
 
 def prepared_calls(calls: Sequence[Call], inputs: int) -> tuple[list[int], set[int]]:
