@@ -19,7 +19,7 @@ from cdl.models.model import Model
 from cdl.random import checked_seed, draw_seed, numpys
 from cdl.saving import atomic, load_model, save_model
 from cdl.trainers.many import first_weights
-from cdl.trainers.many.member_data import MemberData, of_members, option
+from cdl.trainers.many.member_data import MemberData, of_members, option, padded
 from cdl.trainers.many.members_fit import MembersFit
 from cdl.trainers.many.members_pass import evaluated, predicted
 from cdl.trainers.many.own_state import standing_in_for, warn_of_attributes
@@ -220,14 +220,9 @@ class Replicas:
         histories = run.train(callbacks, workers, verbose)
         self._settle()
         epochs = np.array([len(each.epoch) for each in histories])
-        values: dict[str, Array] = {}
-        for number, each in enumerate(histories):
-            for name, listed in each.history.items():
-                found = np.asarray(listed, np.float64)
-                if name not in values:
-                    values[name] = np.full((n, epochs.max(), *found.shape[1:]), np.nan)
-                values[name][number, : len(found)] = found
-        return Histories(values, epochs)
+        names = dict.fromkeys(name for each in histories for name in each.history)
+        listed = {name: [each.history.get(name, ()) for each in histories] for name in names}
+        return Histories({k: padded(each, epochs.max()) for k, each in listed.items()}, epochs)
 
     def predict(self, x: Any, **predict: Any) -> Any:
         """Predictions of all members.

@@ -29,7 +29,7 @@ class Stacked:
 
 
 class Shared:
-    """Rows of all members.
+    """Rows, or an option, of all members.
 
     Attributes:
         rows: arrays, nested as the model takes them; or None.
@@ -58,7 +58,8 @@ class MemberData(NamedTuple):
 
     def rows(self, number: int) -> int:
         """Number of rows that a member has."""
-        return _rows(self.x(number))
+        x = self.x
+        return x.rows.shape[1] if isinstance(x, Stacked) else _rows(x(number))
 
     def block(self, numbers: Sequence[int]) -> list[Any] | None:
         """Rows of members in a row, as views of arrays with an axis of members; None for others."""
@@ -98,6 +99,18 @@ def joined(of: ByMember, numbers: range) -> tuple[Any, np.ndarray[Any, np.dtype[
     return np.concatenate(parts), np.stack([np.cumsum(count) - count, count])
 
 
+def padded(listed: Sequence[Sequence[Any]], most: int) -> np.ndarray[Any, Any]:
+    """Values of each member, at most so many, and NaN behind its last."""
+    if all(len(each) == most for each in listed):
+        return np.array(listed, np.float64)
+    found = [np.asarray(each, np.float64) for each in listed]
+    shape = max((each.shape[1:] for each in found), key=len)
+    values = np.full((len(found), most, *shape), np.nan)
+    for number, each in enumerate(found):
+        values[number, : len(each)] = each.reshape(-1, *shape)
+    return values
+
+
 def option(value: Any, n: int, name: str) -> ByMember:
     """Option by member: a list or a 1-d array has one for each, any other value is shared.
 
@@ -107,7 +120,7 @@ def option(value: Any, n: int, name: str) -> ByMember:
     if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
         each = value if isinstance(value, list) else value.tolist()
         return _listed(each, n, name)
-    return lambda number: value
+    return Shared(value)
 
 
 def of_members(given: Sequence[Any], n: int, model: Any, call: str) -> MemberData:
@@ -205,7 +218,9 @@ def _beside(y: Any, n: int, x: ByMember, shapes: dict[Any, _Shape], name: str) -
         found = _stacked(y, n, name)
     else:
         return _checked_shared(y, n, x, name)
-    for number in range(n):
+    # All members of stacked arrays have as many rows as the first.
+    are_stacked = isinstance(found, Stacked) and isinstance(x, (Stacked, Shared))
+    for number in range(1 if are_stacked else n):
         _check_rows(found(number), x(number), name, number)
     return found
 

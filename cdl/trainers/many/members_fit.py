@@ -20,7 +20,7 @@ from cdl.trainers import arguments
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH
 from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.alike import is_simple
-from cdl.trainers.many.member_data import ByMember, MemberData
+from cdl.trainers.many.member_data import ByMember, MemberData, Shared
 from cdl.trainers.many.own_state import standing_in_for
 from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.stacked_run import LANES, Draws, Epochs, StackedRun
@@ -86,7 +86,8 @@ class MembersFit:
                 made: dict[int, list[Callback]] = {}
                 ended: dict[int, History | Epochs] = {}
                 if not callbacks and self._held_out is None:
-                    ended.update(self._together(stand_in, numbers, halt, 1))
+                    for some in self._together(stand_in, numbers, halt, 1):
+                        ended.update(some)
                 else:
                     made = {number: make(number) for number in numbers}
                 others = [number for number in numbers if number not in ended]
@@ -108,9 +109,9 @@ class MembersFit:
         lock = new_lock()
 
         def told(number: int) -> None:
-            with lock:
-                failed = isinstance(found[number], Exception)
-                progress.ended(None if failed else found[number])
+            if progress.shown:
+                with lock:
+                    progress.ended(None if isinstance(found[number], Exception) else found[number])
 
         def stop() -> None:
             halt.set()  # before the flags, which a fit that begins takes back
@@ -119,9 +120,10 @@ class MembersFit:
 
         try:
             if n > LANES and not callbacks and self._held_out is None:
-                for number, each in self._with_one_program(halt, most):
-                    found[number] = each
-                    told(number)
+                for some in self._with_one_program(halt, most):
+                    for number, each in some.items():
+                        found[number] = each
+                        told(number)
             left = [number for number in range(n) if found[number] is None]
             on_threads(run, tasks_of(left, most), most, stop)
         finally:
@@ -129,9 +131,7 @@ class MembersFit:
         _raise_first(found)
         return found
 
-    def _with_one_program(
-        self, halt: threading.Event, threads: int
-    ) -> Iterator[tuple[int, Epochs]]:
+    def _with_one_program(self, halt: threading.Event, threads: int) -> Iterator[dict[int, Epochs]]:
         """Epochs of members that threads of the core have trained, with one program for all."""
         stand_in, before = taken(self._idle, self._model), _core.limit_threads(1)
         try:
@@ -142,22 +142,24 @@ class MembersFit:
 
     def _together(
         self, stand_in: StandIn, numbers: Sequence[int], halt: threading.Event, threads: int
-    ) -> Iterator[tuple[int, Epochs]]:
-        """Numbers and epochs of members, which train in one call of the core."""
+    ) -> Iterator[dict[int, Epochs]]:
+        """Epochs of members by number, which train in one call of the core."""
         if (config.max_epochs(), config.max_steps_per_epoch()) != (None, None):
             return
+        if not {"batch_size", "epochs"}.issuperset(self._options):
+            return
+        sizes = self._options.get("batch_size", Shared(None))
+        counts = self._options.get("epochs", Shared(1))
         plain = {}
         for number in self._alike(numbers):
-            options = {name: of(number) for name, of in self._options.items()}
-            batch, epochs = options.pop("batch_size", None), options.pop("epochs", 1)
+            batch, epochs = sizes(number), counts(number)
             batch = DEFAULT_BATCH if batch is None else batch
-            if not options and type(batch) is type(epochs) is int and min(batch, epochs) > 0:
+            if type(batch) is type(epochs) is int and batch > 0 and epochs > 0:
                 plain[number] = batch, epochs
         begin = self._begin
         draws = {number: self._draws(self._seeds[number]) for number in plain}
         run = StackedRun(stand_in, self._stacks, begin, self._data, draws, threads)
-        for some in run.train(plain, halt):
-            yield from some.items()
+        yield from run.train(plain, halt)
         if run.lost:  # the core may keep NaN
             stand_in.take_model(stand_in.model)
 

@@ -60,9 +60,12 @@ class Draws(NamedTuple):
     shuffles: bool
     discards: bool
 
-    def seeds(self, of_program: Sequence[int]) -> list[int]:
-        """Seed of the core, and those of the layers of a program."""
-        return [self.core, *(self.layers.get(seed, seed) for seed in of_program)]
+
+def seeds_of(draws: Sequence[Draws], host: _core.Members) -> NDArray[np.int64]:
+    """Seeds of the core by member, and those of the layers of a program: (members, seeds)."""
+    seeds = [[each.core for each in draws]]
+    seeds += [[each.layers.get(seed, seed) for each in draws] for seed in host.seeds]
+    return np.array(seeds, np.int64).T.copy()
 
 
 # A matrix for the orders of each member, and what fills it; None if it is filled.
@@ -195,6 +198,9 @@ class StackedRun:
                 for ended in self._finish(members, numbers, halt, is_over if not first else None):
                     kept += ended
                     found = _ended(function, members, numbers, ended, first)
+                    if count == epochs:
+                        yield found
+                        continue
                     for k, part in found.items():
                         parts[k].append(part)
                     if first + count == epochs:
@@ -243,8 +249,6 @@ class StackedRun:
     ) -> _core.StackedMembers:
         weights = self._stand_in.places_of(function)
         step, rate = self._stand_in.places
-        of_program = host.seeds
-        seeds = [self._draws[k].seeds(of_program) for k in numbers]
         return _core.StackedMembers(
             host,
             [self._stacks[place] for place in weights],
@@ -254,7 +258,7 @@ class StackedRun:
             batch,
             self._begin[rate].astype(np.float32),
             self._begin[step][numbers].tolist(),
-            np.array(seeds, np.int64),
+            seeds_of([self._draws[k] for k in numbers], host),
             orders[1],
         )
 
@@ -336,7 +340,5 @@ def epochs_of(function: Any, passes: Sequence[Any], epoch: range) -> Epochs:
 
 def _joined(parts: list[Epochs]) -> Epochs:
     """Concatenation of epochs of a member."""
-    if len(parts) == 1:
-        return parts[0]
     history = {name: [v for each in parts for v in each.history[name]] for name in parts[0].history}
     return Epochs(range(parts[-1].epoch.stop), history, parts[-1].states)

@@ -18,7 +18,7 @@ from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
-from cdl.trainers.many.stacked_run import Draws, Due, MemberOrders
+from cdl.trainers.many.stacked_run import Draws, Due, MemberOrders, seeds_of
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn
 
 if TYPE_CHECKING:
@@ -145,9 +145,9 @@ class _Passes:
         if host is None:
             raise StandsInError("program")
         stacks = [group.stacks[place] for place in self._stand_in.places_of(self._function)]
-        seeds = [group.members[k].draws.seeds(host.seeds) for k in numbers]
+        seeds = seeds_of([group.members[k].draws for k in numbers], host)
         places = group.places[numbers]
-        own = group.rates, group.steps[places].tolist(), np.array(seeds, np.int64)
+        own = group.rates, group.steps[places].tolist(), seeds
         self._members = _core.StackedMembers(
             host, stacks, places, self._fed, orders[0], self.batch, *own, orders[1]
         )
