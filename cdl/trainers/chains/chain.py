@@ -174,7 +174,7 @@ class Chain:
         given = read, self._inputs, self._kinds, self._values, plan
         try:
             self._prepared = Prepared(ahead, constant, *given)
-        except Exception:  # whatever code of users' layers does to symbolic tensors
+        except NotInCoreError:
             self._set_parts(pairs, own)
             return
         if plan and not self._set_parts(

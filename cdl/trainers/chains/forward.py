@@ -10,7 +10,7 @@ from cdl._core import Executor
 from cdl._tracing.operation import OpDef
 from cdl._variables.stepping import Call
 from cdl.trainers.chains.calls import layer_of, only_computes
-from cdl.trainers.chains.core_metrics import function_of
+from cdl.trainers.chains.core_metrics import NotInCoreError, function_of
 from cdl.trainers.chains.link import Fed, Values, args_refs, of_values, refs
 from cdl.trainers.chains.observer import traced_calls
 from cdl.trainers.several_rows import SeveralRows
@@ -110,7 +110,7 @@ class Forward(Fed):
         shown: of each array that is complete behind it, the rows of the first batch, by number.
 
     Raises:
-        ValueError: the calls cannot be compiled.
+        NotInCoreError: the calls cannot be traced.
     """
 
     def __init__(
@@ -134,11 +134,14 @@ class Forward(Fed):
         read = [e for call in calls for e in tree.flatten((call.args, call.kwargs)) if callable(e)]
         read += [e for call in calls if (e := getattr(call.function, "__self__", None)) is not None]
         program, of_inputs = SeveralRows(), [kinds[n] for n in self.inputs]
-        found, arguments, self._reads = traced_calls(run, of_inputs, read, program)
+        try:
+            found, arguments, self._reads = traced_calls(run, of_inputs, read, program)
+        except Exception as error:  # whatever code of users' layers does to symbolic tensors
+            raise NotInCoreError(f"the calls cannot be traced: {error}") from error
         for value in found:
             program.output(value)
         if self._reads.unseen or not arguments.is_plain:
-            raise ValueError(self._reads.unseen or "arrays have different numbers of rows")
+            raise NotInCoreError(self._reads.unseen or "arrays have different numbers of rows")
         self.executor = Executor(program.fused(training=False), self._rows)
 
     def refresh(self) -> bool:
