@@ -131,7 +131,7 @@ class _Program:
         )
         if before is not None:
             for own, other in zip(self._derivatives(), before._derivatives(), strict=True):
-                own._steps = other._steps
+                own.steps = other.steps
         self.draws, self.has_drawn = plan.draws(), False
         self.agrees: bool | None = None
         self._lock = new_rlock()

@@ -203,15 +203,16 @@ class Compiled:
         program = program if is_shown else without_outputs(program)
         return learner(program, rows, optimizer, self._vjp.learning, rules, after, not is_shown)
 
-    def summer(self, rows: int) -> tuple[Executor, list[Parameter]]:
+    def summer(self, rows: int, counter: Array) -> tuple[Executor, list[Parameter]]:
         """Executor that adds gradients to the parameters along with it; for one that `learns`.
 
         Args:
             rows: of a batch.
+            counter: number of the step, from which dropout draws; counted up by the executor.
         """
         made = self._vjp.gradients.another()
         executor = made.of_rows(rows)
-        executor.count_in(np.zeros(1, np.int64))
+        executor.count_in(counter)
         return executor, list(made.sums.values())
 
     @property

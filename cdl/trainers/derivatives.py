@@ -5,7 +5,6 @@ reads beside them is the same (`custom/reads.py`).
 """
 
 import copy
-import itertools
 import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from cdl.data import brief
 from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.custom.structures import FunctionOfLeaves, is_nested, leaves_and_form
 from cdl.trainers.several_rows import Arguments
+from cdl.trainers.vjp import STEPS
 
 Array = NDArray[Any]
 _KEPT = 8  # programs, by shapes of arguments
@@ -44,6 +44,7 @@ class _Differentiated:
 
     Attributes:
         function: as given.
+        steps: number of the next call, from which dropout draws; an array of it.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class _Differentiated:
         self._unseen = "" if is_fixed else None  # see `Compiled`
         self.compiled: dict[Any, Compiled] = {}
         self._of_leaves: dict[str, tuple[_Differentiated, FunctionOfLeaves]] = {}
-        self._steps = itertools.count()
+        self.steps = np.zeros(1, np.int64)
         self._lock = new_rlock()  # threads may call one function
         register_cache(self)
 
@@ -124,10 +125,16 @@ class _Differentiated:
         around = graphs.current_scope()
         if around is not None and around.learns(found.weights):  # so it is no constant
             return self._of_symbols(args)
-        value, gradients = found.of(arrays, counted(self._steps.__next__))
+        value, gradients = found.of(arrays, counted(self._next_step))
         if self._variables is not None:
             return value, gradients
         return value, gradients[0] if self._is_one else tuple(gradients)
+
+    def _next_step(self) -> int:
+        with self._lock:
+            step = int(self.steps[0])
+            self.steps[0] = (step + 1) % STEPS
+        return step
 
     def _of_nested(self, args: Sequence[Any]) -> tuple[Any, Any]:
         """Value and gradient for lists and dicts of arrays, by a function of what is in them."""
@@ -252,7 +259,7 @@ def derivative_of(
     if known is None or not known.is_of(function, weights):
         made = _Differentiated(function, argnums, weights, has_aux, is_fixed, penalties)
         if known is not None:  # so that it does not draw the same again
-            made._steps = known._steps
+            made.steps = known.steps
         known = _kept.of_run[key] = made
     return known.of
 

@@ -83,9 +83,9 @@ class GradientExecutor:
 
     @property
     def learning(self) -> tuple[Program, dict[str, Any]] | None:
-        """The program and the rules of its update; None if it draws, or if Python runs in it."""
+        """The program and the rules of its update; None if Python runs in it."""
         program, rules = self._program, self._weight_rules
-        if self.draws or rules.in_python or program.hosted or program.batch_of_states:
+        if rules.in_python or program.hosted or program.batch_of_states:
             return None
         return program, rules.rules
 

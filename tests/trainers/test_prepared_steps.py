@@ -58,6 +58,30 @@ class Critic(Noisy):
         return {"loss": loss}
 
 
+class Dropping(Noisy):
+    """A critic with dropout in its gradients, which learns twice a batch by one function."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = layers.Dropout(0.5)
+
+    def call(self, inputs, training=None):
+        return self.last(self.dropout(self.hidden(inputs), training=training))
+
+    def cost(self, x, drawn):
+        return ops.mean(ops.square(self(x, training=True) - self(drawn, training=True) - 1.0))
+
+    def train_step(self, data):
+        real, _ = data
+        weights = self.trainable_variables
+        gradients = cdl.value_and_grad(self.cost, variables=weights)
+        for _ in range(2):
+            drawn = cdl.random.normal(ops.shape(real), seed=self.seeds)
+            loss, found = gradients(real, drawn)
+            self.optimizer.apply(found, weights)
+        return {"loss": loss}
+
+
 class Faking(Noisy):
     """A judge of samples, of which half are a maker's outside of any tape, and the maker."""
 
@@ -140,7 +164,7 @@ def chains_of(model):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("cls", [Noisy, NoisyByPython, Critic])
+@pytest.mark.parametrize("cls", [Noisy, NoisyByPython, Critic, Dropping])
 def test_steps_that_draw_have_the_bits_of_eager_ones(cls, threads):
     before = cdl._core.limit_threads(threads)
     try:
@@ -192,7 +216,9 @@ def test_a_layer_that_changes_counts_in_calls_ahead():
     assert states[0] == states[1]
 
 
-@pytest.mark.parametrize("cls", [Noisy, NoisyByPython, Critic, Faking, FakingByLogs, Taught])
+@pytest.mark.parametrize(
+    "cls", [Noisy, NoisyByPython, Critic, Dropping, Faking, FakingByLogs, Taught]
+)
 def test_steps_that_draw_run_in_the_core(cls):
     model = made(cls)
     fit(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from cdl._variables.stepping import Call
 from cdl.layers import Layer
 from cdl.optimizers import Optimizer
 from cdl.random.draws import is_of_generator
+from cdl.trainers.chains.link import args_refs
 from cdl.trainers.chains.shown_metrics import reads_metric, updates
 from cdl.trainers.derivatives import compiled_of
 
@@ -138,3 +139,28 @@ def layer_of(call: Call) -> Any:
         call.args[2:3] if is_taped else (getattr(call.function, "__self__", None), *call.args[:1])
     )
     return next((each for each in given if isinstance(each, Layer)), None)
+
+
+def needed(
+    calls: Sequence[Call], linked: set[int], shown: Sequence[int], apart: Collection[int] = ()
+) -> set[int]:
+    """Indices of calls to replay, for their effects or for results that are read later.
+
+    Those `apart` are left out.
+    """
+    numbers, places, reads_losses = set(shown), set[int](), False
+    taking: list[Any] = []  # inner gradients, which are taken by one call and given by the next
+    for i in reversed(range(len(calls))):
+        if i in apart:
+            continue
+        call = calls[i]
+        own = range(call.first, call.first + call.size)
+        counts = reads_losses and layer_of(call) is not None  # `losses` of it is read later
+        counts |= any(getattr(call.function, "__self__", None) is each for each in taking)
+        if i in linked or has_effect(call) or counts or not numbers.isdisjoint(own):
+            places.add(i)
+            is_taped = module_of(call) == OF_TAPES
+            taking += [call.args[0]] if is_taped and hasattr(call.args[0], "take") else []
+            reads_losses |= is_of_losses(call) or (is_taped and call.args[1][0] == "penalties")
+            numbers.update(args_refs(call))
+    return places

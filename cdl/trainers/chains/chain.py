@@ -18,21 +18,29 @@ from cdl._common import clock
 from cdl._common.interrupts import held_interrupts
 from cdl._variables.draw_counts import repeating
 from cdl._variables.program_caches import register_cache
-from cdl._variables.step_forms import OF_TAPES
 from cdl._variables.stepping import Call
 from cdl.random import core_seed
 from cdl.trainers.chains.calls import (
     has_effect,
-    is_of_losses,
     is_step,
     layer_of,
-    module_of,
+    needed,
     only_computes,
 )
 from cdl.trainers.chains.core_metrics import CoreMetrics, NotInCoreError
 from cdl.trainers.chains.followers import Followers
 from cdl.trainers.chains.forward import Forward, plan_of
-from cdl.trainers.chains.link import Fed, Link, Step, Values, args_refs, of_values, refs
+from cdl.trainers.chains.link import (
+    Fed,
+    Link,
+    Step,
+    Values,
+    args_refs,
+    drawing_again,
+    of_values,
+    refs,
+    room_for_draws,
+)
 from cdl.trainers.chains.observer import Observer
 from cdl.trainers.chains.prepared import Prepared, drawn_numbers, numbers_of, prepared_calls
 from cdl.trainers.chains.shown_metrics import updates
@@ -101,7 +109,7 @@ class Chain:
         found, steps = learning(calls, refs(logs), {i for i, e in following.items() if e.n})
         self._by_call = _parts(calls, found, steps, following, logs)
         self._parts = [part for _, part in self._by_call if part is not None]
-        always = _needed(calls, {*found, *steps}, ())
+        always = needed(calls, {*found, *steps}, ())
         self._unshown = [  # parts for a batch whose result is not wanted
             part for i, (_, part) in enumerate(self._by_call) if i in always and part is not None
         ]
@@ -109,7 +117,7 @@ class Chain:
         self._is_split = sum(isinstance(e, Fed) or e.changes for e in self._parts) > 1
         others = [call for call, part in self._by_call if isinstance(part, _Repeated)]
         self.changes_more = any(has_effect(e) and updates(e) is None for e in others)
-        self.changes_more |= any(each.follows for each in self._links)
+        self.changes_more |= any(each.follows or each.draws for each in self._links)
         self.state: Any = None
         self._computes, self._shown = True, set(refs(logs))
         self._ahead = prepared_calls(calls, len(inputs))
@@ -308,14 +316,15 @@ class Chain:
     def _learn(self, links: Sequence[Fed], steps: int, seconds: float) -> None:
         """Run batches of the pass by links that learn."""
         optimizers = [each.optimizer for each in links]
-        rates = {None: np.zeros(1, np.float32)}
+        rates, steps = {None: np.zeros(1, np.float32)}, room_for_draws(links, steps)
         for each in optimizers:  # one of several links steps once per link
             if each not in rates:
                 n = optimizers.count(each)
                 rates[each] = each.rates(each.step, min(steps * n, _RATES // n * n))
                 steps = len(rates[each]) // n if len(rates[each]) > 1 else steps
         core = self._core_of(links)
-        core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
+        with drawing_again(links):
+            core.train(steps, seconds, [rates[each] for each in optimizers], core_seed())
 
     def _core_of(self, links: Sequence[Fed]) -> _core.Chain:
         """Links as one in the core, as long as their executors are the same."""
@@ -442,8 +451,8 @@ def _parts(
     joined = {e.update for e in linked.values()}
     within = {k for j in steps for k in range(j, j + 1 + following[j].n)}
     reading = [linked[i].call if i in linked else each for i, each in enumerate(calls)]
-    needed = _needed(reading, {*linked, *steps}, refs(logs), apart)
-    read = {*refs(logs), *(n for i in needed - within for n in args_refs(calls[i]))}
+    kept = needed(reading, {*linked, *steps}, refs(logs), apart)
+    read = {*refs(logs), *(n for i in kept - within for n in args_refs(calls[i]))}
     links: dict[int, Link] = {}
     found: list[_CallAndPart] = []
     for i, call in enumerate(calls):
@@ -456,7 +465,7 @@ def _parts(
             optimizer, variables, places = steps[i]
             sums = [links[n].gradients[k] for n, k in places]
             part = Step(optimizer, variables, sums, following[i])
-        elif i in needed and i not in within:
+        elif i in kept and i not in within:
             part = _Repeated(call)
         found.append((call, part))
     return found
@@ -468,28 +477,3 @@ def _followers(calls: Sequence[Call], start: int, shown: list[int]) -> Followers
     others = [*calls[:start], *calls[start + found.n :]]
     read = {*shown, *(n for e in others for n in args_refs(e))}
     return Followers(()) if found.gives() & read else found
-
-
-def _needed(
-    calls: Sequence[Call], linked: set[int], shown: Sequence[int], apart: Collection[int] = ()
-) -> set[int]:
-    """Indices of calls to replay, for their effects or for results that are read later.
-
-    Those `apart` are left out.
-    """
-    numbers, places, reads_losses = set(shown), set(), False
-    taking: list[Any] = []  # inner gradients, which are taken by one call and given by the next
-    for i in reversed(range(len(calls))):
-        if i in apart:
-            continue
-        call = calls[i]
-        own = range(call.first, call.first + call.size)
-        counts = reads_losses and layer_of(call) is not None  # `losses` of it is read later
-        counts |= any(getattr(call.function, "__self__", None) is each for each in taking)
-        if i in linked or has_effect(call) or counts or not numbers.isdisjoint(own):
-            places.add(i)
-            is_taped = module_of(call) == OF_TAPES
-            taking += [call.args[0]] if is_taped and hasattr(call.args[0], "take") else []
-            reads_losses |= is_of_losses(call) or (is_taped and call.args[1][0] == "penalties")
-            numbers.update(args_refs(call))
-    return places

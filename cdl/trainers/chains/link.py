@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from cdl import _core, tree
+from cdl._variables.draw_counts import counted, draws
 from cdl._variables.stepping import Call, Ref
 from cdl.optimizers.apply import executor_of
 from cdl.random import core_seed
 from cdl.trainers.chains.followers import Followers
 from cdl.trainers.compiled_function import Compiled
+from cdl.trainers.vjp import STEPS
 
 Values = list[Any]
 
@@ -68,6 +71,7 @@ class Fed:
         results: arrays for the outputs of one that only computes.
         follows: whether assignments follow the step.
         changes: whether it changes more than weights, slots and metrics.
+        draws: whether its program draws, by the number in `counter`.
         is_shown: whether its results are read.
         holds: whether its program is still valid.
     """
@@ -76,7 +80,7 @@ class Fed:
     executor: _core.Executor
     gradients: Any = None
     results: Any = None
-    applies = follows = changes = is_shown = False
+    applies = follows = changes = draws = is_shown = False
     holds: Any = True
     _changes = -1
 
@@ -175,6 +179,9 @@ class Link(Fed):
         self.gives = range(call.first, call.first + call.size)
         self.is_fed = all(isinstance(e, Ref) or _is_uniform(e) for e in call.args)
         self.is_shown = not read.isdisjoint(self.gives)
+        self.draws = compiled.draws
+        owner: Any = getattr(call.function, "__self__", None)
+        self.counter = owner.steps if self.draws else np.zeros(1, np.int64)
         self.follows = followers is not None and bool(followers.n)
         self._after = followers.executor() if followers is not None and followers.n else None
         self.refresh()
@@ -184,7 +191,7 @@ class Link(Fed):
         if not self._is_outdated():
             return False
         if self.optimizer is None:
-            self.executor, self.gradients = self._compiled.summer(self._rows)
+            self.executor, self.gradients = self._compiled.summer(self._rows, self.counter)
             return True
         parts = self.optimizer, self._rows, self._after, self.is_shown
         self.executor = self._compiled.learner(*parts)
@@ -211,9 +218,11 @@ class Link(Fed):
         """Learn from one batch."""
         if self.gradients is not None:
             _core.clear_all(self.gradients)
-        step = 0 if self.optimizer is None else self.optimizer.step
-        rate = 0.0 if self.optimizer is None else self.optimizer.rate(step)
-        self.executor.once(self._of_batch(values), rate, step, core_seed())
+        room_for_draws([self], 1)
+        with drawing_again([self]):
+            step = int(self.counter[0]) if self.optimizer is None else self.optimizer.step
+            rate = 0.0 if self.optimizer is None else self.optimizer.rate(step)
+            self.executor.once(self._of_batch(values), rate, step, core_seed())
         if self.is_shown:
             self.show(values)
 
@@ -221,6 +230,33 @@ class Link(Fed):
         """Store the results of the last batch's loss among the values."""
         leaves = tree.flatten(self._compiled.shown(self.executor, self._rows))
         values[self._first : self._first + len(leaves)] = leaves
+
+
+def room_for_draws(links: Sequence[Any], steps: int) -> int:
+    """Number of steps, of `steps`, for which links can draw until their counts begin anew."""
+    counters = [each.counter for each in links if each.draws]
+    for counter in counters:
+        if STEPS - counter[0] < len(counters):
+            counter[0] = 0
+    return min([steps, *((STEPS - int(each[0])) // len(counters) for each in counters)])
+
+
+@contextmanager
+def drawing_again(links: Sequence[Any]) -> Iterator[None]:
+    """Context in which links draw by the counts of a step that is repeated, if one is."""
+    counters = [each.counter for each in links if each.draws]
+    if draws.again is None or not counters:
+        yield
+        return
+    kept = [counter.copy() for counter in counters]
+    numbers = [counted(int) for _ in counters]
+    for counter, number in zip(counters[::-1], numbers[::-1], strict=True):
+        counter[0] = number  # the first one of those that several share
+    try:
+        yield
+    finally:
+        for counter, before in zip(counters, kept, strict=True):
+            counter[:] = before
 
 
 def _is_uniform(array: Any) -> bool:

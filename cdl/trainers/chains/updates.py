@@ -125,7 +125,7 @@ def _is_joined(
 ) -> bool:
     """Whether update j can be made along with gradient i, ahead of the calls between them."""
     own = [(i, k) for k in range(len(gradient.compiled.by_weights))]
-    if steps[j].places != own:
+    if steps[j].places != own or gradient.compiled.draws:  # not by the optimizer's counter
         return False
     return j == i + 1 or (
         j not in following
