@@ -120,6 +120,15 @@ class Faking(Noisy):
         return self.results()
 
 
+class FakingDropped(Faking):
+    """A judge with dropout, called without `training`, so that nothing is dropped."""
+
+    def __init__(self):
+        super().__init__()
+        some = layers.Dense(8, "relu"), layers.Dropout(0.5), layers.Dense(1)
+        self.judge = cdl.Sequential([cdl.Input((3,)), *some])
+
+
 class FakingByLogs(Faking):
     """A judge and a maker, with numbers of the last batch as logs."""
 
@@ -174,7 +183,9 @@ def test_steps_that_draw_have_the_bits_of_eager_ones(cls, threads):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("cls", "runs"), [(Faking, 6), (FakingByLogs, 6), (Taught, 4)])
+@pytest.mark.parametrize(
+    ("cls", "runs"), [(Faking, 6), (FakingDropped, 6), (FakingByLogs, 6), (Taught, 4)]
+)
 def test_calls_of_nets_ahead_of_gradients_have_the_bits_of_eager_ones(cls, runs, threads):
     before = cdl._core.limit_threads(threads)
     try:
@@ -217,7 +228,7 @@ def test_a_layer_that_changes_counts_in_calls_ahead():
 
 
 @pytest.mark.parametrize(
-    "cls", [Noisy, NoisyByPython, Critic, Dropping, Faking, FakingByLogs, Taught]
+    "cls", [Noisy, NoisyByPython, Critic, Dropping, Faking, FakingDropped, FakingByLogs, Taught]
 )
 def test_steps_that_draw_run_in_the_core(cls):
     model = made(cls)

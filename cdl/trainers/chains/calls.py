@@ -98,9 +98,7 @@ def has_effect(call: Call) -> bool:
     if layer is None:
         takes = getattr(call.function, "__name__", "") == "take"
         return module_of(call) in (_OF_DRAWS, _OF_PROGRAMS) and not takes
-    draws = ("seed", "seed_generator")
-    is_drawn = any(vars(each).get(name) for each in layer._flatten_layers() for name in draws)
-    return is_drawn or not all(map(is_of_generator, layer.non_trainable_variables))
+    return not all(map(is_of_generator, layer.non_trainable_variables))
 
 
 def only_computes(call: Call) -> bool:
