@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdl import dtype_policies
+from cdl import dtype_policies, tree
 from cdl._common import dtypes
 from cdl._common.naming import unique
 from cdl._common.overriding import of_any_names
@@ -108,10 +108,16 @@ class Loss(Configured):
         y_true, y_pred = in_traced_code((y_true, y_pred))
         if graph.tensors_in((y_true, y_pred)):
             return self.reduce(self.call(y_true, y_pred), sample_weight)
-        owner = type(self).__name__
-        y = np.asarray(as_array(owner, "y_true", y_true), np.float32)
-        p = np.asarray(as_array(owner, "y_pred", y_pred), np.float32)
+        y, p = self._floats("y_true", y_true), self._floats("y_pred", y_pred)
         return self.in_dtype(self.reduce(self.call(y, p), sample_weight))
+
+    def _floats(self, name: str, value: Any) -> Any:
+        """Targets or predictions as float arrays; several arrays keep their structure."""
+        if isinstance(value, (list, tuple, dict)):
+            parts = value.values() if isinstance(value, dict) else value
+            if any(isinstance(each, dict) or getattr(each, "shape", ()) for each in parts):
+                return tree.map_structure(lambda each: self._floats(name, each), value)
+        return np.asarray(as_array(type(self).__name__, name, value), np.float32)
 
     def in_dtype(self, result: Any) -> Any:
         """Result of a call in the dtype of the loss."""

@@ -58,8 +58,10 @@ def aligned(owner: str, kind: str, y_true: Array, y_pred: Array) -> tuple[Array,
     Raises:
         ValueError: shapes that do not fit, or a class number that does not exist.
     """
-    if kind == "values" and y_true.shape in ((), (1,)) and y_pred.ndim > 1:
+    if kind == "values" and y_true.shape in ((), (1,)) and y_pred.ndim:
         y_true = np.broadcast_to(y_true, y_pred.shape)  # one target for all
+    elif kind == "values" and y_pred.shape == () and y_true.ndim:
+        y_pred = np.broadcast_to(y_pred, y_true.shape)
     y_true, y_pred = same_rank(y_true, y_pred)
     if y_pred.ndim == 0:
         raise ValueError(f"{owner}: y_pred must have at least one axis, got a single number")

@@ -146,6 +146,8 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     """
     if isinstance(y_true, (list, tuple)):
         y_true = np.asarray(y_true)
+    if loss.wants == "values":
+        y_true, y_pred = _spread(y_true, y_pred), _spread(y_pred, y_true)
     if isinstance(y_pred, np.ndarray) and _are_of_size(y_true.shape, y_pred.shape):
         # The samples are those of y_true.
         y_pred = operator_of("add")(operator_of("zeros_like")(y_true), y_pred)
@@ -169,6 +171,14 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
         return found
     found = LinesOf(loss)(y_true, y_pred)
     return found
+
+
+def _spread(one: Any, like: Any) -> Any:
+    """One number as an array of as many as another has; anything else as it is."""
+    of, to = (e.shape if isinstance(e, KerasTensor) else np.shape(e) for e in (one, like))
+    if of not in ((), (1,)) or not to:
+        return one
+    return operator_of("add")(operator_of("zeros_like")(like), one)
 
 
 def _are_of_size(shape: Sequence[int | None], known: Sequence[int]) -> bool:

@@ -130,6 +130,8 @@ def _as_array(given: Any) -> Any:
     """A list of numbers as an array, so that the tape sees its rows; any other value unchanged."""
     if not isinstance(given, list) or any(isinstance(e, Taped) for e in tree.flatten(given)):
         return given
+    if len({np.shape(each) for each in given}) > 1:  # arrays of several layers
+        return given
     return np.asarray(given)
 
 
