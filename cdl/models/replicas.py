@@ -16,14 +16,29 @@ from cdl import tree
 from cdl._common import dtypes
 from cdl.models.cloning import clone_model
 from cdl.models.model import Model
-from cdl.random import checked_seed, draw_seed, numpys
+from cdl.random import draw_seed, numpys
 from cdl.saving import atomic, load_model, save_model
 from cdl.trainers.many import first_weights
-from cdl.trainers.many.member_data import MemberData, of_members, option, padded
+from cdl.trainers.many.member_data import (
+    MemberData,
+    of_members,
+    option,
+    padded,
+    rates_of,
+    seeds_of,
+)
 from cdl.trainers.many.members_fit import MembersFit
 from cdl.trainers.many.members_pass import evaluated, predicted
-from cdl.trainers.many.own_state import standing_in_for, warn_of_attributes
-from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, value_of, variables_of
+from cdl.trainers.many.own_state import of_member, standing_in_for, warn_of_attributes
+from cdl.trainers.many.stand_in import (
+    Idle,
+    StandIn,
+    has_begun,
+    stacked,
+    taken,
+    value_of,
+    variables_of,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -78,7 +93,7 @@ class Replicas:
             raise ValueError(
                 f"replicate: layer {keeping[0]!r} must not be stateful: members share its states"
             )
-        self._idle: list[StandIn] = []
+        self._idle = Idle()
         self._own: dict[int, StandIn] = {}  # of members of which a user's code changed attributes
         self._model = copy.deepcopy(model)
         self._stacks = stacked(variables_of(self._model), int(n))
@@ -113,10 +128,6 @@ class Replicas:
         """Number of members, and the model of each."""
         kind = type(self._model).__name__
         return f"<Replicas n={len(self)} of {kind} {self._model.name!r}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Attributes for a copy or a pickle, without the programs."""
-        return {**vars(self), "_idle": []}
 
     @property
     def learning_rate(self) -> Array:
@@ -241,7 +252,8 @@ class Replicas:
         with _borrowed(self._idle, self._model) as stand_in:
             found = []
             for number in range(len(self)):
-                with standing_in_for(number, stand_in, self._own, self._model) as used:
+                note = of_member("predict", number, len(self))
+                with standing_in_for(number, stand_in, self._own, self._model, note) as used:
                     used.put_weights(self._stacks, number)
                     found.append(used.model.predict(of_each(number), **predict))
                 if not self._own and not number and predict == {"verbose": 0}:
@@ -280,8 +292,8 @@ class Replicas:
             found = []
             for number in range(len(self)):
                 rows = data.x(number), data.y(number)
-                weight = data.weight(number)
-                with standing_in_for(number, stand_in, self._own, self._model) as used:
+                weight, note = data.weight(number), of_member("evaluate", number, len(self))
+                with standing_in_for(number, stand_in, self._own, self._model, note) as used:
                     used.put_weights(self._stacks, number)
                     found.append(used.model.evaluate(*rows, sample_weight=weight, **options))
                 if not self._own and not number and _PLAIN.issuperset(evaluate):
@@ -377,16 +389,7 @@ class Replicas:
     def _rates(self, value: Any, name: str) -> tuple[int, Array]:
         """Place of the rates among the stacks, and those given, one for each member."""
         place = self._place_of_rate(name)
-        rates = np.empty_like(self._stacks[place])
-        try:
-            with np.errstate(over="ignore"):
-                given = np.asarray(value, rates.dtype)
-        except (TypeError, ValueError):
-            given = np.array([np.nan])  # neither a number nor several
-        if given.shape not in ((), rates.shape) or not (np.isfinite(given) & (given >= 0)).all():
-            raise ValueError(f"{name} must be a number >= 0 or {len(self)} of them, got {value!r}")
-        rates[...] = given
-        return place, rates
+        return place, rates_of(value, self._stacks[place], name)
 
     def _settle(self) -> None:
         """Let the model be one that has trained, once a stand-in has, for members to come."""
@@ -438,7 +441,11 @@ def replicate(model: Any, n: int, *, seeds: Any = None, weights: str = "new") ->
         bare = copy.deepcopy(model)
         bare._compiled = None  # a clone is not to be compiled
         given = first or seeds_of(seeds, n, "replicate")
-        first_weights.draw(made._model, lambda: clone_model(bare), made._stacks, given)
+        try:
+            first_weights.draw(made._model, lambda: clone_model(bare), made._stacks, given)
+        except Exception as error:
+            error.add_note("replicate: weights='new' are a clone's; weights='same' need none")
+            raise
         if model.compiled and model.optimizer is not None:
             _begin_optimizers(made, bare, model.optimizer)
     return made
@@ -466,20 +473,6 @@ def _begin_optimizers(made: Replicas, bare: Any, optimizer: Any) -> None:
     else:
         for number in range(1, len(made) - 1):
             begin(number)
-
-
-def seeds_of(seeds: Any, n: int, call: str) -> list[int]:
-    """Seeds of n members, checked."""
-    try:
-        given = [each.item() if isinstance(each, np.integer) else each for each in seeds]
-    except TypeError:
-        raise TypeError(f"{call}: seeds must be {n} ints or None, got {seeds!r}") from None
-    if len(given) != n:
-        raise ValueError(f"{call}: seeds must be {n} ints, one for each member, got {len(given)}")
-    checked = [checked_seed(call, each) for each in given]
-    if None in checked:
-        raise ValueError(f"{call}: seeds must be {n} ints, got None among them")
-    return [each for each in checked if each is not None]
 
 
 def _arrays_in(path: Path) -> list[Array]:

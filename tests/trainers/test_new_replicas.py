@@ -176,11 +176,56 @@ def test_optimizers_of_a_models_own_are_the_members(tmp_path):
         many.save(tmp_path / "many.npz")
 
 
+def test_a_fit_within_another_one_is_refused_and_changes_nothing():
+    def fits_again(epoch, logs):
+        many.fit(X, Y)
+
+    many = cdl.replicate(net(), 3)
+    before = [state(each) for each in many]
+    within = cdl.callbacks.LambdaCallback(on_epoch_end=fits_again)
+    with pytest.raises(RuntimeError, match="must be in one fit at a time"):
+        many.fit(X, Y, callbacks=lambda number: [within] if not number else [])
+    after = [state(each) for each in many]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    for other in (many, copy.deepcopy(many), pickle.loads(pickle.dumps(many))):
+        other.fit(X, Y)
+        assert int(other[0].optimizer.iterations) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: cdl.callbacks.CSVLogger("log.csv"), "jobs 0 and 1 would both write"),
+        (lambda number: [7] if number == 2 else [], "must be Callback objects"),
+    ],
+)
+def test_callbacks_that_a_function_makes_are_checked_before_training(make, message):
+    many = cdl.replicate(net(), 3)
+    before = many.get_weights()[0]
+    with pytest.raises((TypeError, ValueError), match=message) as caught:
+        many.fit(X, Y, callbacks=make)
+    assert getattr(caught.value, "__notes__", ["fit: of member 2 of 3"]) == [
+        "fit: of member 2 of 3"
+    ]
+    np.testing.assert_array_equal(many.get_weights()[0], before)
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate"])
+def test_errors_without_training_name_the_member(call):
+    rows = [X[0], X[1][:0], X[2]], [Y[0], Y[1][:0], Y[2]]
+    with pytest.raises(ValueError, match="x must have at least one row") as caught:
+        getattr(cdl.replicate(net(), 3), call)(*rows[: 1 if call == "predict" else 2])
+    assert caught.value.__notes__ == [f"{call}: of member 1 of 3"]
+
+
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [
         (X, {"lr": 0.1}, r"unexpected keyword argument 'lr'; did you mean 'learning_rate'\?"),
         (X, {"seed": 1}, r"unexpected keyword argument 'seed'; did you mean 'seeds'\?"),
+        (X, {"seeds": [1, 2, -5]}, "fit: member 2: seed must be an int"),
+        (X, {"learning_rate": [1, -2.0, 3]}, "of them, got -2.0 for member 1"),
         (tuple(X), {}, "fit: x must be a list to have the rows of each member, got a tuple"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cdl import tree
+from cdl.random import checked_seed
 
 ByMember = Callable[[int], Any]
 
@@ -143,6 +144,41 @@ def of_members(given: Sequence[Any], n: int, model: Any, call: str) -> MemberDat
     of_y = _beside(y, n, of_x, shapes, f"{call}: y")
     of_weight = _beside(weight, n, of_x, dict.fromkeys(shapes), f"{call}: sample_weight")
     return MemberData(of_x, of_y, of_weight)
+
+
+def rates_of(value: Any, before: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """Learning rates of members, from one for all or one for each, like those that they had.
+
+    Raises:
+        ValueError: other values, or another number of them.
+    """
+    rates, n = np.empty_like(before), len(before)
+    try:
+        with np.errstate(over="ignore"):
+            given = np.asarray(value, rates.dtype)
+    except (TypeError, ValueError):
+        given = np.array(np.nan)  # neither a number nor several
+    wrong = np.flatnonzero(~(np.isfinite(given) & (given >= 0)))
+    if given.shape not in ((), rates.shape) or wrong.size:
+        is_one = given.shape == rates.shape
+        shown = f"{value[wrong[0]]!r} for member {wrong[0]}" if is_one else repr(value)
+        raise ValueError(f"{name} must be a number >= 0 or {n} of them, got {shown}")
+    rates[...] = given
+    return rates
+
+
+def seeds_of(seeds: Any, n: int, call: str) -> list[int]:
+    """Seeds of n members, checked."""
+    try:
+        given = [each.item() if isinstance(each, np.integer) else each for each in seeds]
+    except TypeError:
+        raise TypeError(f"{call}: seeds must be {n} ints or None, got {seeds!r}") from None
+    if len(given) != n:
+        raise ValueError(f"{call}: seeds must be {n} ints, one for each member, got {len(given)}")
+    checked = [checked_seed(f"{call}: member {k}", each) for k, each in enumerate(given)]
+    if None in checked:
+        raise ValueError(f"{call}: seeds must be {n} ints, got None among them")
+    return [each for each in checked if each is not None]
 
 
 _Shape = tuple[int | None, ...] | None

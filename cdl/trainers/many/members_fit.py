@@ -21,10 +21,10 @@ from cdl.trainers.epoch_iterator import DEFAULT_BATCH
 from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.alike import is_simple
 from cdl.trainers.many.member_data import ByMember, MemberData, Shared
-from cdl.trainers.many.own_state import standing_in_for
+from cdl.trainers.many.own_state import of_member, standing_in_for
 from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.stacked_run import LANES, Draws, Epochs, StackedRun
-from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun, taken
+from cdl.trainers.many.stand_in import Idle, Run, Stacks, StandIn, has_begun, taken
 from cdl.trainers.many.watched_run import Watched, WatchedRun
 from cdl.trainers.many.workers import cores, on_threads, tasks_of
 from cdl.utils.job import job
@@ -56,7 +56,7 @@ class MembersFit:
         model: Any,
         stacks: Stacks,
         begin: Stacks,
-        idle: tuple[list[StandIn], dict[int, StandIn]],
+        idle: tuple[Idle, dict[int, StandIn]],
         data: MemberData,
         held_out: MemberData | None,
         options: Mapping[str, ByMember],
@@ -70,8 +70,23 @@ class MembersFit:
         _check_names(options, type(model).fit)
 
     def train(self, callbacks: Any, workers: Any, verbose: Any) -> list[History | Epochs]:
-        """Train them; the History of each."""
-        make = self._callbacks(callbacks)
+        """Train them; the History of each.
+
+        Raises:
+            RuntimeError: another call trains them, and one of the two would be lost.
+        """
+        if not self._idle.fitting.acquire(blocking=False):
+            raise RuntimeError(
+                "fit: the members must be in one fit at a time, and another thread or callback "
+                "trains them: wait for its end, or train a copy (copy.deepcopy)"
+            )
+        try:
+            return self._train(callbacks, workers, verbose)
+        finally:
+            self._idle.fitting.release()
+
+    def _train(self, callbacks: Any, workers: Any, verbose: Any) -> list[History | Epochs]:
+        make = self._callbacks(callbacks, len(self._seeds))
         most = cores() if workers is None else arguments.whole(workers, "fit: workers", 1)
         n = len(self._seeds)
         found: list[Any] = [None] * n
@@ -216,7 +231,8 @@ class MembersFit:
             stand_in.take_model(self._model)
         job.number, job.halt = number, halt
         try:
-            with standing_in_for(number, stand_in, self._own, self._model) as used:
+            note = of_member("fit", number, len(self._seeds))
+            with standing_in_for(number, stand_in, self._own, self._model, note) as used:
                 used.put(self._begin, number)  # before an interrupt is to keep what it has
                 self._busy.append(used)
                 try:
@@ -312,10 +328,12 @@ class MembersFit:
         permutation(min(batch, rows) if shuffle == "batch" else rows)
 
     @staticmethod
-    def _callbacks(given: Any) -> Callable[[int], list[Callback]]:
+    def _callbacks(given: Any, n: int) -> Callable[[int], list[Callback]]:
         """Callbacks by member: copies, or made by a function."""
-        if callable(given) and not isinstance(given, (Callback, type)):
-            return lambda number: CallbackList(given(number)).callbacks
+        if own_callbacks.makes(given):
+            lists = [own_callbacks.listed(given, k, of_member("fit", k, n)) for k in range(n)]
+            own_callbacks.check_places(lists, "fit")
+            return lists.__getitem__
         listed = CallbackList(given).callbacks
         own_callbacks.check_places([listed, listed], "fit")
         if not listed:
@@ -345,9 +363,8 @@ def _draws_in_python(model: Any) -> bool:
 
 
 def _raise_first(found: Sequence[Any]) -> None:
-    for number, each in enumerate(found):
+    for each in found:
         if isinstance(each, Exception):
-            each.add_note(f"fit: of member {number} of {len(found)}")
             raise each
 
 

@@ -124,10 +124,13 @@ def of_jobs(
         for _, options in calls:
             options.pop("callbacks", None)
         return [OwnCallbacks([], set(), [])] * len(calls)
-    lists = [_listed(number, options) for number, (_, options) in enumerate(calls)]
+    lists = [
+        listed(options.pop("callbacks", None), number, f"train_many: in job {number}")
+        for number, (_, options) in enumerate(calls)
+    ]
     times = Counter(id(each) for given in lists for each in {id(e): e for e in given}.values())
     shared = {key for key, count in times.items() if count > 1}
-    if not callable(common.get("callbacks")) or isinstance(common.get("callbacks"), Callback):
+    if not makes(common.get("callbacks")):
         shared |= {id(each) for each in CallbackList(common.get("callbacks")).callbacks}
     check_places(lists, "train_many")
     kept = [part for model, options in calls for part in _of_job(model, options)] if shared else []
@@ -141,16 +144,24 @@ def of_jobs(
     return found
 
 
-def _listed(number: int, options: dict[str, Any]) -> list[Callback]:
-    """Callbacks of a job, made by its function if there is one."""
-    given = options.pop("callbacks", None)
-    if callable(given) and not isinstance(given, (Callback, type)):
-        given = _made(given, number)
+def listed(given: Any, number: int, note: str) -> list[Callback]:
+    """Callbacks of a job, made by its function if there is one.
+
+    Args:
+        given: callbacks, or a function that makes them.
+        number: the job's.
+        note: what an error is told to be of.
+    """
     try:
-        return CallbackList(given).callbacks
-    except TypeError as error:
-        error.add_note(f"train_many: in job {number}")
+        return CallbackList(_made(given, number) if makes(given) else given).callbacks
+    except Exception as error:
+        error.add_note(note)
         raise
+
+
+def makes(given: Any) -> bool:
+    """Whether callbacks are given as a function that makes them."""
+    return callable(given) and not isinstance(given, (Callback, type))
 
 
 def _made(make: Callable[..., Any], number: int) -> Any:

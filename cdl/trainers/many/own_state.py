@@ -87,7 +87,7 @@ def _values(part: Any) -> dict[str, Any]:
 
 @contextmanager
 def standing_in_for(
-    number: int, stand_in: StandIn, own: dict[int, StandIn], original: Any
+    number: int, stand_in: StandIn, own: dict[int, StandIn], original: Any, note: str
 ) -> Iterator[StandIn]:
     """Context with the stand-in of a member, of which attributes that change are the member's.
 
@@ -96,12 +96,14 @@ def standing_in_for(
         stand_in: that of members whose attributes are those of the original.
         own: those of other members, by number, to which this one's is added; programs are dropped.
         original: the model that the members replicate.
+        note: what an error is told to be of.
     """
     used = copy.deepcopy(own[number]) if number in own else stand_in
     state = _State(used.model)
     try:
         yield used
-    except Exception:  # the member is as before
+    except Exception as error:  # the member is as before
+        error.add_note(note)
         if not state.holds():
             used.take_model(original)
         raise
@@ -109,6 +111,11 @@ def standing_in_for(
         _keep(number, used, state, own, original)
         raise
     _keep(number, used, state, own, original)
+
+
+def of_member(call: str, number: int, n: int) -> str:
+    """Text of a note on an error."""
+    return f"{call}: of member {number} of {n}"
 
 
 def warn_of_attributes(own: dict[int, StandIn]) -> None:

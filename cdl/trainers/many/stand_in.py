@@ -15,6 +15,7 @@ from cdl import _core
 from cdl._common import clock
 from cdl._common.errors import standing_in
 from cdl._common.interrupts import held_interrupts
+from cdl._common.locks import new_lock
 from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
 from cdl.callbacks import Callback, CallbackList, History
@@ -282,6 +283,22 @@ def value_of(variable: Any) -> Any:
     """Copy of the values of a weight as the core keeps them, or of another variable."""
     storage = storage_of(variable)
     return variable.numpy() if storage is None else storage.get()
+
+
+class Idle(list[StandIn]):
+    """Unused stand-ins of a `Replicas`; a copy or a pickle has none.
+
+    Attributes:
+        fitting: lock of the fit that trains its members.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fitting = new_lock()
+
+    def __reduce__(self) -> Any:
+        """Constructor and its arguments, for a copy."""
+        return Idle, ()
 
 
 def taken(idle: list[StandIn], model: Any) -> StandIn:
