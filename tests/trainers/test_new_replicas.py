@@ -193,6 +193,25 @@ def test_a_fit_within_another_one_is_refused_and_changes_nothing():
         assert int(other[0].optimizer.iterations) == 1
 
 
+def test_ctrl_c_as_a_fit_begins_leaves_the_members_free():
+    class Interrupted:
+        held = False
+
+        def acquire(self, blocking):
+            self.held, was = True, self.held
+            signal.raise_signal(signal.SIGINT)
+            return not was
+
+        def release(self):
+            self.held = False
+
+    many = cdl.replicate(net(), 3)
+    many._idle.fitting = lock = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        many.fit(X, Y)
+    assert not lock.held
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -75,15 +75,19 @@ class MembersFit:
         Raises:
             RuntimeError: another call trains them, and one of the two would be lost.
         """
-        if not self._idle.fitting.acquire(blocking=False):
-            raise RuntimeError(
-                "fit: the members must be in one fit at a time, and another thread or callback "
-                "trains them: wait for its end, or train a copy (copy.deepcopy)"
-            )
+        is_ours = False
         try:
+            with held_interrupts():  # between the lock and what tells of it
+                is_ours = self._idle.fitting.acquire(blocking=False)
+            if not is_ours:
+                raise RuntimeError(
+                    "fit: the members must be in one fit at a time, and another thread or callback "
+                    "trains them: wait for its end, or train a copy (copy.deepcopy)"
+                )
             return self._train(callbacks, workers, verbose)
         finally:
-            self._idle.fitting.release()
+            if is_ours:
+                self._idle.fitting.release()
 
     def _train(self, callbacks: Any, workers: Any, verbose: Any) -> list[History | Epochs]:
         make = self._callbacks(callbacks, len(self._seeds))
