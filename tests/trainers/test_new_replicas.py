@@ -215,7 +215,10 @@ def test_ctrl_c_as_a_fit_begins_leaves_the_members_free():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: cdl.callbacks.CSVLogger("log.csv"), "jobs 0 and 1 would both write"),
+        (
+            lambda number=0: cdl.callbacks.CSVLogger(f"{number // 2}.csv"),
+            "jobs 0 and 1 would both write",
+        ),
         (lambda number: [7] if number == 2 else [], "must be Callback objects"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -335,7 +336,9 @@ class MembersFit:
     def _callbacks(given: Any, n: int) -> Callable[[int], list[Callback]]:
         """Callbacks by member: copies, or made by a function."""
         if own_callbacks.makes(given):
-            lists = [own_callbacks.listed(given, k, of_member("fit", k, n)) for k in range(n)]
+            lists = [
+                own_callbacks.listed(partial(given, k), k, of_member("fit", k, n)) for k in range(n)
+            ]
             own_callbacks.check_places(lists, "fit")
             return lists.__getitem__
         listed = CallbackList(given).callbacks
