@@ -373,10 +373,21 @@ def grad(
     pair = value_and_grad(function, argnums, has_aux=has_aux)
 
     def gradient(*args: Any) -> Any:
+        tell_of_arrays("grad")
         given, found = pair(*args)
         return (found, given[1]) if has_aux else found
 
     return gradient
+
+
+# Tapes, once there is one: what is differentiated here on arrays is a constant for them.
+on_arrays: list[Callable[[str], None]] = []
+
+
+def tell_of_arrays(name: str) -> None:
+    """Tell open tapes that a function of this name is about to differentiate."""
+    for each in on_arrays:
+        each(name)
 
 
 def compiled_of(function: Any, kinds: tuple[Any, ...]) -> Compiled | None:

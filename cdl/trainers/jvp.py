@@ -12,7 +12,7 @@ from cdl import ops, tree
 from cdl._tracing import derivatives
 from cdl.data import brief
 from cdl.trainers.custom.structures import is_nested
-from cdl.trainers.derivatives import argument_numbers, derivative_of, grad
+from cdl.trainers.derivatives import argument_numbers, derivative_of, grad, tell_of_arrays
 
 Array = NDArray[Any]
 
@@ -80,6 +80,7 @@ def jvp(
 
     if is_traced:
         return traced(*xs, *directions)
+    tell_of_arrays("jvp")
     run = derivative_of(lambda *leaves: (leaves[0], traced(*leaves)), (), has_aux=True)
     found: tuple[Any, ...] = run(*xs, *directions)[0][1]
     return found
@@ -145,6 +146,7 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
                 raise ValueError(f"hessian: fun must give one number, got {got}")
             return value
 
+        tell_of_arrays("hessian")
         run = derivative_of(product, numbers, is_fixed=True)
         shapes = [np.shape(args[k]) for k in numbers]
         if any(0 in shape for shape in shapes):
