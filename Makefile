@@ -83,7 +83,7 @@ warnings: dev
 	$(call WITHOUT_A_WARNING,gcc)
 	$(if $(CLANG),$(call WITHOUT_A_WARNING,$(CLANG)),@echo "no clang on PATH: compiled by gcc alone")
 
-asan: dev  ## the tests of what the core computes with AddressSanitizer and UBSan; EVERY=3: a third of them
+asan: dev  ## the tests of what the core computes with AddressSanitizer and UBSan; EVERY=4: a quarter of them
 	$(call OTHER_BUILD,asan,CC=gcc CDL_SANITIZE=address$(COMMA)undefined)
 	tools/asan.sh $(BIN) $(PYTEST_ARGS)
 

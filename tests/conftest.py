@@ -33,7 +33,7 @@ HANGS = 500  # seconds after which a process is not slow, whatever else the mach
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--slow` runs the tests marked `slow`, and only those; `--every 3` a third of each file."""
+    """`--slow` runs the tests marked `slow`, and only those; `--every 4` a quarter of each file."""
     parser.addoption("--slow", action="store_true", help="run the slow tests, and only those")
     parser.addoption("--every", type=int, default=1, help="run each N-th test of a file only")
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # asan.sh - the tests of what the core computes on the build in build/asan, which has AddressSanitizer and UBSan.
 #
-#     [EVERY=3] tools/asan.sh .venv/bin [tests and options of pytest]
+#     [EVERY=4] tools/asan.sh .venv/bin [tests and options of pytest]
 #
-# EVERY=3 runs each third test of a file, which is what CI has the time for.
+# EVERY=4 runs each fourth test of a file, which is what CI has the time for.
 # pytest's own fault handler would put itself between a fault and its report, and older gcc aligns the fake
 # stack of detect_stack_use_after_return to 32 bytes only: AVX-512 faults on it.
 set -euo pipefail

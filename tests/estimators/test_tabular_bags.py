@@ -54,7 +54,7 @@ def test_bags_without_validation_and_of_other_folds_are_the_same_too(options):
     assert same(*found)
 
 
-def bags_at_a_time(n_jobs=None):
+def bags_at_a_time(n_jobs=None, wait=0.2):
     """The most bags that train at one time, and the threads that each may use."""
     there, most, threads = 0, 0, set()
     lock, both = threading.Lock(), threading.Event()
@@ -67,7 +67,7 @@ def bags_at_a_time(n_jobs=None):
             threads.add(_core.info()["threads"])
         if there > 1:
             both.set()
-        both.wait(0.2)
+        both.wait(wait)  # long where a second one must come
         with lock:
             there -= 1
         return 0.0
@@ -79,10 +79,10 @@ def bags_at_a_time(n_jobs=None):
 
 def test_bags_take_the_cores_unless_others_have_them(monkeypatch):
     monkeypatch.setattr("cdl.sklearn.bags._threads", lambda: 2)
-    assert bags_at_a_time() == (2, {1})
+    assert bags_at_a_time(wait=300) == (2, {1})
     assert bags_at_a_time(1)[0] == 1
     with joblib.parallel_config("threading", n_jobs=2):  # a setting of the user's
-        assert bags_at_a_time()[0] == 2
+        assert bags_at_a_time(wait=300)[0] == 2
         found = joblib.Parallel()(joblib.delayed(bags_at_a_time)() for _ in range(2))
     assert [each[0] for each in found] == [1, 1]
     monkeypatch.setattr("cdl.sklearn.bags._threads", lambda: 1)

@@ -238,7 +238,7 @@ def test_jobs_in_turns_of_one_end_with_the_same_bits(monkeypatch, workers):
 
 def test_a_worker_that_is_free_takes_jobs_of_another_ones_task(monkeypatch):
     monkeypatch.setattr(module, "_TURN", 0.0)
-    both, run_one = threading.Barrier(2, timeout=10.0), module._run
+    both, run_one = threading.Barrier(2, timeout=500.0), module._run
 
     def meets(number, *rest):
         if number in (1, 2):  # of the first task, as 0 is
