@@ -494,21 +494,3 @@ def test_the_value_of_a_variable_has_its_gradient():
     np.testing.assert_allclose(found[0], 4.0 + dense.bias.numpy()[0])
     np.testing.assert_allclose(found[1], [2.0])
     assert isinstance(scale.value, np.ndarray)
-
-
-@pytest.mark.parametrize(
-    "derived",
-    [
-        lambda f, x: cdl.grad(lambda z: ops.sum(f(z)))(x),
-        lambda f, x: cdl.jvp(f, (x,), (x,))[1],
-        lambda f, x: cdl.hessian(lambda z: ops.sum(f(z)))(x[0]),
-    ],
-)
-def test_derivatives_of_arrays_on_a_tape_warn_that_they_are_constants(derived):
-    x, f = np.ones((2, 3), "float32"), lambda z: ops.tanh(z) * ops.tanh(z)
-    derived(f, x)
-    with cdl.GradientTape() as tape:
-        with pytest.warns(UserWarning, match="does not record this"):
-            derived(f, x)
-        with tape.stop_recording():
-            derived(f, x)
