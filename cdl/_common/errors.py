@@ -199,6 +199,11 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
         StandsInError: a run that stands in for the one that is to warn.
     """
     leave_to_other(message)
+    warn_in_any_run(message, category)
+
+
+def warn_in_any_run(message: str, category: type[Warning]) -> None:
+    """A warning as of `warn`, also in a run that stands in for another one."""
     level, frame = 2, sys._getframe(1)
     while is_cdls(frame.f_code.co_filename) and frame.f_back is not None:
         level, frame = level + 1, frame.f_back

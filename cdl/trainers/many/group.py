@@ -11,7 +11,7 @@ call runs an epoch of all jobs (watched_run.py), or the copy replaces the model 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from cdl.trainers.many.alike import (
     plan_of,
 )
 from cdl.trainers.many.ended_run import EndedRun
+from cdl.trainers.many.left_to_fit import LeftToFit
 from cdl.trainers.many.stacked_jobs import Begin, StackedJobs
 from cdl.trainers.many.stacked_run import MOST_TOGETHER, Draws, Epochs, epochs_of
 from cdl.trainers.many.stand_in import (
@@ -383,7 +384,7 @@ def train_alike(
     waiting: set[int] = set()
     groups: dict[Any, list[tuple[Job, Description]]] = {}
     for one in jobs:
-        with suppress(Exception):  # of an unknown object in a model, which trains alone
+        with LeftToFit():  # an unknown object in a model, which trains alone
             found = hosts.likenesses.described(one.model, one.options, one.plan)
             if found is not None:
                 groups.setdefault(found.key, []).append((one, found))
@@ -419,7 +420,7 @@ def _standing_in(number: int) -> Iterator[None]:
     """Context of training in place of a job: warnings and errors are left to its own `fit`."""
     job.number = number
     try:
-        with suppress(Exception), standing_in():
+        with LeftToFit(), standing_in():
             yield
     finally:
         job.number = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from cdl._common.errors import standing_in
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
+from cdl.trainers.many.left_to_fit import LeftToFit
 from cdl.trainers.many.member_data import MemberData
 from cdl.trainers.many.stand_in import Stacks, StandIn
 
@@ -164,7 +164,7 @@ class StackedRun:
                 if is_over():
                     self.waiting.update(some)
                 elif not halt.is_set() and rows <= MOST_TOGETHER:
-                    with suppress(Exception):
+                    with LeftToFit():
                         yield from self._run(some, batch, epochs, halt, is_over)
 
     def _run(
@@ -233,7 +233,7 @@ class StackedRun:
                 parts = [[each[i] for i in firsts] for each in parts]
         starts = np.array(which) * self._data.rows(numbers[0])
         model, arrays = self._stand_in.model, None
-        with suppress(Exception), standing_in():
+        with LeftToFit(), standing_in():
             joined = joined or [_flat(each) for each in parts]
             arrays = for_step(model, model._compiled, "train", (*joined,), None, "fit", batch)
         return (arrays if isinstance(arrays, Arrays) else None), starts

@@ -6,7 +6,6 @@ import copy
 import math
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import ArrayIterator, array_iterator, for_step, in_order
 from cdl.trainers.fit_loop import SLICE, Validation
+from cdl.trainers.many.left_to_fit import LeftToFit
 
 _MOST_ROWS = 2**14  # of an epoch in one call, for whose end an interrupt waits
 Stacks = list[np.ndarray[Any, Any]]
@@ -170,7 +170,7 @@ class StandIn:
         """
         if not self.is_plain:
             return None
-        with suppress(Exception), standing_in():
+        with LeftToFit(), standing_in():
             compiled, fresh = self.model._compiled, not has_begun(self.model)
             arrays = for_step(self.model, compiled, "train", run.data, None, "fit", run.batch)
             if not isinstance(arrays, Arrays) or arrays.samples > _MOST_ROWS:

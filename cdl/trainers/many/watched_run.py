@@ -18,6 +18,7 @@ from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
+from cdl.trainers.many.left_to_fit import LeftToFit
 from cdl.trainers.many.stacked_run import Draws, Due, MemberOrders, seeds_of
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn
 
@@ -263,10 +264,10 @@ class _Group:
 
     def _call(self, k: int, hook: str, *values: Any) -> None:
         """Call a hook of a member; one whose callback fails is left to `fit`, which raises."""
-        try:
+        with LeftToFit():
             getattr(self._callbacks[k], hook)(*values)
-        except Exception:
-            self._going.pop(k, None)
+            return
+        self._going.pop(k, None)
 
     def _end(self, k: int, logs: dict[str, Any], drawn: int, halted: bool) -> None:
         if k not in self._going:
@@ -334,7 +335,7 @@ class WatchedRun:
             most = max(16, _MOST_NUMBERS // max(1, size) // 16 * 16)
             for first in range(0, len(places), most):
                 if not halt.is_set():
-                    with held_interrupts(halt.set), suppress(Exception), standing_in():
+                    with held_interrupts(halt.set), LeftToFit(), standing_in():
                         self._together(places[first : first + most], halt)
 
     def _together(self, places: list[int], halt: threading.Event) -> None:
