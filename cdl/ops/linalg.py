@@ -74,9 +74,14 @@ def _as_float(x: Any) -> Any:
     return cast(x, floatx()) if "int" in str(x.dtype) or str(x.dtype) == "bool" else x
 
 
+def _square_of_size(x: Any) -> Any:
+    """|x|^2; of real numbers without |x|, whose corner hides second derivatives at 0."""
+    return square(size(x) if "complex" in str(x.dtype) else x)
+
+
 def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
     if order in (None, 2):
-        return sqrt(total(square(size(x)), axis, keepdims))
+        return sqrt(total(_square_of_size(x), axis, keepdims))
     if order == _INFINITY:
         return largest(size(x), axis, keepdims)
     if order == -_INFINITY:
@@ -93,7 +98,7 @@ def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
 def _matrix_norm(x: ArrayLike, order: Any, axis: tuple[int, int], keepdims: bool) -> Any:
     """Norms of matrices that are sums."""
     if order in (None, "fro"):
-        return sqrt(total(square(size(x)), axis, keepdims))
+        return sqrt(total(_square_of_size(x), axis, keepdims))
     first, second = axis if abs(order) == 1 else axis[::-1]
     choose = largest if order > 0 else smallest
     found = choose(total(size(x), first, True), second, True)

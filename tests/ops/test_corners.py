@@ -379,3 +379,34 @@ def test_a_factor_of_the_last_axis_broadcasts(shape):
         wanted = normalize(x) * gamma
         np.testing.assert_allclose(normalize(x, gamma), wanted, rtol=1e-6)
         np.testing.assert_allclose(model.predict(x)[:1], wanted[:1], rtol=1e-6)
+
+
+SMOOTH = {
+    "norm": (ops.norm, [0.0, 3, 4], lambda v: np.sqrt((v**2).sum())),
+    "norm of matrices": (
+        lambda v: ops.norm(ops.reshape(v, (2, 2))),
+        [0.0, 2, 0, 1],
+        lambda v: np.sqrt((v**2).sum()),
+    ),
+    "hypot": (lambda v: ops.hypot(v[0], v[1]), [0.0, -2.0], lambda v: np.hypot(*v)),
+    "hypot of equal": (lambda v: ops.hypot(v[0], v[1]), [1.5, 1.5], lambda v: np.hypot(*v)),
+    "logaddexp": (lambda v: ops.logaddexp(v[0], v[1]), [2.0, 2.0], lambda v: np.logaddexp(*v)),
+    "logaddexp2": (lambda v: ops.logaddexp2(v[0], v[1]), [-1.0, -1], lambda v: np.logaddexp2(*v)),
+    "sinc": (lambda v: ops.sum(ops.sinc(v)), [0.0, 1e-3, 0.1, 1], lambda v: np.sinc(v).sum()),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_second_derivatives_are_right_where_formulas_have_corners_and_functions_do_not(name):
+    function, at, exact = SMOOTH[name]
+    at, step = np.array(at), 1e-4
+
+    def by_differences(j, k):
+        a, b = step * np.eye(len(at))[[j, k]]
+        return (exact(at + a + b) - exact(at + a - b) - exact(at - a + b) + exact(at - a - b)) / (
+            4 * step**2
+        )
+
+    expected = [[by_differences(j, k) for k in range(len(at))] for j in range(len(at))]
+    found = cdl.hessian(function)(at.astype("float32"))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

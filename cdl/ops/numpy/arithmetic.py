@@ -183,12 +183,17 @@ def fmin(x1: ArrayLike, x2: ArrayLike) -> Any:
 
 
 def _hypot(a: Expression, b: Expression) -> Expression:
-    """Stable expression by the smaller side over the larger one."""
-    a, b = apply("abs", a), apply("abs", b)
-    large, small = apply("maximum", a, b), apply("minimum", a, b)
-    share = apply("where", apply("equal", small, large), 1.0, small / large)
+    """Stable expression by the smaller side over the larger one.
+
+    Sides keep their signs, and one comparison chooses both, so that derivatives of any order are
+    right where a side is 0 or both are equal: `abs` and `maximum` have corners there.
+    """
+    a_first = apply("greater_equal", apply("abs", a), apply("abs", b))
+    large, small = apply("where", a_first, a, b), apply("where", a_first, b, a)
+    none = apply("equal", large, 0.0)
+    share = apply("where", none, small, small / apply("where", none, 1.0, large))  # NaN stays
     infinite = apply("logical_or", apply("isinf", a), apply("isinf", b))
-    length = large * apply("sqrt", apply("square", share) + 1.0)
+    length = apply("abs", large) * apply("sqrt", apply("square", share) + 1.0)
     return apply("where", infinite, math.inf, length)
 
 

@@ -62,18 +62,26 @@ def log10(x: ArrayLike) -> Any:
     return np.log10(real(x))
 
 
-def _apart(a: Expression, b: Expression) -> Expression:
-    """Distance |a - b|, and 0 of equal infinities."""
-    return apply("abs", apply("where", apply("equal", a, b), 0.0, a - b))
+def _larger_and_gap(a: Expression, b: Expression) -> tuple[Expression, Expression]:
+    """The larger of two numbers, and how far the other is below it (0 of equal infinities).
+
+    Both are chosen by one comparison, so that derivatives of any order are right where a is b;
+    those of `maximum` and `abs` have a corner there.
+    """
+    a_first = apply("greater_equal", a, b)
+    same = apply("logical_and", apply("isinf", a), apply("equal", a, b))  # a - b is NaN there
+    larger, gap = apply("where", a_first, a, b), apply("where", a_first, b - a, a - b)
+    return apply("where", same, (a + b) * 0.5, larger), apply("where", same, 0.0, gap)
 
 
 def _logaddexp(a: Expression, b: Expression) -> Expression:
-    return apply("maximum", a, b) + apply("log1p", apply("exp", -_apart(a, b)))
+    larger, gap = _larger_and_gap(a, b)
+    return larger + apply("softplus", gap)
 
 
 def _logaddexp2(a: Expression, b: Expression) -> Expression:
-    more = apply("log1p", apply("exp", _apart(a, b) * -math.log(2.0)))
-    return apply("maximum", a, b) + more * (1 / math.log(2.0))
+    larger, gap = _larger_and_gap(a, b)
+    return larger + apply("softplus", gap * math.log(2.0)) * (1 / math.log(2.0))
 
 
 @pair_operation(elementwise(_logaddexp))
@@ -176,8 +184,13 @@ def arctanh(x: ArrayLike) -> Any:
 
 
 def _sinc(x: Expression) -> Expression:
-    at = apply("where", apply("equal", x, 0.0), 1.0, x) * math.pi
-    return apply("where", apply("equal", x, 0.0), 1.0, apply("sin", at) / at)
+    """Near 0 the Taylor series, whose derivatives do not cancel there as those of sin(a) / a do."""
+    angle = x * math.pi
+    near = apply("less", apply("abs", angle), 0.5)
+    square = apply("square", angle)
+    series = 1.0 - square / 6 * (1.0 - square / 20 * (1.0 - square / 42 * (1.0 - square / 72)))
+    angle = apply("where", near, 1.0, angle)
+    return apply("where", near, series, apply("sin", angle) / angle)
 
 
 @tensor_operation(elementwise(_sinc))
