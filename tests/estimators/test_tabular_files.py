@@ -114,6 +114,28 @@ def test_files_take_columns_and_predict_the_same(recipe, task, tmp_path):
         np.testing.assert_allclose(by_onnx(tmp_path / "m.onnx", rows), expected, **close)
 
 
+@pytest.mark.parametrize("recipe", ["mlp", "realmlp"])
+def test_files_predict_the_same_for_numbers_that_float32_rounds(recipe, tmp_path):
+    columns = {"tied": RNG.integers(0, 9, N) / 10, "warm": np.round(290 + RNG.normal(size=N), 1)}
+    x = pandas.DataFrame(columns)
+    model = small(TabularRegressor, recipe).fit(x, x["tied"] + x["warm"] % 1)
+    model.export(tmp_path / "m.keras")
+    rows = {name: x[[name]].to_numpy() for name in columns}
+    found = load_model(tmp_path / "m.keras").predict(rows, verbose=0)
+    np.testing.assert_allclose(found[:, 0], model.predict(x), rtol=1e-5, atol=1e-5)
+    one_by_one = [*(model.predict(x[i : i + 1])[0] for i in range(9))]
+    np.testing.assert_array_equal(one_by_one, model.predict(x)[:9])
+
+
+@pytest.mark.parametrize("recipe", ["mlp", "realmlp"])
+@pytest.mark.parametrize("low", [0, 1])
+def test_numbers_of_a_small_range_stay_apart(recipe, low):
+    x = low + (np.arange(N) % 2 * 1e-12)[:, None]
+    model = small(TabularClassifier, recipe).fit(x, np.arange(N) % 2)
+    a, b = model.predict_proba(x[:2])[:, 0]
+    assert abs(a - b) > 1e-3
+
+
 def test_an_export_leaves_the_estimator_as_it_was(tmp_path):
     x = FRAME[["carat", "shop"]]
     model = small(TabularClassifier, "realmlp", n_bags=2).fit(x, LABELS)

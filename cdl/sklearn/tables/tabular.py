@@ -420,8 +420,8 @@ class Tabular(BaseEstimator, Hinting, watching.Told):
         function of theirs tells. A column of dates is four numbers, its days since 1970, month (0
         to 11), day of the week (Monday is 0) and hour. A missing number is NaN, a missing category
         "" or any unknown one.
-        Outputs are those of `predict_proba`, `predict` or `predict_quantiles`, a column each;
-        columns that are not exact in float32 make them differ a little from these.
+        Outputs are those of `predict_proba`, `predict` or `predict_quantiles`, a column each, but
+        for columns that float32 rounds by 1e-4 of their deviation, such as seconds since 1970.
 
         Args:
             filepath: the file.

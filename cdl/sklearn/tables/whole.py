@@ -201,7 +201,8 @@ def _normal(normal: Normal, x: Any) -> Any:
     below = ops.sum(ops.clip(from_begin / width, 0.0, 1.0) * part, axis=-1)
     above = ops.sum(ops.clip(to_end / width, 0.0, 1.0) * part, axis=-1)
     from_first, to_last = _distance(x, normal.quantiles[0], normal.quantiles[-1])
-    is_low, is_high = from_first < EDGE, to_last < EDGE
+    edge = normal.edge.astype(np.float32)
+    is_low, is_high = from_first < edge, to_last < edge
     less = ops.where(is_low, 0.0, ops.where(is_high, 1.0, below)) < 0.5
     tail = ops.where(ops.logical_or(is_low, is_high), 0.0, ops.minimum(below, above))
     z = _quantile(ops.maximum(tail, EDGE))
