@@ -72,11 +72,20 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)s.matrices * (double)s.m * (double)s.k * (double)s.n;
 }
 
+/* Do tiles pay? Both factors are packed anew in each product, and short lines are filled up with
+ * zeros: with fewer numbers of b floats take less time, and so they do for a row of each matrix. */
+static bool is_by_tiles(const struct cdl_node *node, const struct product_shape *s) {
+    enum { LEAST = 32, LEAST_PRODUCT = 8192 };
+    const bool pays = cdl_min(s->k, s->n) >= LEAST && s->k * s->n >= LEAST_PRODUCT &&
+                      (s->m > 1 || s->matrices == 1);
+    return node->arithmetic == CDL_BY_TILES && pays;
+}
+
 /* True if the j-th matrices of all samples form one product with a b that they share: they lie one
  * below the other, or are rows at a distance. A single column, and tiles, sum samples in another
  * order than one after the other, so they form one product in all cases or in none. */
 static bool is_stacked(const struct cdl_node *node, const struct product_shape *s) {
-    const bool rows = s->m == 1 && s->n > 1 && s->k > 1 && node->arithmetic != CDL_BY_TILES;
+    const bool rows = s->m == 1 && s->n > 1 && s->k > 1 && !is_by_tiles(node, s);
     return (s->matrices == 1 || rows) && !is_transposed(node, A) && node->in[B]->shared &&
            !node->in[A]->shared;
 }
@@ -85,11 +94,11 @@ static size_t stacked_ld(const struct product_shape *s, const struct cdl_tensor 
     return s->matrices > 1 ? x->lines * x->ld : x->ld;
 }
 
-static struct cdl_side side_of(const struct cdl_node *node, int side, size_t i, size_t step,
-                               size_t j) {
+static struct cdl_side side_of(const struct cdl_node *node, int side, size_t i,
+                               const struct product_shape *s, size_t j) {
     const struct cdl_tensor *x = node->in[side];
-    return (struct cdl_side){cdl_rows(x, i) + j * step, x->ld, is_transposed(node, side),
-                             node->arithmetic == CDL_BY_TILES};
+    return (struct cdl_side){cdl_rows(x, i) + j * s->step[side], x->ld, is_transposed(node, side),
+                             is_by_tiles(node, s)};
 }
 
 static struct cdl_side transposed(struct cdl_side side) {
@@ -104,8 +113,7 @@ static void forward(CDL_PASS) {
     const size_t together = stacked ? last - first : 1; /* samples */
     for (size_t i = first; i < last; i += together) {
         for (size_t j = 0; j < s.matrices; j++) {
-            const struct cdl_side a = side_of(node, A, i, s.step[A], j),
-                                  b = side_of(node, B, i, s.step[B], j);
+            const struct cdl_side a = side_of(node, A, i, &s, j), b = side_of(node, B, i, &s, j);
             struct cdl_values product = {.m = s.m * together, .k = s.k, .n = s.n, .a = a, .b = b};
             product.init = (struct cdl_matrix){node->n_in > BIAS ? node->in[BIAS]->data : NULL, 0};
             product.c = (struct cdl_output){cdl_rows(y, i) + j * s.step_y, y->ld};
@@ -130,10 +138,9 @@ static void gradient(const struct cdl_node *node, const struct cdl_context *ctx,
     const size_t ld = stacked && side == A ? stacked_ld(&s, node->in[A]) : node->in[side]->ld;
     const struct cdl_output c = {to, ld};
     const struct cdl_matrix init = {add ? to : NULL, ld};
-    const struct cdl_side b = side_of(node, B, i, s.step[B], j);
-    struct cdl_side a = side_of(node, A, i, s.step[A], j),
-                    dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false,
-                          node->arithmetic == CDL_BY_TILES};
+    const struct cdl_side b = side_of(node, B, i, &s, j);
+    struct cdl_side a = side_of(node, A, i, &s, j),
+                    dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false, is_by_tiles(node, &s)};
     if (stacked) a.ld = stacked_ld(&s, node->in[A]), dy.ld = stacked_ld(&s, y);
     struct cdl_values product;
     if (side == A && !a.transposed)

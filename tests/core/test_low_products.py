@@ -10,10 +10,11 @@ import sys
 
 import numpy as np
 import pytest
-from programs import ISAS, TEAMS, predict, pull_back
+from programs import ISAS, TEAMS, predict, pull_back, weight
 
 import cdl
 from cdl._ir import rounding
+from cdl._ir.lowering import Lowering
 
 layers = cdl.layers
 
@@ -32,10 +33,10 @@ NETS = {
     "gru": ((7, 33), layers.GRU(40, return_sequences=True)),
     "gru_reset_first": ((7, 33), layers.GRU(40, reset_after=False)),
     "bidirectional": ((6, 20), layers.Bidirectional(layers.LSTM(17))),
-    "einsum_dense": ((5, 40), layers.EinsumDense("abc,cde->abde", (None, 3, 50), bias_axes="de")),
+    "einsum_dense": ((5, 50), layers.EinsumDense("abc,cde->abde", (None, 3, 60), bias_axes="de")),
     "einsum_dense_deep": ((3, 600), layers.EinsumDense("abc,cd->abd", (None, 70))),
-    "products": ((40, 33), lambda x: cdl.ops.matmul(x, cdl.ops.transpose(x, (0, 2, 1)))),
-    "products_turned": ((40, 33), lambda x: cdl.ops.einsum("aij,aik->ajk", x, x)),
+    "products": ((70, 130), lambda x: cdl.ops.matmul(x, cdl.ops.transpose(x, (0, 2, 1)))),
+    "products_turned": ((90, 100), lambda x: cdl.ops.einsum("aij,aik->ajk", x, x)),
     "attention": ((70, 20), attention),
     "attention_causal": ((300, 33), lambda x: layers.MultiHeadAttention(3, 32)(
         x, x, use_causal_mask=True)),
@@ -94,6 +95,27 @@ def test_any_team_gives_the_same_bits(name):
     for team in TEAMS:
         for a, b in zip(one, ran(program, "amx", **team)[1], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "by_tiles"),
+    [
+        ((9, 1, 5), (9, 5, 6), False),  # a row of each member of an ensemble
+        ((32, 1, 100), (32, 100, 90), False),
+        ((40, 33), (33, 40), False),
+        ((12, 300), (300, 30), False),
+        ((70, 100), (100, 90), True),
+    ],
+)
+def test_tiles_multiply_only_what_fills_them(a, b, by_tiles):
+    program = Lowering(training=True)
+    program.param_dtype = "bfloat16"
+    w = weight(np.random.default_rng(2).normal(size=b), matrix=False)
+    factors = program.cast(program.input(a), "bfloat16"), program.param(w)
+    sides = {"transpose_a": 0, "transpose_b": 0, "dtype": "float32"}
+    program.output(program.emit("product", factors, (*a[:-1], b[-1]), **sides))
+    (_, low), (_, floats) = ran(program.fused(), "amx"), ran(program.fused(), "avx512")
+    assert [(x != y).any() for x, y in zip(low, floats, strict=True)] == [by_tiles, by_tiles]
 
 
 IN_A_THREAD_OF_128_KB = """

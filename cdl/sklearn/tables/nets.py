@@ -45,6 +45,7 @@ Array = NDArray[Any]
 _GROUPS, _PLANES = 3, 3  # of a monotone output
 _EDGES = np.linspace(-2.5, 2.5, 11).tolist()  # of bins of a monotone input
 _DECAYS = {"^front": 36.0, "^pbld|^activation": 0.01}  # squares of their parts of the rate
+_EXACT: Any = {"dtype": "float32"}  # whatever the policy: numbers, categories, logits
 _SAMPLE = 1000  # rows by which first weights are chosen
 
 
@@ -89,25 +90,25 @@ def built(recipe: Recipe, table: Table, outputs: int, task: Task) -> Net:
     parts = []
     numbers, rising = _apart(numbers, table, task.signs)
     if numbers.shape[1] and recipe.realmlp:
-        pbld = PeriodicEmbedding(4, 16, 0.1, None, phases=True, skip=True, name="pbld")
-        parts.append(Flatten()(pbld(numbers)))
+        pbld = PeriodicEmbedding(4, 16, 0.1, None, phases=True, skip=True, name="pbld", **_EXACT)
+        parts.append(Flatten(**_EXACT)(pbld(numbers)))
     elif numbers.shape[1]:
         parts.append(numbers)
     if flags.shape[1]:
         parts.append(flags)
     if codes.shape[1]:
-        vectors = Embedding(table.embedded, recipe.embedding, "normal", name="categories")
-        parts.append(Flatten()(vectors(codes)))
-    x = Concatenate()(parts) if len(parts) > 1 else parts[0] if parts else None
+        vectors = Embedding(table.embedded, recipe.embedding, "normal", name="categories", **_EXACT)
+        parts.append(Flatten(**_EXACT)(vectors(codes)))
+    x = Concatenate(**_EXACT)(parts) if len(parts) > 1 else parts[0] if parts else None
     if rising is not None:
         y, first = _monotone(recipe, x, rising, 1 if task.classes else outputs)
-        y = Concatenate()([ops.zeros_like(y), y]) if task.classes else y
+        y = Concatenate(**_EXACT)([ops.zeros_like(y), y]) if task.classes else y
     else:
         y, first = _free(recipe, x, outputs)
-    y = Increasing()(y) if task.quantiles else y
-    z = Softmax()(y) if task.classes else y
+    y = Increasing(**_EXACT)(y) if task.quantiles else y
+    z = Softmax(**_EXACT)(y) if task.classes else y
     if recipe.members:
-        z = GlobalAveragePooling1D()(z)
+        z = GlobalAveragePooling1D(**_EXACT)(z)
     return Net(Model(inputs, y), Model(inputs, z), first)
 
 
@@ -132,11 +133,13 @@ def _monotone(recipe: Recipe, x: Any, rising: Any, outputs: int) -> tuple[Any, A
     over groups: no step of these can make them fall (min-max networks; Sill, 1997; smooth: Igel,
     2023). The members of TabM share slopes.
     """
-    bins = PiecewiseLinearEncoding(bins=[_EDGES] * rising.shape[1], name="bins")
-    steps = Concatenate()([rising, Flatten()(bins(rising))])
+    bins = PiecewiseLinearEncoding(bins=[_EDGES] * rising.shape[1], name="bins", **_EXACT)
+    steps = Concatenate(**_EXACT)([rising, Flatten(**_EXACT)(bins(rising))])
     planes, width = outputs * _GROUPS * _PLANES, steps.shape[1]
     start = RandomUniform(0.0, 1.0 / math.sqrt(width))
-    slopes = Dense(planes, kernel_constraint="non_neg", kernel_initializer=start, name="monotone")
+    slopes = Dense(
+        planes, kernel_constraint="non_neg", kernel_initializer=start, name="monotone", **_EXACT
+    )
     first: list[Any] = []
     if recipe.members:
         steps = steps[:, None]
@@ -155,11 +158,11 @@ def _free(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any, An
 
 def _one(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any, Any]]]:
     if recipe.realmlp:
-        x = ColumnScaling(name="front")(x)
+        x = ColumnScaling(name="front", **_EXACT)(x)
     first = []
     for i, units in enumerate((*recipe.hidden, outputs)):
         last = i == len(recipe.hidden)
-        layer = Dense(units, name="last" if last else f"hidden{i}")
+        layer = Dense(units, name="last", **_EXACT) if last else Dense(units, name=f"hidden{i}")
         first.append((layer, x))
         x = layer(x)
         if last:
@@ -178,7 +181,7 @@ def _ensemble(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any
         )
         x = dense(x)
         x = Dropout(recipe.dropout)(x) if recipe.dropout else x
-    return EnsembleDense(outputs, recipe.members, shared=False)(x), []
+    return EnsembleDense(outputs, recipe.members, shared=False, **_EXACT)(x), []
 
 
 class Host:
