@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cdl import tree
+from cdl._common.overriding import overrides
 from cdl._configs import sharing
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing.graph import KerasTensor
@@ -40,6 +41,10 @@ def clone_model(
             arguments of its call, it gives what the layer gives, or what is made of that.
         recursive: whether models in the model are cloned layer by layer too, and not as layers.
 
+    Returns:
+        A model of the same class; a `Functional` for inputs and outputs in a class whose
+        constructor takes other arguments, which no config has.
+
     Raises:
         ValueError: not a model, or an argument that does not suit it.
     """
@@ -61,9 +66,13 @@ def clone_model(
                 f"and for models of inputs and outputs, got a {type(model).__name__}, which has a "
                 "call of its own"
             )
-        with sharing.numbering(), sharing.reading():
-            again: M = deserialize(serialize(model), {type(model).__name__: type(model)})
-        return again
+        try:
+            with sharing.numbering(), sharing.reading():
+                again: M = deserialize(serialize(model), {type(model).__name__: type(model)})
+            return again
+        except (TypeError, NotImplementedError):
+            if model._model_graph is None or overrides(type(model), "get_config"):
+                raise  # as its constructor alone can make one
     cloner = _Cloner(clone_function or _from_config, call_function, recursive)
     with sharing.numbering(), sharing.reading():
         clone: M = cloner.clone(model, input_tensors)

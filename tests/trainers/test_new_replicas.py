@@ -52,6 +52,41 @@ def test_optimizers_whose_state_begins_with_the_weights(trained):
         assert state(many[k]) == state(found[k]) == state(fresh)
 
 
+class Wired(cdl.Model):
+    def __init__(self, units):
+        x = cdl.Input((4,))
+        super().__init__(x, layers.Dense(1)(layers.Dense(units, "tanh")(x)))
+        self.units = units
+
+
+class Marked(cdl.Model):
+    def __init__(self, inputs, outputs, mark=0, **options):
+        super().__init__(inputs, outputs, **options)
+        self.mark = mark
+
+
+@pytest.mark.parametrize("kind", ["wired", "marked"])
+def test_functional_models_with_a_constructor_of_their_own(kind):
+    x = cdl.Input((4,))
+    model = Wired(6) if kind == "wired" else Marked(x, layers.Dense(1)(x), mark=2)
+    model.compile("adam", "mse")
+    many = cdl.replicate(model, 3, seeds=SEEDS)
+    for k, seed in enumerate(SEEDS):
+        cdl.utils.set_random_seed(seed)
+        clone = cdl.models.clone_model(model)
+        assert type(clone) is cdl.models.Functional  # as in Keras
+        assert [w.tobytes() for w in clone.get_weights()] == [
+            w.tobytes() for w in many[k].get_weights()
+        ]
+    alone = [many[k] for k in range(3)]
+    many.fit(X, Y, seeds=SEEDS, epochs=2)
+    for k, each in enumerate(alone):
+        cdl.utils.set_random_seed(SEEDS[k])
+        each.fit(X[k], Y[k], epochs=2, verbose=0)
+        assert state(many[k]) == state(each)
+        assert type(many[k]) is type(model)
+
+
 def test_members_and_archives_that_are_none_are_named(tmp_path):
     many = cdl.replicate(net(), 2)
     with pytest.raises(TypeError, match=r"member must be an int, got slice\(1, 2, None\)"):
