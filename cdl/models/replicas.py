@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import copy
-import io
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from cdl import tree
 from cdl._common import dtypes
+from cdl.models import replicas_file
 from cdl.models.cloning import clone_model
 from cdl.models.model import Model
 from cdl.random import draw_seed, numpys
-from cdl.saving import atomic, load_model, save_model
+from cdl.saving import atomic
 from cdl.trainers.many import first_weights
 from cdl.trainers.many.member_data import (
     MemberData,
@@ -27,7 +26,7 @@ from cdl.trainers.many.member_data import (
     rates_of,
     seeds_of,
 )
-from cdl.trainers.many.members_fit import MembersFit
+from cdl.trainers.many.members_fit import MembersFit, Past
 from cdl.trainers.many.members_pass import evaluated, predicted
 from cdl.trainers.many.own_state import of_member, standing_in_for, warn_of_attributes
 from cdl.trainers.many.stand_in import (
@@ -44,7 +43,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _PLAIN = frozenset(("batch_size", "return_dict"))  # options of an evaluation in one call
 _SEEDS = 2**32
-_MODEL = "model.keras"  # in a file: the architecture; then stacked arrays by number and path
 
 
 class Histories(NamedTuple):
@@ -95,6 +93,7 @@ class Replicas:
             )
         self._idle = Idle()
         self._own: dict[int, StandIn] = {}  # of members of which a user's code changed attributes
+        self._past: Past | None = None  # the beginning of the last fit
         self._model = copy.deepcopy(model)
         self._stacks = stacked(variables_of(self._model), int(n))
 
@@ -188,8 +187,9 @@ class Replicas:
                 inputs has one of these arrays for each input.
             y: targets, likewise.
             seeds: n ints, from which a member's orders and dropout are drawn; None draws them
-                from NumPy's global generator. Code of your own that draws from `numpy.random`
-                is not seeded by them.
+                from NumPy's global generator, or, with an `initial_epoch`, goes on with those of
+                the last fit, which then is as one of all epochs. Code of your own that draws from
+                `numpy.random` is not seeded by them.
             learning_rate: one number or n of them, set before; None leaves what is there.
             workers: how many members train at a time; None for one a core.
             verbose: 1 shows a bar over all members, 0 nothing.
@@ -213,7 +213,8 @@ class Replicas:
         data = self._rows_of((x, y, fit.pop("sample_weight", None)), "fit")
         held_out = self._held_out(fit.pop("validation_data", None))
         options = {name: option(value, n, f"fit: {name}") for name, value in fit.items()}
-        starts = self._seeds_of_fit(seeds)
+        past = self._past if seeds is None and np.any(fit.get("initial_epoch", 0)) else None
+        starts = self._seeds_of_fit(seeds) if past is None else past.seeds
         begin = [*self._stacks]
         if learning_rate is not None:
             place, rates = self._rates(learning_rate, "fit: learning_rate")
@@ -227,8 +228,14 @@ class Replicas:
             held_out,
             options,
             starts,
+            past,
         )
-        histories = run.train(callbacks, workers, verbose)
+        begun = past or Past(starts, not has_begun(self._model))
+        try:
+            histories = run.train(callbacks, workers, verbose)
+        finally:
+            if run.has_begun:
+                self._past = begun
         self._settle()
         epochs = np.array([len(each.epoch) for each in histories])
         names = dict.fromkeys(name for each in histories for name in each.history)
@@ -315,13 +322,7 @@ class Replicas:
         """
         path = atomic.checked_path(filepath, "Replicas.save")
         warn_of_attributes(self._own)
-        file = io.BytesIO()
-        save_model(self._model, file)
-        paths = [each.path for each in variables_of(self._model)]
-        arrays = {
-            f"{i}/{name}": a for i, (name, a) in enumerate(zip(paths, self._stacks, strict=True))
-        }
-        whole: dict[str, Any] = {_MODEL: np.frombuffer(file.getvalue(), np.uint8), **arrays}
+        whole: Any = replicas_file.contents(self._model, self._stacks, self._past)
         if atomic.may_write(path, overwrite, "Replicas.save"):
             with atomic.replacing(path) as to:
                 np.savez(to, **whole)
@@ -339,16 +340,13 @@ class Replicas:
         """
         path = atomic.checked_path(filepath, "Replicas.load")
         atomic.check_regular(path, "Replicas.load")
-        arrays = _arrays_in(path)
-        are_arrays = all(isinstance(each, np.ndarray) for each in arrays)  # bytes of other archives
-        if not are_arrays or len(arrays) < 2 or arrays[0].dtype != np.uint8 or not arrays[1].ndim:
-            raise ValueError(f"Replicas.load: {path} must be a file of Replicas.save")
-        loaded = load_model(io.BytesIO(arrays[0].tobytes()), custom_objects)
-        made = cls(loaded, max(1, len(arrays[1])))
-        shapes = [each.shape for each in arrays[1:]]
+        loaded, arrays, past = replicas_file.read(path, custom_objects)
+        made = cls(loaded, max(1, len(arrays[0])))
+        made._past = past
+        shapes = [each.shape for each in arrays]
         if shapes != [each.shape for each in made._stacks]:
             raise ValueError(f"Replicas.load: {path} has arrays of other shapes than its model")
-        for stack, array in zip(made._stacks, arrays[1:], strict=True):
+        for stack, array in zip(made._stacks, arrays, strict=True):
             stack[...] = array
         return made
 
@@ -473,16 +471,3 @@ def _begin_optimizers(made: Replicas, bare: Any, optimizer: Any) -> None:
     else:
         for number in range(1, len(made) - 1):
             begin(number)
-
-
-def _arrays_in(path: Path) -> list[Array]:
-    """Arrays of a file in their order, the model's bytes first."""
-    import zipfile
-
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return [file[name] for name in file.files]
-    except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, KeyError) as error:
-        raise ValueError(
-            f"Replicas.load: {path} must be a file of Replicas.save: {error}"
-        ) from error

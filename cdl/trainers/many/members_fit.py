@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from cdl._common.interrupts import held_interrupts
 from cdl._common.locks import new_lock
 from cdl._common.overriding import is_users
 from cdl.callbacks import Callback, CallbackList, History
-from cdl.random import SeedGenerator, permutation, seeded
+from cdl.random import Kept, SeedGenerator, permutation, seeded
+from cdl.random import state as random_state
 from cdl.trainers import arguments
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH
 from cdl.trainers.many import own_callbacks
@@ -36,10 +37,26 @@ if TYPE_CHECKING:
 
 _OF_REPLICAS = "learning_rate", "seeds", "workers"
 _PLAIN = frozenset(("batch_size", "epochs", "validation_split"))
+_START = "fit: initial_epoch"
+
+
+class Past(NamedTuple):
+    """Beginning of a fit, with which a later one may go on.
+
+    Attributes:
+        seeds: of the orders of each member.
+        was_fresh: whether it was the first one.
+    """
+
+    seeds: list[int]
+    was_fresh: bool
 
 
 class MembersFit:
     """One `fit` of all members.
+
+    Attributes:
+        has_begun: whether it was not refused.
 
     Args:
         model: the model that they replicate.
@@ -50,6 +67,7 @@ class MembersFit:
         held_out: rows for validation, or None.
         options: further arguments of `fit` by member.
         seeds: seeds of their orders of rows.
+        past: of the fit that goes on with an `initial_epoch`, where `seeds` are its own.
     """
 
     def __init__(
@@ -62,7 +80,9 @@ class MembersFit:
         held_out: MemberData | None,
         options: Mapping[str, ByMember],
         seeds: Sequence[int],
+        past: Past | None = None,
     ) -> None:
+        self._past, self.has_begun = past, False
         self._model, self._stacks, self._begin = model, stacks, begin
         self._idle, self._own = idle
         self._data, self._held_out, self._options, self._seeds = data, held_out, options, seeds
@@ -85,6 +105,7 @@ class MembersFit:
                     "fit: the members must be in one fit at a time, and another thread or callback "
                     "trains them: wait for its end, or train a copy (copy.deepcopy)"
                 )
+            self.has_begun = True
             return self._train(callbacks, workers, verbose)
         finally:
             if is_ours:
@@ -320,9 +341,16 @@ class MembersFit:
         return rows if weight is None else (*rows, weight)
 
     def _discard(self, model: Any, number: int, options: Mapping[str, Any]) -> None:
-        """Draw an order and discard it, as the first `fit` of a model does, but no later one."""
-        shuffle = options.get("shuffle", True)
-        if not self._is_fresh or number in self._own or not has_begun(model) or not shuffle:
+        """Draw orders and discard them: one, as only the first `fit` of a model does, or past ones.
+
+        A fit that goes on has those of the epochs before it behind it.
+        """
+        shuffle, past = options.get("shuffle", True), self._past
+        first = self._is_fresh and number not in self._own and has_begun(model)
+        behind = 0 if past is None else arguments.whole(options.get("initial_epoch", 0), _START, 0)
+        if past is not None and behind:
+            first = past.was_fresh
+        if not shuffle or not (first or behind):
             return
         if model.optimizer is not None and model.optimizer.whole_batch:
             return
@@ -330,7 +358,12 @@ class MembersFit:
         if self._held_out is None:
             rows = arguments.split_point(options.get("validation_split", 0.0), rows, "fit")
         batch = options.get("batch_size") or DEFAULT_BATCH
-        permutation(min(batch, rows) if shuffle == "batch" else rows)
+        each = batch if shuffle == "batch" else max(1, rows)
+        sizes = [min(each, rows - start) for start in range(0, rows, each)]
+        for size in sizes[:1] * first + sizes * behind:
+            permutation(size)
+        if behind:  # for after the order that a `fit` may draw in vain
+            model._keep_random_state(Kept(random_state()))
 
     @staticmethod
     def _callbacks(given: Any, n: int) -> Callable[[int], list[Callback]]:
