@@ -90,6 +90,7 @@ class Rewriter:
             self.fold_normalizations()
         self.fuse_losses()
         self.fuse_activations(training)
+        rounding.widen(self)
         mapping.name_expressions(self)
         mapping.merge(self)
         if peepholes.mix_activations(self):

@@ -41,6 +41,7 @@ _MOVES = {
 # of them is there as floats.
 _NARROW = {"activation", "map", "dropout", "reshape", "batch_norm"}
 _MOST_NARROW = 8192
+_ELEMENTWISE = ("activation", "map", "dropout")
 
 
 def sink_casts(program: Rewriter) -> None:
@@ -56,6 +57,28 @@ def sink_casts(program: Rewriter) -> None:
             program.swap(reader, behind := cast.giving([y], [x]))
             program.swap(cast, reader.giving([x], cast.inputs))
             cast = behind
+
+
+def widen(program: Rewriter) -> None:
+    """Leave numbers between elementwise operations in float32, where they are no two bytes anyway.
+
+    They would be rounded in a pass of its own, and operations with that between them do not fuse.
+    """
+    kept = {id(v) for v in (*program.outputs, *program.external_grads)}
+    for i in program.instructions.of(*_ELEMENTWISE):
+        (v,), users = i.outputs, program.users(i.outputs[0])
+        if v.dtype != "bfloat16" or id(v) in kept or not users:
+            continue
+        if any(user.op not in _ELEMENTWISE for user in users):
+            continue
+        if not (_may_be_short(i) and any(_may_be_short(user) for user in users)):
+            wide = program.like(v, "float32")
+            program.swap(program.current(i), program.current(i).giving([wide]))
+            program.read_instead(v, wide)
+
+
+def _may_be_short(i: Instruction) -> bool:
+    return all(_is_narrow_value(v) for v in (*i.inputs, *i.outputs))
 
 
 def apply(program: Rewriter) -> None:

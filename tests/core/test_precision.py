@@ -211,3 +211,17 @@ def test_each_step_reads_the_weights_that_the_last_one_left(dtype, isa):
     assert np.abs(found[0] - exact).max() < 0.1 * np.abs(first - exact).max()
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("training", [False, True])
+def test_large_samples_are_rounded_behind_a_chain_of_operations(isa, training):
+    x = np.random.default_rng(4).uniform(0.5, 2.0, (3, 100, 90)).astype(np.float32)
+    program = Lowering(training=training)
+    low = program.cast(program.input(x.shape[1:]), "bfloat16")
+    y = activation(program, program.map("tanh", [low]), "plain_relu")
+    y = program.emit("dropout", [y], y.shape, rate=0.0, seed=5, user_draw=0, dtype="bfloat16")
+    program.output(program.cast(program.map("square", [y]), "float32"))
+    found = predict(program.fused(training=training), [x], isa=isa)
+    exact = np.tanh(rounded(x, "bfloat16").astype(np.float64)) ** 2
+    np.testing.assert_allclose(found, exact, rtol=1.01 * 2**-8)
