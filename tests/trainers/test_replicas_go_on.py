@@ -9,6 +9,8 @@ import pytest
 import cdl
 from cdl import layers
 from cdl.models import Replicas
+from cdl.trainers.many import stacked_run
+from cdl.trainers.many.members_fit import MembersFit
 
 N, SEEDS = 5, [7, 3, 2**32 - 1, 0, 11]
 RNG = np.random.default_rng(0)
@@ -62,6 +64,19 @@ def test_a_fit_that_goes_on(tmp_path, middle, options, way):
         part = WAYS[way](part, tmp_path)
         part.fit(X, Y, initial_epoch=first, epochs=last, **options)
     assert state(part) == state(whole)
+
+
+def test_members_go_on_together(monkeypatch, tmp_path):
+    many = cdl.replicate(net(layers.Dropout(0.3)), N)
+    many.fit(X, Y, epochs=2)
+    many = saved(many, tmp_path)
+    monkeypatch.delattr(MembersFit, "_one")  # with a `fit` of each member
+    monkeypatch.setattr(stacked_run, "MOST_TOGETHER", 100)  # numbers in orders drawn at a time
+    before = copy.deepcopy(many)
+    for number in (3, 4):
+        many.fit(X, Y, initial_epoch=number - 1, epochs=number)
+    before.fit(X, Y, initial_epoch=2, epochs=4)
+    assert state(many) == state(before)
 
 
 def test_one_whose_model_had_learned_before():

@@ -230,7 +230,7 @@ class _Host:
         own = [each.seed for each in found.generators]
         layers = dict(zip(self._seeds, own, strict=True)) if own else {}
         shuffles = one.plan.shuffle
-        discards = shuffles and one.model._compiled.resolved is None
+        discards = int(shuffles and one.model._compiled.resolved is None)
         return Draws(one.seed, core, layers, shuffles, discards)
 
     def _write(self, model: Any, values: Sequence[Any]) -> None:

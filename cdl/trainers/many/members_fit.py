@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _OF_REPLICAS = "learning_rate", "seeds", "workers"
 _PLAIN = frozenset(("batch_size", "epochs", "validation_split"))
-_START = "fit: initial_epoch"
+_OF_STACKED = frozenset(("batch_size", "epochs", "initial_epoch"))
 
 
 class Past(NamedTuple):
@@ -82,7 +82,8 @@ class MembersFit:
         seeds: Sequence[int],
         past: Past | None = None,
     ) -> None:
-        self._past, self.has_begun = past, False
+        self._past, self._was_fresh = past, past is not None and past.was_fresh
+        self.has_begun = False
         self._model, self._stacks, self._begin = model, stacks, begin
         self._idle, self._own = idle
         self._data, self._held_out, self._options, self._seeds = data, held_out, options, seeds
@@ -187,25 +188,35 @@ class MembersFit:
         """Epochs of members by number, which train in one call of the core."""
         if (config.max_epochs(), config.max_steps_per_epoch()) != (None, None):
             return
-        if not {"batch_size", "epochs"}.issuperset(self._options):
+        if not _OF_STACKED.issuperset(self._options):
             return
         sizes = self._options.get("batch_size", Shared(None))
         counts = self._options.get("epochs", Shared(1))
+        starts = self._options.get("initial_epoch", Shared(0))
         plain = {}
         for number in self._alike(numbers):
-            batch, epochs = sizes(number), counts(number)
+            batch, epochs, start = sizes(number), counts(number), starts(number)
             batch = DEFAULT_BATCH if batch is None else batch
-            if type(batch) is type(epochs) is int and batch > 0 and epochs > 0:
-                plain[number] = batch, epochs
+            if type(batch) is type(epochs) is type(start) is int and batch > 0 <= start < epochs:
+                plain[number] = batch, epochs - start
         begin = self._begin
-        draws = {number: self._draws(self._seeds[number]) for number in plain}
+        draws = {number: self._draws(number) for number in plain}
         run = StackedRun(stand_in, self._stacks, begin, self._data, draws, threads)
         yield from run.train(plain, halt)
         if run.lost:  # the core may keep NaN
             stand_in.take_model(stand_in.model)
 
-    def _draws(self, seed: int) -> Draws:
-        return Draws(seed, seed, {}, True, self._is_fresh)
+    def _draws(self, number: int) -> Draws:
+        seed, behind = self._seeds[number], self._behind(number)
+        discarded = self._is_fresh if not behind else self._was_fresh + behind
+        return Draws(seed, seed, {}, True, int(discarded))
+
+    def _behind(self, number: int) -> int:
+        """Epochs that a member has behind it, of the fit that goes on."""
+        if self._past is None or "initial_epoch" not in self._options:
+            return 0
+        start = self._options["initial_epoch"](number)
+        return arguments.whole(start, "fit: initial_epoch", 0)
 
     def _watched(
         self,
@@ -219,7 +230,7 @@ class MembersFit:
         for number in self._alike(numbers):
             run = self._run_of(number, callbacks.get(number, []))
             if run is not None and (run.callbacks or run.split or run.held_out):
-                members[number] = Watched(run, self._draws(self._seeds[number]), number)
+                members[number] = Watched(run, self._draws(number), number)
         which = [*members]
         if len(which) < 2 or not stand_in.is_plain:
             return {}
@@ -345,11 +356,11 @@ class MembersFit:
 
         A fit that goes on has those of the epochs before it behind it.
         """
-        shuffle, past = options.get("shuffle", True), self._past
+        shuffle = options.get("shuffle", True)
         first = self._is_fresh and number not in self._own and has_begun(model)
-        behind = 0 if past is None else arguments.whole(options.get("initial_epoch", 0), _START, 0)
-        if past is not None and behind:
-            first = past.was_fresh
+        behind = self._behind(number)
+        if behind:
+            first = self._was_fresh
         if not shuffle or not (first or behind):
             return
         if model.optimizer is not None and model.optimizer.whole_batch:

@@ -51,14 +51,14 @@ class Draws(NamedTuple):
         core: seed of what the core draws.
         layers: seeds of its layers, by those in the program.
         shuffles: whether each epoch has a new order of rows.
-        discards: whether an order is drawn and discarded first, as in a model's first `fit`.
+        discards: how many orders are drawn and discarded first: one in a model's first `fit`.
     """
 
     orders_seed: int
     core: int
     layers: Mapping[int, int]
     shuffles: bool
-    discards: bool
+    discards: int
 
 
 def seeds_of(draws: Sequence[Draws], host: _core.Members) -> NDArray[np.int64]:
@@ -85,6 +85,16 @@ class MemberOrders:
         discarded = [rows if each.discards else 0 for each in draws]
         self._orders = _core.Orders(np.array(seeds, np.int64), np.array(discarded, np.int64))
         self._rows = rows
+        for k, each in enumerate(draws):
+            self._discard(k, each.discards - 1)
+
+    def _discard(self, place: int, count: int) -> None:
+        """Draw orders of one member that are not used."""
+        which, start = np.array([place], np.int64), np.zeros(1, np.int64)
+        while count > 0:
+            some = min(count, max(1, MOST_TOGETHER // self._rows))
+            self._orders.fill(which, np.empty((1, some, self._rows), np.int64), start)
+            count -= some
 
     def due(self, which: Sequence[int], epochs: int, starts: NDArray[np.int64]) -> Due:
         """Orders of the next epochs of some members, which the core draws as each begins.
