@@ -155,6 +155,11 @@ class Program:
         return out
 
     @property
+    def assigns(self) -> bool:
+        """Whether a batch changes weights that are read, as `assign` in a layer's `call` does."""
+        return any(each.op == "assign" for each in self.flat(False).instructions)
+
+    @property
     def hosted(self) -> list[Any]:
         """Untraced functions of the user that the core calls."""
         functions = [i.attributes["function"] for i in self.instructions if i.op == "host"]
@@ -324,7 +329,9 @@ class Program:
                 wanted.update(id(i.inputs[k]) for k in gets)
         return producers[::-1]
 
-    def fused(self, training: bool = True, penalties: bool = True) -> Program:
+    def fused(
+        self, training: bool = True, penalties: bool = True, assigns: bool | None = None
+    ) -> Program:
         """Equivalent program with fewer passes over memory.
 
         Fusions: softmax or sigmoid with its crossentropy (stable: no logarithm of a small number);
@@ -334,7 +341,7 @@ class Program:
         Without ``training`` dropout, noise and gradients of one's own are nothing; with it a value
         that gets gradients from several readers is forked. Outputs of bfloat16 or float16 are
         rounded after fusion, so not within a pass. Without ``penalties`` those on activities are
-        not computed, and nothing is assigned.
+        not computed; without ``assigns``, which is ``penalties`` unless given, nothing is assigned.
         """
         program = Rewriter(self)
         program.cut_dead_of_loops()
@@ -342,7 +349,9 @@ class Program:
             program.drop(*emit.NOISES, "stop", "custom_gradient")
         if not penalties:
             program.drop("activity")
-            program.remove("assign", "objective")
+            program.remove("objective")
+        if not (penalties if assigns is None else assigns):
+            program.remove("assign")
         program.simplify(training)
         rounding.apply(program)
         line_fusion.apply(program, training)

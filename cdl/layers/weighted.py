@@ -254,6 +254,15 @@ class Weighted(Tracking):
             sides[self._is_frozen(weight)].append(weight)
         return sides
 
+    @property
+    def _reads_moved(self) -> bool:
+        """Whether a call that changes such variables reads them too."""
+        return True
+
+    def _own_moved(self) -> list[Any]:
+        """Own variables that calls may change: moving averages, counts, states between batches."""
+        return list[Any](self._sorted_variables()[1])
+
     def _filed_variables(self) -> list[Any]:
         """Own weights as in files, in order: each has a shape and `assign`."""
         trained, others = self._sorted_variables()

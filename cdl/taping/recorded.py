@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -19,6 +19,7 @@ from cdl._tracing.variable import Variable
 from cdl._variables import stepping
 from cdl._variables.step_forms import NUMBERS, of_python
 from cdl.layers import Layer
+from cdl.layers.moved import moved_variables
 
 _METHODS = (
     "sum", "mean", "max", "min", "prod", "std", "var", "reshape", "astype", "transpose", "flatten",
@@ -52,6 +53,7 @@ class Node(NamedTuple):
         args: positional and keyword arguments.
         leaves: these as a flat list.
         serial: a number that grows with each call.
+        before: what the call found in variables that such calls change, each with its value.
     """
 
     call: Callable[..., Any]
@@ -60,6 +62,7 @@ class Node(NamedTuple):
     args: tuple[tuple[Any, ...], dict[str, Any]]
     leaves: list[Any]
     serial: int
+    before: Sequence[tuple[Any, Any]] = ()
 
     @property
     def form(self) -> Any:
@@ -172,6 +175,11 @@ def is_recording() -> bool:
     return bool(state.tapes) and not state.busy and current_scope() is None
 
 
+def moved_by(owner: Any, only_read: bool = False) -> list[Any]:
+    """Variables that calls of an owner may change; those alone that such calls read, if asked."""
+    return moved_variables(owner, only_read) if isinstance(owner, Layer) else []
+
+
 def recorded(
     function: Callable[..., Any],
     key: Any,
@@ -195,6 +203,7 @@ def recorded(
     is_taped = any([isinstance(leaf, Taped) for leaf in leaves])
     if is_taped or any([type(leaf) in NUMBERS for leaf in leaves]):
         given = tree.map_structure(plain, given)
+    before = [(each, each.numpy()) for each in moved_by(owner, only_read=True)]
     state.busy = True
     try:
         result = function(*given[0], **given[1])
@@ -203,7 +212,7 @@ def recorded(
     has_weights = isinstance(owner, Layer) or any([isinstance(leaf, Variable) for leaf in leaves])
     if not is_taped and not has_weights:
         return result
-    node = Node(function, key, owner, (args, kwargs), leaves, next(_serials))
+    node = Node(function, key, owner, (args, kwargs), leaves, next(_serials), before)
     for tape in state.tapes:
         tape._note(node)
     if not isinstance(result, _NESTED):

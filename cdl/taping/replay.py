@@ -15,9 +15,8 @@ from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
 from cdl.models import Model
-from cdl.random.draws import is_of_generator
 from cdl.taping.plan import Plan, Record, calls_before, keep
-from cdl.taping.recorded import Node, origin_of, plain, recorded, state
+from cdl.taping.recorded import Node, moved_by, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
 from cdl.trainers.derivatives import derivative_of
 
@@ -107,12 +106,7 @@ class _Program:
         computed = {getattr(each, "compute_dtype", None) for each in owners}
         # A program rounds sums to bfloat16 once, calls one by one after each.
         self.tolerance = 0.02 if computed & {"bfloat16", "float16"} else 1e-3
-        self._moved = {  # such as moving averages, which the recorded call has moved
-            id(each): each
-            for owner in owners
-            for each in getattr(owner, "non_trainable_variables", ())
-            if not is_of_generator(each)
-        }.values()
+        self._moved = {id(each): each for owner in owners for each in moved_by(owner)}.values()
         self._numbers = [n for n in plan.numbers if n is not None]
         by_variables = [*self.variables, *self._places()]
         counted = {"penalties", "compute_loss"} & {node.key[0] for node in plan.calls}
@@ -156,7 +150,11 @@ class _Program:
                 if changing:
                     stepping.recorded(_assign, self._changing, changing)
                 return self._of([np.atleast_1d(plain(each)) for each in inputs] or self._rest)
-        value, by_variables, by_inputs = stepping.recorded(self._of_moved, inputs, changing)
+        before = _found_before(plan.calls)
+        if before:
+            stepping.touched("a call changes a variable that it reads, such as a state it keeps")
+        run = functools.partial(self._of_moved, before=before) if before else self._of_moved
+        value, by_variables, by_inputs = stepping.recorded(run, inputs, changing)
         total = None if value is None else float(stepping.plain(value))
         return total, by_variables, by_inputs
 
@@ -177,11 +175,13 @@ class _Program:
         return total is not None and _close(total, value, self.tolerance)
 
     def _of_moved(
-        self, inputs: list[Any], changing: list[Any]
+        self, inputs: list[Any], changing: list[Any], before: Iterable[tuple[Any, Any]] = ()
     ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
         """Results of `of`, with the value as an array; variables that it moves are put back."""
         with self._lock:
             kept = [(each, each.numpy()) for each in self._moved]
+            for each, found in before:
+                each.assign(found)
             _assign(self._changing, changing)
             arrays = [np.atleast_1d(plain(each)) for each in inputs]
             if self._shared is not None:
@@ -190,8 +190,8 @@ class _Program:
             try:
                 total, by_variables, by_inputs = self._of(arrays or self._rest)
             finally:
-                for each, before in kept:
-                    each.assign(before)
+                for each, after in kept:
+                    each.assign(after)
         return None if total is None else np.float64(total), by_variables, by_inputs
 
     def _of(self, arrays: list[Any]) -> tuple[float | None, dict[int, Any], dict[int, Any]]:
@@ -209,6 +209,15 @@ class _Program:
         n = len(self.variables)
         by_variables = dict(zip(map(id, self.variables), weights[:n], strict=True))
         return total, by_variables, dict(zip(self._numbers, (*weights[n:], *others), strict=True))
+
+
+def _found_before(calls: list[Node]) -> list[tuple[Any, Any]]:
+    """Variables that calls have read and changed, with the values that the first call found."""
+    found: dict[int, tuple[Any, Any]] = {}
+    for node in _with_inner(calls):
+        for variable, value in node.before:
+            found.setdefault(id(variable), (variable, value))
+    return [each for each in found.values() if each[0].numpy().tobytes() != each[1].tobytes()]
 
 
 def _assign(variables: list[Any], values: list[Any]) -> None:

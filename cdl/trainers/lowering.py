@@ -195,8 +195,12 @@ def lower_with_calls(
     merged: list[Any] | None = None,
     unrolls: bool = False,
     penalties: bool = False,
+    assigns: bool = False,
 ) -> tuple[Program, Calls | None]:
-    """Program of `predict` and, if `eager`, the calls of user code in it."""
+    """Program of `predict` and, if `eager`, the calls of user code in it.
+
+    With `assigns` it assigns what `call` of a layer does, which an export cannot.
+    """
     recorder = Recorder(calls=[]) if eager else Recorder(merged=merged)
     program = Lowering(training, recorder, unrolls)
     values = [program.input(row, role="x") for row in rows or own_rows(model)]
@@ -204,10 +208,8 @@ def lower_with_calls(
     for value in model.append_all(program, values):
         program.output(value)
     calls = (Calls(program) or None) if eager else None
+    found = program.fused(training, penalties, assigns)
     own = program.instructions
-    if penalties:
-        program.instructions = [each for each in own if each.op != "assign"]
-    found = program.fused(training, penalties)
     found.penalizes = any(each.op in ("activity", "objective") for each in own)
     return found, calls
 
@@ -216,7 +218,7 @@ def lower_call(
     model: TrainableModel, training: bool, eager: bool, rows: Rows | None
 ) -> tuple[Program, Calls | None]:
     """Program of a call of a model, as of `lower_with_calls`, with penalties of activities."""
-    return lower_with_calls(model, training, eager, rows, penalties=True)
+    return lower_with_calls(model, training, eager, rows, penalties=True, assigns=True)
 
 
 def lower_training(

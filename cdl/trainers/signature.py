@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cdl.trainers.data_adapter import Arrays
     from cdl.trainers.frame_columns import Columns
     from cdl.trainers.many.ended_run import EndedRun
-    from cdl.trainers.predict import Predictors
+    from cdl.trainers.predictors import Predictors
     from cdl.trainers.sizes import Rows, Sizes
     from cdl.trainers.train_function import TrainFunction
 

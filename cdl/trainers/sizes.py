@@ -17,7 +17,7 @@ from cdl._variables.program_caches import register_cache
 if TYPE_CHECKING:
     from cdl.trainers.compile_utils import Resolved
     from cdl.trainers.data_adapter import Arrays
-    from cdl.trainers.predict import Predictors
+    from cdl.trainers.predictors import Predictors
     from cdl.trainers.signature import GraphOfModel, Info, TrainableModel
 
 Rows = tuple[tuple[int, ...], ...]  # the shape of a sample of each input

@@ -24,7 +24,7 @@ from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.executor_cache import ExecutorCache
 from cdl.trainers.frame_columns import Columns
 from cdl.trainers.many.ended_run import RUNS, EndedRun
-from cdl.trainers.predict import Predictors
+from cdl.trainers.predictors import Predictors
 from cdl.trainers.signature import PartOfModel
 from cdl.trainers.sizes import Rows, Sizes
 from cdl.trainers.train_function import TrainFunction

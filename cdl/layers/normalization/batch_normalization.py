@@ -115,6 +115,10 @@ class BatchNormalization(Scaled):
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
+    @property
+    def _reads_moved(self) -> bool:
+        return self.renorm  # else the statistics of the batch in training
+
     def build(self, input_shape: Shape) -> None:
         """Create the weights for inputs with that many channels."""
         owner, shape = f"BatchNormalization {self.name!r}", tuple(input_shape)

@@ -151,6 +151,10 @@ class RNN(Layer):
         self.states = tree.map_structure(kept, self.get_initial_state(samples))
         self._expected_batch_size = samples
 
+    def _own_moved(self) -> list[Any]:
+        kept = [] if self.states is None else tree.flatten(self.states)
+        return [*super()._own_moved(), *kept]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Output of the layer; see `Layer`. The first call of a stateful layer fixes the samples.
 

@@ -12,6 +12,7 @@ from cdl import tree
 from cdl._tracing.variable import Variable
 from cdl._variables.array_like import Operators
 from cdl.layers import Layer
+from cdl.layers.moved import moved_variables
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
 from cdl.random import SeedGenerator
@@ -116,7 +117,8 @@ def _variables_of(thing: Any) -> Sequence[Any]:
         return (thing.state,)
     weights = thing.slots if isinstance(thing, Optimizer) else ()  # that it changes
     own = thing.variables if isinstance(thing, (Layer, Metric, Optimizer)) else ()
-    return [*own, *(thing._foreign.given.get(each, each) for each in weights)]
+    moved = moved_variables(thing) if isinstance(thing, Layer) else ()  # states are no variables
+    return [*own, *moved, *(thing._foreign.given.get(each, each) for each in weights)]
 
 
 def _numbers(variable: Any) -> Any:

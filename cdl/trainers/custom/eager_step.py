@@ -16,6 +16,7 @@ from cdl import regularizers, tree
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing.variable import Variable
+from cdl.layers.moved import moved_variables
 
 
 class Calls:
@@ -66,7 +67,8 @@ class Calls:
             owner = reference()
             if owner is None:
                 continue
-            kept = [(each, each.numpy()) for each in owner.weights]
+            moved = {id(e): e for e in (*owner.weights, *moved_variables(owner))}.values()
+            kept = [(each, each.numpy()) for each in moved]
             function(owner, **tree.map_structure(array, arguments))
             for variable, value in kept:  # the program assigns what the code has assigned
                 if not np.array_equal(variable.numpy(), value, equal_nan=True):

@@ -16,7 +16,7 @@ from cdl.trainers.epoch_iterator import DEFAULT_BATCH, for_step, in_order
 from cdl.trainers.fit_loop import SLICE
 from cdl.trainers.many.member_data import ByMember, MemberData, joined
 from cdl.trainers.many.stand_in import Stacks, StandIn
-from cdl.trainers.predict import FEW, MANY
+from cdl.trainers.predictors import FEW, MANY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
