@@ -13,10 +13,13 @@ from cdl._common.errors import Hinting
 from cdl.data import as_numeric, as_rows
 from cdl.sklearn import parameters, training
 from cdl.sklearn.batches import Batches
+from cdl.sklearn.meeting_backend import register
 from cdl.sklearn.mlp import Objective, Trainer, new_model, new_optimizer
 from cdl.sklearn.parameters import Parameters, Settings
 from cdl.sklearn.thread_share import shared_threads
 from cdl.sklearn.versions import BaseEstimator
+
+register()
 
 FORMATS = ("csr",)  # of sparse matrices, into which scikit-learn makes all others
 

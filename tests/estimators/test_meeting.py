@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -44,6 +46,12 @@ def build(X, y, rate=0.01, units=8, drops=0.0):
     net = cdl.Sequential([Input(X.shape[1:]), *hidden, Dense(y.shape[1], "softmax")])
     net.compile(cdl.optimizers.Adam(rate), "categorical_crossentropy")
     return net
+
+
+@pytest.mark.parametrize("name", ["CDLRegressor", "TabularClassifier"])
+def test_the_backend_is_there_once_an_estimator_is(name):
+    code = f"import joblib; from cdl.sklearn import {name}; joblib.parallel_config('cdl')"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def classifier(model=build, **fit):
