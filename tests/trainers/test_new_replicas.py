@@ -87,6 +87,22 @@ def test_functional_models_with_a_constructor_of_their_own(kind):
         assert type(many[k]) is type(model)
 
 
+class Batches(cdl.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, at):
+        return X[0], Y[0]
+
+
+@pytest.mark.parametrize("y", [None, Y])
+@pytest.mark.parametrize("rows", [Batches, lambda: iter(X)])
+def test_lists_of_datasets_are_named(rows, y):
+    many = cdl.replicate(net(), 3)
+    with pytest.raises(ValueError, match=r"x must be arrays, got \w+"):
+        many.fit([rows() for _ in range(3)], y, verbose=0)
+
+
 def test_members_and_archives_that_are_none_are_named(tmp_path):
     many = cdl.replicate(net(), 2)
     with pytest.raises(TypeError, match=r"member must be an int, got slice\(1, 2, None\)"):

@@ -299,10 +299,11 @@ def _stacked(given: np.ndarray[Any, Any], n: int, name: str) -> ByMember:
 def _alike(given: list[Any], name: str) -> list[Any]:
     """Arrays of a list, whose rows have one shape."""
     arrays = [
-        each if each is None or hasattr(each, "shape") or isinstance(each, (dict, list, tuple))
-        else np.asarray(each)
+        np.asarray(each)
+        if np.isscalar(each) or (hasattr(each, "__array__") and not hasattr(each, "shape"))
+        else each
         for each in given
-    ]  # fmt: skip
+    ]
     shapes = [getattr(each, "shape", ())[1:] for each in arrays]
     for number, shape in enumerate(shapes):
         if shape != shapes[0]:
