@@ -341,13 +341,12 @@ class Replicas:
         path = atomic.checked_path(filepath, "Replicas.load")
         atomic.check_regular(path, "Replicas.load")
         loaded, arrays, past = replicas_file.read(path, custom_objects)
-        made = cls(loaded, max(1, len(arrays[0])))
+        made, n = cls(loaded, 1), len(arrays[0])
         made._past = past
-        shapes = [each.shape for each in arrays]
-        if shapes != [each.shape for each in made._stacks]:
+        expected = [((n, *each.shape[1:]), each.dtype) for each in made._stacks]
+        if not n or [(each.shape, each.dtype) for each in arrays] != expected:
             raise ValueError(f"Replicas.load: {path} has arrays of other shapes than its model")
-        for stack, array in zip(made._stacks, arrays, strict=True):
-            stack[...] = array
+        made._stacks = arrays
         return made
 
     def _check_compiled(self, call: str) -> None:
