@@ -33,8 +33,11 @@ def test_table_prints_a_score_and_writes_the_estimator(run_python, some_csv, tmp
     told = ("-m", "cdl", "table", some_csv, "--target", "kind", "--recipe", "mlp")
     lines = run_python(*told, "--output", "m.pickle").stdout.splitlines()
     assert lines[0] == "1 rows without kind are left out"
-    score = re.match(r"accuracy (\d\.\d{3}), .* of five folds, 89 rows x 3 columns", lines[1])
-    assert float(score.group(1)) > 0.8
+    told = (
+        r"accuracy (\d\.\d{3}), .* of five folds, 89 rows x 3 columns; (.*) of the rows are cheap"
+    )
+    score = re.fullmatch(told, lines[1])
+    assert float(score.group(1)) > 0.8 > float(score.group(2)) > 0.5
     assert {line.split()[0] for line in lines[3:6]} == {"size", "color", "price"}
     assert lines[6] == "m.pickle written"
     model = pickle.loads((tmp_path / "m.pickle").read_bytes())
@@ -90,10 +93,12 @@ def test_the_page_of_numbers_shows_predictions_for_rows_left_out(tmp_path):
     assert "<td>99 %</td><td>1.96</td>" in text and "from 1 to 7" in text
     circles = [values for tag, values in page.elements if tag == "circle"]
     assert [(c["cx"], c["cy"]) for c in circles] == [
-        ("8.0", "252.0"),
-        ("48.7", "211.3"),
-        ("252.0", "89.3"),
+        ("56.0", "268.0"),
+        ("99.3", "224.7"),
+        ("316.0", "94.7"),
     ]
+    assert re.findall(r"<text[^>]*>([^<]*)", text) == ["1", "7", "1", "7"]
+    assert "minus the mean squared error" in text
 
 
 def test_table_hashes_text_if_told(tmp_path, capsys):

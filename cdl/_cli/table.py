@@ -307,6 +307,9 @@ def _scored(x: Any, y: Any, job: Job) -> table_page.Report:
         f"{'accuracy' if is_classes else 'R2'} {np.mean(scores):.3f}, standard deviation "
         f"{np.std(scores, ddof=1):.3f} of five folds, {len(x):,} rows x {x.shape[1]} columns"
     )
+    if is_classes:
+        most, part = y.mode()[0], y.value_counts(normalize=True).max()
+        sentence += f"; {part:.3f} of the rows are {most}"
     print(sentence)
     model.fit(x, y)
     print("importance of columns, by permutation:")

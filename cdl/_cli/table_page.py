@@ -22,10 +22,12 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 0.15rem 0 0.15rem 1rem; white-space: nowrap; }
 tr > :first-child { text-align: left; padding-left: 0; }
-svg { color: var(--bar); vertical-align: middle; max-width: 100%; }
+svg { color: var(--bar); vertical-align: middle; max-width: 100%; overflow: visible; }
+svg text { font-size: 12px; fill: var(--quiet); }
 div { overflow-x: auto; }
 """
 _SIDE = 260  # pixels of a square plot
+_EDGE = 56, 8, 8, 24  # left of it, above, right and below
 _COLUMNS = 30  # whose importance is shown
 _POINTS = 1000  # of a plot
 _CLASSES = 12  # up to which there is a table of mistakes
@@ -66,7 +68,8 @@ def write(path: Path, report: Report) -> None:
     folds = [[str(i + 1), f"{score:.3f}"] for i, score in enumerate(report.scores)]
     named = {"Rows that a net has not seen": "".join(_of_outputs(report))}
     named["Importance of columns"] = (
-        "<p>What the score on rows for validation loses when a column's values are permuted.</p>"
+        f"<p>What the {_score(model)} on rows for validation loses when a column's values are "
+        "permuted.</p>"
         f"<div>{table(['column', '', ''], bars)}</div>"
     )
     named["Training"] = _training(model)
@@ -92,6 +95,13 @@ def write(path: Path, report: Report) -> None:
     path.write_text(page, encoding="utf-8")
 
 
+def _score(model: Any) -> str:
+    """Name of the score that tells the best epoch."""
+    if hasattr(model, "classes_"):
+        return "accuracy"
+    return "score (minus the mean squared error, with the target's deviation as the unit)"
+
+
 def _training(model: Any) -> str:
     """Curves of loss and score by epoch, with their ends in words."""
     losses, scores, best = model.loss_curves_[0], model.validation_scores_[0], model.best_epochs_[0]
@@ -99,8 +109,9 @@ def _training(model: Any) -> str:
     return (
         f"<p>Loss of {len(losses)} epochs, from {losses[0]:.3g} to {losses[-1]:.3g}:</p>\n"
         f"<p>{curves([losses], 'loss by epoch', size)}</p>\n"
-        f"<p>Score on rows for validation, at most {max(scores):.3g}; the net is that of epoch "
-        f"{best + 1}:</p>\n<p>{curves([scores], 'validation score by epoch', size)}</p>\n"
+        f"<p>{_score(model).capitalize()} on rows for validation, at most {max(scores):.3g}; the "
+        f"net is that of epoch {best + 1}:</p>\n"
+        f"<p>{curves([scores], 'validation score by epoch', size)}</p>\n"
     )
 
 
@@ -153,7 +164,7 @@ def _of_numbers(y: Array, found: Array) -> list[str]:
     return [
         f"<p>Predictions (to the right) and numbers (upward), from {both.min():.4g} to "
         f"{both.max():.4g}:</p>\n<p>{plot}</p>\n"
-        f"<div>{table(['of rows', 'differ by at most'], rows)}</div>\n"
+        f"<div>{table(['rows', 'differ by at most'], rows)}</div>\n"
     ]
 
 
@@ -161,16 +172,23 @@ def _square(
     points: Sequence[tuple[float, float, float]], ends: tuple[float, float], label: str
 ) -> Html:
     """Circles (x, y, radius) in a square whose sides go from end to end, with its diagonal."""
-    low, high = ends
-    scale = (_SIDE - 16) / ((high - low) or 1.0)
+    (low, high), (left, above, right, below) = ends, _EDGE
+    scale = _SIDE / ((high - low) or 1.0)
+    floor, width, height = above + _SIDE, left + _SIDE + right, above + _SIDE + below
     circles = "".join(
-        f'<circle cx="{8 + (x - low) * scale:.1f}" cy="{_SIDE - 8 - (y - low) * scale:.1f}" '
+        f'<circle cx="{left + (x - low) * scale:.1f}" cy="{floor - (y - low) * scale:.1f}" '
         f'r="{radius:.1f}"/>'
         for x, y, radius in points
     )
-    frame = f"M8 {_SIDE - 8}V8H{_SIDE - 8}V{_SIDE - 8}ZL{_SIDE - 8} 8"
+    texts = [(left, floor + 18, "start", low), (left + _SIDE, floor + 18, "end", high)]
+    texts += [(left - 6, floor, "end", low), (left - 6, above + 10, "end", high)]
+    ticks = "".join(
+        f'<text x="{x}" y="{y}" text-anchor="{anchor}">{value:.4g}</text>'
+        for x, y, anchor, value in texts
+    )
+    frame = f"M{left} {floor}V{above}h{_SIDE}v{_SIDE}ZL{left + _SIDE} {above}"
     return Html(
-        f'<svg width="{_SIDE}" height="{_SIDE}" role="img" aria-label="{escape(label)}">'
+        f'<svg width="{width}" height="{height}" role="img" aria-label="{escape(label)}">'
         f'<path d="{frame}" fill="none" stroke="currentColor" opacity="0.4"/>'
-        f'<g fill="currentColor" fill-opacity="0.5">{circles}</g></svg>'
+        f'<g fill="currentColor" fill-opacity="0.5">{circles}</g>{ticks}</svg>'
     )
