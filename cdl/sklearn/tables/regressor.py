@@ -168,6 +168,9 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _in_units(self, outputs: Array) -> Array:
         """Outputs in the units of y, within its range."""
         low, high = self._range
+        if outputs.size == 1:  # which plain numbers take faster
+            number = outputs.item() * self._deviation.item() + self._mean.item()
+            return np.array([[min(max(number, low.item()), high.item())]])
         y: Array = np.minimum(np.maximum(outputs * self._deviation + self._mean, low), high)
         return y
 
@@ -233,11 +236,12 @@ class TabularRegressor(RegressorMixin, Tabular):
         if scorer is None:
             wrong = self._for_loss(y, None) - outputs
             if self._quantiles is None:
-                wrong = np.square(wrong).mean(1)
+                wrong = np.square(wrong)
+                wrong = wrong[:, 0] if wrong.shape[1] == 1 else wrong.mean(1)
             else:
                 q = np.asarray(self._quantiles)
                 wrong = np.maximum(q * wrong, (q - 1) * wrong).mean(1)
-            return -float(np.average(wrong, weights=weight))
+            return -float(wrong.mean() if weight is None else np.average(wrong, weights=weight))
         told = scoring.Numbers(self._as_targets(outputs.astype(np.float64)))
         return scoring.score(scorer, told, y, weight)
 

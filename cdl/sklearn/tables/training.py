@@ -154,11 +154,14 @@ def outputs_of(table: Table, net: Trained, rows: Any) -> Array:
 def mean_outputs(estimator: Any, x: Any, readers: list[RowReader], bags: list[Trained]) -> Array:
     """Means of the bags' outputs for rows X, in float64."""
     values = estimator._row_values(x)
-    read = [] if values is None else [reader(values) for reader in readers]
-    known = [each for each in read if each is not None]
-    if len(known) == len(bags):
-        pairs = zip(bags, known, strict=True)
-        return mean([nets.run_row(net.model, each).astype(np.float64) for net, each in pairs])
+    if values is not None:
+        found: list[Array] = []
+        for reader, net in zip(readers, bags, strict=True):
+            if (inputs := reader(values)) is None:
+                break
+            found.append(nets.run_row(net.model, inputs).astype(np.float64))
+        else:
+            return mean(found)
     rows: Any = plain_numbers(estimator, x)
     rows = columns_of(estimator, x, False) if rows is None else rows
     each_bag = zip(readers, bags, strict=True)
