@@ -6,7 +6,7 @@ from typing import Any
 
 
 def moved_variables(layer: Any, only_read: bool = False) -> list[Any]:
-    """Those of a layer and of the layers within that calls may change, each once.
+    """Variables of a layer and of the layers within that calls may change, each once.
 
     They are moving averages, counts, states between batches: what is never trained.
 

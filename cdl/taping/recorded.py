@@ -203,7 +203,7 @@ def recorded(
     is_taped = any([isinstance(leaf, Taped) for leaf in leaves])
     if is_taped or any([type(leaf) in NUMBERS for leaf in leaves]):
         given = tree.map_structure(plain, given)
-    before = [(each, each.numpy()) for each in moved_by(owner, only_read=True)]
+    before = {id(each): (each, each.numpy()) for each in moved_by(owner, only_read=True)}
     state.busy = True
     try:
         result = function(*given[0], **given[1])
@@ -212,7 +212,11 @@ def recorded(
     has_weights = isinstance(owner, Layer) or any([isinstance(leaf, Variable) for leaf in leaves])
     if not is_taped and not has_weights:
         return result
-    node = Node(function, key, owner, (args, kwargs), leaves, next(_serials), before)
+    for each in moved_by(owner, only_read=True):
+        if each.name == "rnn_state":  # the first call makes them, as zeros
+            before.setdefault(id(each), (each, np.zeros_like(each.numpy())))
+    found = [*before.values()]
+    node = Node(function, key, owner, (args, kwargs), leaves, next(_serials), found)
     for tape in state.tapes:
         tape._note(node)
     if not isinstance(result, _NESTED):

@@ -1,4 +1,4 @@
-"""What layers keep from call to call: moved once a call, and read by gradients as the call did."""
+"""Variables that layers keep from call to call: moved once a call, read by gradients as by it."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ Y = RNG.normal(size=(ROWS, 2)).astype("float32")
 
 
 class Fading(layers.Layer):
-    """Its factor is less with each call."""
+    """Layer whose factor is less with each call."""
 
     def build(self, input_shape):
         self.factor = self.add_weight((), "ones", trainable=False, name="factor")
@@ -34,7 +34,7 @@ STATES = {
 
 
 class Taped(cdl.Model):
-    """A step like that of `fit`, by a tape."""
+    """Model with a step like that of `fit`, by a tape."""
 
     def train_step(self, data):
         x, y = data
@@ -46,7 +46,7 @@ class Taped(cdl.Model):
 
 
 class ByFunction(Taped):
-    """The same by a function."""
+    """Model with the same step by a function."""
 
     def train_step(self, data):
         x, y = data
@@ -68,7 +68,7 @@ def net(name, cls=cdl.Model, **options):
 
 
 def variables(model):
-    """All that calls move: the own variable, or the states of recurrent layers."""
+    """Variables that calls move: the own variable, or the states of recurrent layers."""
     layer = model.layers[1]
     if isinstance(layer, Fading):
         return [layer.factor]

@@ -67,7 +67,7 @@ class Calls:
             owner = reference()
             if owner is None:
                 continue
-            moved = {id(e): e for e in (*owner.weights, *moved_variables(owner))}.values()
+            moved = {id(e): e for e in (*owner.variables, *moved_variables(owner))}.values()
             kept = [(each, each.numpy()) for each in moved]
             function(owner, **tree.map_structure(array, arguments))
             for variable, value in kept:  # the program assigns what the code has assigned
