@@ -42,10 +42,27 @@ def of_cholesky(dy: Any, y: Any, x: Any, upper: bool) -> Any:
     return _symmetric(_t(inverse) @ (_t(factor) @ by_factor * lower) @ inverse)
 
 
+# Traced cofactors are determinants of minors up to this size, since their own derivatives have to
+# hold for singular matrices: n^2 of them. Larger ones go by the inverse.
+_BY_MINORS = 8
+
+
+def _cofactors(x: Any) -> Any:
+    """Cofactors of traced matrices, as determinants of what is left without a row and a column."""
+    n = x.shape[-1]
+    if n == 1:
+        return np.ones((1, 1))
+    others = np.array([np.delete(np.eye(n), i, axis=0) for i in range(n)])
+    minors = others[:, None] @ x[..., None, None, :, :] @ _t(others)
+    return np.linalg.det(minors) * (-1.0) ** np.add.outer(np.arange(n), np.arange(n))
+
+
 def of_det(dy: Any, y: Any, x: Any) -> Any:
     """Gradient by the matrix, of `det`: its cofactors, those of a singular matrix too."""
     outer = dy[..., None, None]
     if not isinstance(x, np.ndarray):
+        if x.shape[-1] <= _BY_MINORS:
+            return outer * _cofactors(x)
         return outer * y[..., None, None] * _t(np.linalg.inv(x))
     u, s, v = np.linalg.svd(x)
     others = np.prod(np.where(np.eye(x.shape[-1], dtype=bool), 1.0, s[..., None, :]), axis=-1)

@@ -392,6 +392,31 @@ SMOOTH = {
     "hypot of equal": (lambda v: ops.hypot(v[0], v[1]), [1.5, 1.5], lambda v: np.hypot(*v)),
     "logaddexp": (lambda v: ops.logaddexp(v[0], v[1]), [2.0, 2.0], lambda v: np.logaddexp(*v)),
     "logaddexp2": (lambda v: ops.logaddexp2(v[0], v[1]), [-1.0, -1], lambda v: np.logaddexp2(*v)),
+    "det of a singular matrix": (
+        lambda v: ops.det(ops.reshape(v, (3, 3))),
+        [1.0, 2, 3, 2, 4, 6, 1, 0, 1],
+        lambda v: np.linalg.det(v.reshape(3, 3)),
+    ),
+    "det of zeros": (
+        lambda v: ops.sum(ops.det(ops.reshape(v, (2, 2, 2)))),
+        [0.0, 0, 0, 0, 1, 2, 3, 4],
+        lambda v: np.linalg.det(v.reshape(2, 2, 2)).sum(),
+    ),
+    "det of one number": (
+        lambda v: ops.sum(ops.det(ops.reshape(v**2, (2, 1, 1)))),
+        [0.0, 3],
+        lambda v: (v**2).sum(),
+    ),
+    "scatter_update": (
+        lambda v: ops.sum(ops.scatter_update(v**3, np.array([[0], [2], [0]]), v[:3] ** 2)),
+        [1.0, 2, 3, -1],
+        lambda v: v[2] ** 2 + v[1] ** 3 + v[1] ** 2 + v[3] ** 3,
+    ),
+    "scatter_update that adds": (
+        lambda v: ops.sum(ops.scatter_update(v**3, np.array([[0], [0]]), v[:2] ** 2, "add")),
+        [1.0, 2, 3],
+        lambda v: (v**3).sum() + (v[:2] ** 2).sum(),
+    ),
     "sinc": (lambda v: ops.sum(ops.sinc(v)), [0.0, 1e-3, 0.1, 1], lambda v: np.sinc(v).sum()),
 }
 

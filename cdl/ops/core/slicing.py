@@ -226,14 +226,14 @@ def _scatter_update_gradient(
     Of several updates of one place without a reduction, the last one has it.
     """
     places = _places(indices)
-    by_inputs, there = np.array(dy), dy[places]
+    there = dy[places]
     if reduction is None:
-        by_inputs[places] = 0
-        numbers, last = np.arange(there.size).reshape(there.shape), np.zeros(dy.shape, np.int64)
+        last = np.full(dy.shape, -1)
+        numbers = np.arange(last[places].size).reshape(last[places].shape)
         last[places] = numbers
-        return by_inputs, None, np.where(last[places] == numbers, there, 0)
+        return np.where(last < 0, dy, 0), None, np.where(last[places] == numbers, there, 0)
     if reduction == "add":
-        return by_inputs, None, there
+        return dy, None, there
     if reduction == "mul":
         factors = np.ones_like(dy)
         np.multiply.at(factors, places, updates)
