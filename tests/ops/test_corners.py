@@ -435,3 +435,9 @@ def test_second_derivatives_are_right_where_formulas_have_corners_and_functions_
     expected = [[by_differences(j, k) for k in range(len(at))] for j in range(len(at))]
     found = cdl.hessian(function)(at.astype("float32"))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_derivatives_of_sinc_of_large_numbers_are_finite():
+    x = np.float32([1e5, -1e6, 1e20])
+    assert np.all(np.abs(cdl.grad(lambda v: ops.sum(ops.sinc(v)))(x)) <= 1 / np.abs(x) + 1e-7)
+    assert np.isfinite(cdl.hessian(lambda v: ops.sum(ops.sinc(v)))(x)).all()

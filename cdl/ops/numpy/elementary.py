@@ -187,7 +187,7 @@ def _sinc(x: Expression) -> Expression:
     """Near 0 the Taylor series, whose derivatives do not cancel there as those of sin(a) / a do."""
     angle = x * math.pi
     near = apply("less", apply("abs", angle), 0.5)
-    square = apply("square", angle)
+    square = apply("square", apply("where", near, angle, 0.0))  # not infinite: 0 times it is NaN
     series = 1.0 - square / 6 * (1.0 - square / 20 * (1.0 - square / 42 * (1.0 - square / 72)))
     angle = apply("where", near, 1.0, angle)
     return apply("where", near, series, apply("sin", angle) / angle)
