@@ -17,6 +17,7 @@ struct product_shape {
     size_t matrices;    /* in a sample of y */
     size_t step[SIDES]; /* floats from one matrix of a sample to the next, or 0 */
     size_t step_y;
+    size_t together; /* samples of a product, for gradients */
 };
 
 static size_t height_of(const struct cdl_tensor *value) {
@@ -75,7 +76,7 @@ static double flops(const struct cdl_node *node) {
 /* Do tiles pay? Both factors are packed anew in each product, and short lines are filled up with
  * zeros: with fewer numbers of b floats take less time, and so they do for a row of each matrix. */
 static bool is_by_tiles(const struct cdl_node *node, const struct product_shape *s) {
-    enum { LEAST = 32, LEAST_PRODUCT = 8192 };
+    enum { LEAST = 32, LEAST_PRODUCT = 4096 };
     const bool pays = cdl_min(s->k, s->n) >= LEAST && s->k * s->n >= LEAST_PRODUCT &&
                       (s->m > 1 || s->matrices == 1);
     return node->arithmetic == CDL_BY_TILES && pays;
@@ -126,31 +127,31 @@ static void forward(CDL_PASS) {
     }
 }
 
-/* The gradient by a side of samples [i, i + together), a stacked product if several; j-th matrix.
+/* The gradient by a side of samples from i on, a stacked product if several; j-th matrix.
  * In the formulas for y = A B: dA = dy B^T and dB = A^T dy, and where a side is the transpose of
  * what lies there, the transposes of these. */
-static void gradient(const struct cdl_node *node, const struct cdl_context *ctx, int side, size_t i,
-                     size_t j, size_t together, float *to, bool add) {
+static void gradient(const struct cdl_node *node, const struct cdl_context *ctx,
+                     const struct product_shape *s, int side, size_t i, size_t j, float *to,
+                     bool add) {
     const struct cdl_tensor *y = node->out[0];
-    const struct product_shape s = shape_of(node);
-    const bool stacked = is_stacked(node, &s);
-    const size_t m = s.m * together;
-    const size_t ld = stacked && side == A ? stacked_ld(&s, node->in[A]) : node->in[side]->ld;
+    const bool stacked = is_stacked(node, s);
+    const size_t m = s->m * s->together;
+    const size_t ld = stacked && side == A ? stacked_ld(s, node->in[A]) : node->in[side]->ld;
     const struct cdl_output c = {to, ld};
     const struct cdl_matrix init = {add ? to : NULL, ld};
-    const struct cdl_side b = side_of(node, B, i, &s, j);
-    struct cdl_side a = side_of(node, A, i, &s, j),
-                    dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false, is_by_tiles(node, &s)};
-    if (stacked) a.ld = stacked_ld(&s, node->in[A]), dy.ld = stacked_ld(&s, y);
+    const struct cdl_side b = side_of(node, B, i, s, j);
+    struct cdl_side a = side_of(node, A, i, s, j),
+                    dy = {cdl_grad_rows(y, i) + j * s->step_y, y->ld, false, is_by_tiles(node, s)};
+    if (stacked) a.ld = stacked_ld(s, node->in[A]), dy.ld = stacked_ld(s, y);
     struct cdl_values product;
     if (side == A && !a.transposed)
-        product = (struct cdl_values){m, s.n, s.k, dy, transposed(b), init, c};
+        product = (struct cdl_values){m, s->n, s->k, dy, transposed(b), init, c};
     else if (side == A)
-        product = (struct cdl_values){s.k, s.n, m, b, transposed(dy), init, c};
+        product = (struct cdl_values){s->k, s->n, m, b, transposed(dy), init, c};
     else if (!b.transposed)
-        product = (struct cdl_values){s.k, m, s.n, transposed(a), dy, init, c};
+        product = (struct cdl_values){s->k, m, s->n, transposed(a), dy, init, c};
     else
-        product = (struct cdl_values){s.n, m, s.k, transposed(dy), a, init, c};
+        product = (struct cdl_values){s->n, m, s->k, transposed(dy), a, init, c};
     cdl_matmul_values(ctx->kernels, &product);
 }
 
@@ -158,11 +159,11 @@ static void gradient(const struct cdl_node *node, const struct cdl_context *ctx,
 static void own_gradients(const struct cdl_node *node, const struct cdl_context *ctx, int side,
                           size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[side];
-    const struct product_shape s = shape_of(node);
-    const size_t together = side == A && is_stacked(node, &s) ? last - first : 1;
-    for (size_t i = first; i < last; i += together) {
+    struct product_shape s = shape_of(node);
+    s.together = side == A && is_stacked(node, &s) ? last - first : 1;
+    for (size_t i = first; i < last; i += s.together) {
         for (size_t j = 0; j < s.matrices; j++)
-            gradient(node, ctx, side, i, j, together, cdl_grad_rows(x, i) + j * s.step[side],
+            gradient(node, ctx, &s, side, i, j, cdl_grad_rows(x, i) + j * s.step[side],
                      j > 0 && s.step[side] == 0);
     }
     cdl_clear_pads(x, cdl_grad_rows(x, first), (last - first) * x->lines);
@@ -173,11 +174,11 @@ static void own_gradients(const struct cdl_node *node, const struct cdl_context 
 static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int side,
                        size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[side];
-    const struct product_shape s = shape_of(node);
+    struct product_shape s = shape_of(node);
     const bool stacked = side == B && is_stacked(node, &s);
     const bool adds = ctx->iteration + 1 < ctx->iterations;
     CDL_EACH_BLOCK(b, first, last) {
-        const size_t together = stacked ? b.rows : 1;
+        s.together = stacked ? b.rows : 1;
         float *sum = cdl_shared_sums(node, ctx, side, b.number);
         if (side == BIAS) {
             const struct cdl_tensor *y = node->out[0];
@@ -187,9 +188,9 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
             if (adds) ctx->kernels->add(cdl_padded(y->width), to, sum);
             continue;
         }
-        for (size_t i = b.first; i < b.last; i += together) {
+        for (size_t i = b.first; i < b.last; i += s.together) {
             for (size_t j = 0; j < s.matrices; j++)
-                gradient(node, ctx, side, i, j, together, sum + j * s.step[side],
+                gradient(node, ctx, &s, side, i, j, sum + j * s.step[side],
                          adds || i > b.first || (j > 0 && s.step[side] == 0));
         }
         cdl_clear_pads(x, sum, x->lines);
