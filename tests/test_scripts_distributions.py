@@ -31,6 +31,12 @@ SCRIPT = """
     apart = of_all.log_prob(x) - tfd.Normal(value[..., None], 2.0).log_prob(x)
     near(normal.kl_divergence(wider), expected(apart), 1e-3)
     near(normal.variance(), scale**2)
+    below = expected(np.asarray(x) < value[..., None])
+    near(normal.cdf(value), below, 6e-3)
+    near(normal.survival_function(value), 1 - below, 6e-3)
+    near(normal.quantile(normal.cdf(value)), value, 1e-2)
+    near(tfd.Normal(0.0, 2.0).quantile(0.9), 2.5631031)
+    assert 0 < tfd.Normal(0.0, 1.0).cdf(-10.0) < 1e-23  # where one half plus erf is 0
 
     vectors = tfd.MultivariateNormalDiag(loc, scale)
     assert vectors.batch_shape == (4,) and vectors.event_shape == (2,)

@@ -211,7 +211,9 @@ class ArrayCall:
         found = form.gradient(upstream, results, *args, **kwargs)
         given: list[Any] = []
         for arg, by in zip(args, found if isinstance(found, tuple) else (found,), strict=False):
-            given += tree.flatten(by) if by is not None else [None] * len(tree.flatten(arg))
+            n = len(tree.flatten(arg))
+            parts = [] if by is None else tree.flatten(by)
+            given += parts if len(parts) == n else [None] * n  # one array for a list of numbers
         given += [None] * (len(self._leaves) - len(given))
         pairs = zip(self._leaves, given, strict=True)
         return [gradient for leaf, gradient in pairs if isinstance(leaf, _Place)]

@@ -98,6 +98,7 @@ def of_pinv(dy: Any, y: Any, x: Any, rcond: Any = None) -> Any:
 
 def of_solve(dy: Any, y: Any, a: Any, b: Any) -> Any:
     """Gradients by both sides, of `solve`."""
+    a, b = np.asarray(a), np.asarray(b)  # either may be a list of numbers
     if len(b.shape) == len(a.shape) - 1:
         by_a, by_b = of_solve(dy[..., None], y[..., None], a, b[..., None])
         return by_a, by_b[..., 0]
@@ -107,6 +108,7 @@ def of_solve(dy: Any, y: Any, a: Any, b: Any) -> Any:
 
 def of_lstsq(dy: Any, y: Any, a: Any, b: Any, rcond: Any) -> Any:
     """Gradients by both sides, of `lstsq`, as long as the rank stays."""
+    a, b = np.asarray(a), np.asarray(b)
     if len(b.shape) == 1:
         by_a, by_b = of_lstsq(dy[:, None], y, a, b[:, None], rcond)
         return by_a, by_b[:, 0]

@@ -91,7 +91,10 @@ def _method(name: str) -> Callable[..., Any]:
     return call
 
 
-_METHODS = "sample log_prob prob entropy mean stddev variance mode kl_divergence probs_parameter"
+_METHODS = (
+    "sample log_prob prob entropy mean stddev variance mode kl_divergence probs_parameter "
+    "cdf survival_function quantile"
+)
 for _name in _METHODS.split():
     setattr(Distribution, _name, _method(_name))
 
@@ -113,6 +116,19 @@ class Normal(Distribution):
     def _log_prob(self, value: Any) -> Any:
         apart = (_numbers(value) - self.loc) / self.scale
         return -0.5 * ops.square(apart) - (0.5 * _LOG_2PI + ops.log(self.scale))
+
+    def _cdf(self, value: Any) -> Any:
+        return self._below((_numbers(value) - self.loc) / self.scale)
+
+    def _survival_function(self, value: Any) -> Any:
+        return self._below((self.loc - _numbers(value)) / self.scale)
+
+    @staticmethod
+    def _below(z: Any) -> Any:
+        return 0.5 * ops.erfc(-(0.5**0.5) * z)
+
+    def _quantile(self, value: Any) -> Any:
+        return self.loc + self.scale * (2**0.5 * ops.erfinv(2.0 * _numbers(value) - 1.0))
 
     def _entropy(self) -> Any:
         return 0.5 * (1.0 + _LOG_2PI) + ops.log(self._stddev())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -60,7 +61,20 @@ def _over_samples(x1: Any, x2: Any) -> str:
 _NAMES = "matmul (of which dot, inner, tensordot and einsum are made)"
 
 
-@pair_operation(exact(_NAMES, _matmul, bound_of_product, cancels=True), untraced=_over_samples)
+def _of_arrays(lower: Callable[..., Any]) -> Callable[..., Any]:
+    """Lowering whose operands may be lists of numbers too."""
+
+    def appended(program: Lowering, spec: Any, *operands: Any) -> Any:
+        arrays = [np.asarray(x) if isinstance(x, (list, tuple)) else x for x in operands]
+        return lower(program, spec, *arrays)
+
+    return appended
+
+
+_of_matmul = _of_arrays(exact(_NAMES, _matmul, bound_of_product, cancels=True))
+
+
+@pair_operation(_of_matmul, untraced=_over_samples)
 def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Matrix product of the last two axes of both; a vector is a row, or a column on the right.
 
