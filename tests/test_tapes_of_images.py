@@ -83,3 +83,23 @@ def test_activations_are_raised_in_images_of_several_sizes():
             lambda each: ops.mean(ops.square(net(each)["second"][:, 1:-1, 1:-1])), image, gradient
         )
         assert np.linalg.norm(gradient) == pytest.approx(right, rel=1e-2)
+
+
+def test_batches_of_several_sizes_are_refused_with_the_way():
+    net = cdl.Sequential([cdl.Input((8, 8, 3)), layers.Conv2D(2, 3), layers.Flatten()])
+    more = np.concatenate([BASE, STYLE, BASE])
+    with cdl.GradientTape() as tape:
+        loss = ops.sum(net(BASE) ** 2) + ops.sum(net(more) ** 3)
+    with pytest.raises(ValueError, match=r"batches of 1 and 3 samples.*joined batches"):
+        tape.gradient(loss, net.trainable_variables)
+    with cdl.GradientTape() as joined:
+        found = net(np.concatenate([BASE, more]))
+        loss = ops.sum(found[:1] ** 2) + ops.sum(found[1:] ** 3)
+    at_once = joined.gradient(loss, net.trainable_variables)
+    one_by_one = []
+    for images, power in ((BASE, 2), (more, 3)):
+        with cdl.GradientTape() as tape:
+            loss = ops.sum(net(images) ** power)
+        one_by_one.append(tape.gradient(loss, net.trainable_variables))
+    for whole, *parts in zip(at_once, *one_by_one, strict=True):
+        np.testing.assert_allclose(whole, sum(map(np.asarray, parts)), 1e-4, 1e-5)

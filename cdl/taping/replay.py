@@ -14,6 +14,7 @@ from cdl._common.locks import new_rlock
 from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
+from cdl.layers import Layer
 from cdl.models import Model
 from cdl.taping.plan import Plan, Record, calls_before, keep
 from cdl.taping.recorded import Node, moved_by, origin_of, plain, recorded, state
@@ -392,9 +393,26 @@ def _differentiated(
     try:
         found = _run(plan, variables, value)
     except ValueError as failed:
+        _refuse_sizes(calls, failed)
         raise error or failed from failed.__cause__
     keep(_whole, key, None)
     return plan, *found
+
+
+def _refuse_sizes(calls: list[Node], failed: ValueError) -> None:
+    """Error for layers that were called on batches of several sizes, of which a program has one.
+
+    Raises:
+        ValueError: there are several sizes.
+    """
+    ends = [_rows_of([node]) for node in calls if isinstance(node.owner, Layer)]
+    sizes = [str(each) for each in sorted({*ends})]
+    if len(sizes) > 1:
+        raise ValueError(
+            f"GradientTape: layers were called on batches of {' and '.join(sizes)} samples, and a "
+            "gradient goes by samples of one size: call the model once on the joined batches "
+            "(concatenate) and slice its result, or take the gradients one by one and add them"
+        ) from failed
 
 
 def _of_group(nodes: dict[int, Node], targets: list[Any], sources: list[Any]) -> dict[int, Any]:
