@@ -327,12 +327,13 @@ with tf.GradientTape() as outer:
     with tf.GradientTape() as inner:
         out, given = v * v, dense(x)
     refused(NotImplementedError, lambda: inner.gradient(given, dense.kernel), "be arrays, or")
-with tf.GradientTape() as tape:
+with tf.GradientTape(persistent=True) as tape:
     lost = np.square(np.asarray(v * 1.0))
     with tape.stop_recording():
         stopped = v * 2.0
-for each in (lost, stopped, 3.0):
+for each in (lost, 3.0):
     refused(ValueError, lambda: tape.gradient(each, v), "while the tape is open")
+assert tape.gradient(stopped, v) is None
 refused(ValueError, lambda: tape.watch(np.ones(2)), "tensor must be one of tf's, got ndarray")
 assert tape.jacobian(out, v) is None  # which the other tape has seen
 near(inner.gradient(out, v), [2])

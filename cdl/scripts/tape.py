@@ -54,7 +54,20 @@ class GradientTape(taping.GradientTape):
         if not isinstance(each, (Tensor, Variable)):
             super()._check_source(each)
 
+    @staticmethod
+    def _zeros(shape: tuple[int, ...]) -> Any:
+        return tensors(taping.GradientTape._zeros(shape))
+
+    def _begin(self, targets: list[Any], sources: Any) -> list[Any]:
+        rest = [each for each in targets if not isinstance(each, Tensor) or isinstance(each, Taped)]
+        if targets and not rest and not self._is_used:
+            return tree.flatten(sources)
+        return super()._begin(rest or targets, sources)
+
     def _of(self, targets: list[Any], sources: list[Any]) -> list[Any]:
+        targets = [each for each in targets if isinstance(each, Taped)]
+        if not targets:  # of what the tape has not seen, as TensorFlow
+            return [None] * len(sources)
         return list(map(tensors, super()._of(targets, sources)))
 
 

@@ -175,7 +175,7 @@ class GradientTape:
         """The gradient of the sum of `target` by each source, in the structure of `sources`.
 
         Args:
-            target: an array or nested arrays, computed while the tape was open.
+            target: an array or nested arrays, computed while the tape was open; or variables.
             sources: nested variables, arrays that `watch` has returned, and results in between.
             output_gradients: a factor for each element of `target`, in its structure; None is 1.
             unconnected_gradients: what stands for a source that `target` does not depend on or
@@ -198,11 +198,15 @@ class GradientTape:
             return tree.pack_sequence_as(sources, _traced(ys, sources))
         given = (target, sources, output_gradients)
         target, sources, output_gradients = tree.map_structure(stepping.plain, given)
-        targets = [each for each in tree.flatten(target) if each is not None]
+        targets = [
+            self._weighted([each], [1.0])[0] if isinstance(each, Variable) else each
+            for each in tree.flatten(target)
+            if each is not None
+        ]
         flat = self._begin(targets, sources)
         as_read = self._as_read(targets)
         if output_gradients is not None:
-            alone = isinstance(target, np.ndarray)
+            alone = isinstance(target, (np.ndarray, Variable))
             factors = [output_gradients] if alone else tree.flatten(output_gradients)
             shapes = [list(map(np.shape, each)) for each in (targets, factors)]
             if shapes[0] != shapes[1]:
@@ -218,7 +222,7 @@ class GradientTape:
             self._end()
         if fill == "zero":
             found = [
-                np.zeros(np.shape(source), np.float32) if each is None else each
+                self._zeros(np.shape(source)) if each is None else each
                 for each, source in zip(found, flat, strict=True)
             ]
         return tree.pack_sequence_as(sources, found)
@@ -377,6 +381,11 @@ class GradientTape:
             finally:
                 state.tapes = before
         return [found.get(id(each)) for each in sources]
+
+    @staticmethod
+    def _zeros(shape: tuple[int, ...]) -> Any:
+        """What stands for a source that is not connected."""
+        return np.zeros(shape, np.float32)
 
     def _has_seen(self, source: Any) -> bool:
         if id(source) in self._watched:
