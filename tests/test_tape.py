@@ -37,7 +37,7 @@ for step in range(3):
     assert by_other is None
     w.assign_sub(0.1 * by_w)
     b.assign_sub(0.1 * by_b)
-assert len(tapes._programs) == 1
+assert len(tapes.programs) == 1
 
 v = tf.Variable([1.0, 2.0])
 with tf.GradientTape(persistent=True) as tape:
@@ -144,13 +144,13 @@ for rows in (8, 5, 8, 5):
         with tf.GradientTape() as tape:
             out = factor * model(x[:rows])
         near(tape.gradient(out, kernel), factor * x[:rows].sum(0)[:, None])
-assert len(tapes._programs) == 4
+assert len(tapes.programs) == 4
 for rows in range(1, 9):
     for factor in (1.0, 2.0, 3.0):
         with tf.GradientTape() as tape:
             out = factor * model(x[:rows])
         near(tape.gradient(out, kernel), factor * x[:rows].sum(0)[:, None])
-assert len(tapes._programs) == 16
+assert len(tapes.programs) == 16
 """
     )
 
@@ -201,14 +201,14 @@ def gradient(batch, targets):
 batch, targets = tf.constant(x), tf.constant(rng.normal(size=(8, 2)).astype("float32"))
 held = [weakref.ref(batch), weakref.ref(targets)]
 first = gradient(batch, targets)
-assert len(tapes._programs) == 1
+assert len(tapes.programs) == 1
 again = batch.numpy().copy(), targets.numpy().copy()
 del batch, targets
 gc.collect()
 assert all(each() is None for each in held)
 for a, b in zip(first, gradient(*map(tf.constant, again))):
     near(a, b)
-assert len(tapes._programs) == 1
+assert len(tapes.programs) == 1
 """
     )
 
@@ -388,7 +388,7 @@ for step in range(40):
     optimizer.apply_gradients(zip(gradients, critic.trainable_variables))
     sizes.append(float(tf.reduce_mean(tf.abs(norm - 1.0))))
 assert np.mean(sizes[10:]) < 0.5, sizes
-assert len(tapes._programs) <= 3
+assert len(tapes.programs) <= 3
 """
     )
 

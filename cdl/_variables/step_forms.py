@@ -52,8 +52,7 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
     """
     module = str(getattr(function, "__module__", None) or "numpy")  # ufuncs have none
     is_taped = module == OF_TAPES
-    computes = given[0][2] is None if is_taped else module.startswith(COMPUTING)
-    is_gradient = is_taped and hasattr(given[0][0], "take")  # which gives what it has taken
+    computes = computes_alone(given[0]) if is_taped else module.startswith(COMPUTING)
     arrays = [e for e in tree.flatten(given) if isinstance(e, np.ndarray)] if computes else []
     before = [each.tobytes() for each in arrays]
     # Recorded arrays of tapes take numbers as they are, and make them Python's own.
@@ -67,9 +66,18 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
         return result, ""
     if not (is_loss or _name(function, given, is_taped) in _OF_SHAPES or _is_of_arrays(result)):
         return result, BRANCH
-    if computes and not is_gradient and any(_differs(function, given, result, i) for i in (0, 1)):
+    if computes and any(_differs(function, given, result, i) for i in (0, 1)):
         return result, "a shape depends on numbers: weights of 0 leave samples out too"
     return result, ""
+
+
+def computes_alone(recorded: tuple[Any, ...]) -> bool:
+    """Whether a call of a tape computes from its arguments; not a layer, nor a derivative.
+
+    Args:
+        recorded: the function, its key, its owner and its arguments.
+    """
+    return recorded[2] is None and not hasattr(recorded[0], "calls")
 
 
 def gives_numbers(function: Callable[..., Any]) -> bool:

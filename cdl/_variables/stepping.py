@@ -22,6 +22,7 @@ from cdl._variables.step_forms import (
     COMPUTING,
     NUMBERS,
     OF_TAPES,
+    computes_alone,
     gives_numbers,
     is_of_numbers,
     number_of,
@@ -237,7 +238,7 @@ class Recording:
         counts, has_drawn = len(self.noted) - counts, draws.drawn > drawn
         size = self._count - first
         module = str(getattr(function, "__module__", None) or "numpy")
-        computes = given[0][2] is None if module == OF_TAPES else module.startswith(COMPUTING)
+        computes = computes_alone(given[0]) if module == OF_TAPES else module.startswith(COMPUTING)
         if computes and not (counts or has_drawn) and self._is_constant(refs):
             self._constant.update(range(first, first + size))
         own: Any = (first, size, kinds, counts, has_drawn, self.within)

@@ -227,12 +227,15 @@ class GradientTape:
             ]
         return tree.pack_sequence_as(sources, found)
 
-    def jacobian(self, target: Any, sources: Any) -> Any:
+    def jacobian(
+        self, target: Any, sources: Any, unconnected_gradients: str | None = "none"
+    ) -> Any:
         """The derivative of each element of `target`, by as many gradients.
 
         Args:
             target: an array, computed while the tape was open.
             sources: as in `gradient`.
+            unconnected_gradients: as in `gradient`.
 
         Returns:
             float32 arrays of shape ``target.shape + source.shape``, in the structure of `sources`.
@@ -240,6 +243,7 @@ class GradientTape:
         Raises:
             ValueError: as in `gradient`.
         """
+        fill = one_of("GradientTape", "unconnected_gradients", unconnected_gradients, _FILLS)
         flat = self._begin([target], sources)
         shape = np.shape(target)
         factors = np.eye(max(1, np.size(target)), dtype=np.float32).reshape(-1, *shape)
@@ -248,10 +252,11 @@ class GradientTape:
                 rows = [self._of(self._weighted([target], [each]), flat) for each in factors]
         finally:
             self._end()
-        found = [
-            None if parts[0] is None else np.reshape(parts, (*shape, *np.shape(parts[0])))
-            for parts in zip(*rows, strict=True)
-        ]
+        found = []
+        for source, *parts in zip(flat, *rows, strict=True):
+            whole = (*shape, *np.shape(source))
+            zeros = np.zeros(whole, np.float32) if fill == "zero" else None
+            found.append(zeros if parts[0] is None else np.reshape(np.stack(parts), whole))
         return tree.pack_sequence_as(sources, found)
 
     def batch_jacobian(self, target: Any, source: Any) -> Any:
@@ -363,7 +368,8 @@ class GradientTape:
         """Targets times factors, recorded on this tape alone."""
         before, state.tapes = state.tapes, [self]
         try:
-            return [a * np.asarray(plain(b)) for a, b in zip(targets, factors, strict=True)]
+            factors = [b if isinstance(b, Taped) else np.asarray(plain(b)) for b in factors]
+            return [a * b for a, b in zip(targets, factors, strict=True)]
         finally:
             state.tapes = before
 

@@ -7,7 +7,6 @@ pays nothing for them.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -29,7 +28,6 @@ from cdl.ops.core import custom_gradient
 from cdl.ops.core.tensors import convert_to_tensor
 from cdl.regularizers import Regularizer
 from cdl.taping.recorded import Taped, is_recording, recorded, recorded_item, state
-from cdl.trainers import derivatives
 from cdl.trainers.trainer import Trainer
 
 _OF_MODELS = ["inputs", "training", "mask"]  # arguments of the call of a model of layers
@@ -50,7 +48,6 @@ def install() -> None:
     variable.value = _Value(variable.value.fget)
     stepping.getters.add(_Value.__get__.__code__)
     stepping.before_assigning.append(_keep_value)
-    derivatives.on_arrays.append(_warn_of_constant)
     having: tuple[Any, ...] = (Layer, Trainer)
     for cls in having:
         cls.losses = _Penalties(cls.losses.fget)
@@ -59,17 +56,6 @@ def install() -> None:
     own.called = _recorded_whole(own.called)
     for name in ("__array_ufunc__", "__array_function__"):
         setattr(Variable, name, _recorded_operator(getattr(Variable, name)))
-
-
-def _warn_of_constant(name: str) -> None:
-    """Warn of a derivative of arrays within an open tape, which does not record it."""
-    if is_recording():
-        warnings.warn(
-            f"cdl.{name}: an open GradientTape does not record this, so that its gradients take "
-            "the result as a constant; use nested tapes, or compute_loss or a function for "
-            "cdl.value_and_grad, where it is differentiated",
-            stacklevel=4,
-        )
 
 
 def _keep_value(variable: Any) -> None:

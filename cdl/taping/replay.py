@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -17,13 +18,13 @@ from cdl._variables import stepping
 from cdl.layers import Layer
 from cdl.models import Model
 from cdl.taping.plan import Plan, Record, calls_before, keep
-from cdl.taping.recorded import Node, moved_by, origin_of, plain, recorded, state
+from cdl.taping.recorded import Node, moved_of, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
 from cdl.trainers.derivatives import derivative_of
 
 # Caches, oldest use first.
 _parts: dict[Any, Any] = {}  # models from one output of a model to its others
-_programs: dict[Any, Any] = {}  # compiled gradients
+programs: dict[Any, Any] = {}  # compiled gradients
 _whole: dict[Any, Any] = {}  # keys of plans that need whole arrays
 
 
@@ -53,7 +54,7 @@ def _cut(record: Record) -> Record:
     return record._replace(nodes={**record.nodes, **found}) if found else record
 
 
-def _rows_of(calls: list[Node]) -> int:
+def rows_of(calls: list[Node]) -> int:
     """The batch size: rows of the first layer's input, else of the first array."""
     for node in sorted(calls, key=lambda node: node.owner is None):
         for leaf in node.leaves:
@@ -102,20 +103,17 @@ class _Program:
             run = _times_one(run)
         read = {id(each) for each in variables_of(plan.calls)}
         self.variables = [each for each in variables if id(each) in read]
-        owners = {id(node.owner): node.owner for node in _with_inner(plan.calls)}.values()
+        owners = {id(node.owner): node.owner for node in with_inner(plan.calls)}.values()
         self._held = run, owners  # alive, since ids of its layers are in the key
         computed = {getattr(each, "compute_dtype", None) for each in owners}
         # A program rounds sums to bfloat16 once, calls one by one after each.
         self.tolerance = 0.02 if computed & {"bfloat16", "float16"} else 1e-3
-        self._moved = {id(each): each for owner in owners for each in moved_by(owner)}.values()
+        self._moved = moved_by(owners)
         self._numbers = [n for n in plan.numbers if n is not None]
         by_variables = [*self.variables, *self._places()]
         counted = {"penalties", "compute_loss"} & {node.key[0] for node in plan.calls}
         penalties = ("outputs",) if counted else ()
-        # A plan's key has the weights that `run` reads, and not what layers and losses are set to.
-        functions = [e for node in plan.calls for e in node.leaves if callable(e)]
-        self._reads = Reads([*owners, *functions], is_strict=False)
-        self._reads.close()
+        self._reads = reads_of(plan.calls, owners)
         is_fixed = not self._reads.unseen
         self._by_weights = by_variables and derivative_of(
             run, variables=by_variables, is_fixed=True, penalties=penalties
@@ -180,19 +178,13 @@ class _Program:
     ) -> tuple[Any, dict[int, Any], dict[int, Any]]:
         """Results of `of`, with the value as an array; variables that it moves are put back."""
         with self._lock:
-            kept = [(each, each.numpy()) for each in self._moved]
-            for each, found in before:
-                each.assign(found)
             _assign(self._changing, changing)
             arrays = [np.atleast_1d(plain(each)) for each in inputs]
             if self._shared is not None:
                 _assign(self._shared, inputs)
                 arrays = []
-            try:
+            with put_back(self._moved, before):
                 total, by_variables, by_inputs = self._of(arrays or self._rest)
-            finally:
-                for each, after in kept:
-                    each.assign(after)
         return None if total is None else np.float64(total), by_variables, by_inputs
 
     def _of(self, arrays: list[Any]) -> tuple[float | None, dict[int, Any], dict[int, Any]]:
@@ -215,10 +207,36 @@ class _Program:
 def _found_before(calls: list[Node]) -> list[tuple[Any, Any]]:
     """Variables that calls have read and changed, with the values that the first call found."""
     found: dict[int, tuple[Any, Any]] = {}
-    for node in _with_inner(calls):
+    for node in with_inner(calls):
         for variable, value in node.before:
             found.setdefault(id(variable), (variable, value))
     return [each for each in found.values() if each[0].numpy().tobytes() != each[1].tobytes()]
+
+
+def reads_of(calls: Iterable[Node], owners: Iterable[Any]) -> Reads:
+    """What calls read of layers, losses and functions beside weights, which keys of plans have."""
+    functions = [e for node in calls for e in node.leaves if callable(e)]
+    reads = Reads([*owners, *functions], is_strict=False)
+    reads.close()
+    return reads
+
+
+def moved_by(owners: Iterable[Any]) -> list[Any]:
+    """Variables that calls of layers have moved, such as moving averages."""
+    return list({id(each): each for owner in owners for each in moved_of(owner)}.values())
+
+
+@contextlib.contextmanager
+def put_back(variables: list[Any], start: Iterable[tuple[Any, Any]] = ()) -> Iterator[None]:
+    """Context that starts with some values of variables, and after which all are as before."""
+    kept = [(each, each.numpy()) for each in variables]
+    try:
+        for each, value in start:
+            each.assign(value)
+        yield
+    finally:
+        for each, before in kept:
+            each.assign(before)
 
 
 def _assign(variables: list[Any], values: list[Any]) -> None:
@@ -244,7 +262,7 @@ def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any]
         ValueError: the plan cannot be compiled, or its value differs from the recorded one.
     """
     key = (*plan.key, *map(id, variables))
-    before = _programs.get(key)
+    before = programs.get(key)
     kept = before if before is not None and before.holds() else None
     recording = stepping.state.recording
     if recording is not None:
@@ -270,7 +288,7 @@ def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any]
             "GradientTape: what was computed cannot be done again on a batch: that gives "
             f"{total}, where it gave {value}"
         )
-    keep(_programs, key, made)
+    keep(programs, key, made)
     plan.known.program = made
     return weights, others
 
@@ -307,6 +325,14 @@ def _groups(nodes: dict[int, Node], sources: list[Any]) -> list[list[Any]]:
     return [first, *later] if first else later
 
 
+def without_arrays(calls: list[Node]) -> list[Node]:
+    """Calls, of whose arguments the variables are left."""
+    return [
+        node._replace(args=((), {}), leaves=[e for e in node.leaves if isinstance(e, Variable)])
+        for node in calls
+    ]
+
+
 class _GradientCall:
     """A gradient by arrays as a call that an outer tape records.
 
@@ -321,11 +347,7 @@ class _GradientCall:
     def __init__(self, plan: Plan) -> None:
         self._found: list[Any] = []
         self._run, self._numbers = plan.function(None, None), plan.numbers
-        self.calls = [
-            node._replace(args=((), {}), leaves=[e for e in node.leaves if isinstance(e, Variable)])
-            for node in plan.calls
-        ]
-        self.draws = plan.draws()
+        self.calls, self.draws = without_arrays(plan.calls), plan.draws()
 
     def take(self, *found: Any) -> None:
         """Take the gradients on arrays for the next call, with what was drawn for them."""
@@ -354,7 +376,7 @@ def gradients_recorded(
     for group in _groups(nodes, [each for each in sources if id(each) in found]):
         record = _cut(Record(nodes, targets, {id(each): each for each in group}))
         calls = calls_before(record)
-        plan = Plan(record, calls, _rows_of(calls), is_inner=True)
+        plan = Plan(record, calls, rows_of(calls), is_inner=True)
         call = _GradientCall(plan)
         stepping.recorded(call.take, *[found[id(each)] for each in group])
         key = ("gradient", plan.key)
@@ -364,11 +386,11 @@ def gradients_recorded(
     return recorded_ones
 
 
-def _with_inner(calls: Iterable[Node]) -> Iterator[Node]:
+def with_inner(calls: Iterable[Node]) -> Iterator[Node]:
     """Calls, and those of inner tapes that lead to gradients among them."""
     for node in calls:
         yield node
-        yield from _with_inner(getattr(node.call, "calls", ()))
+        yield from with_inner(getattr(node.call, "calls", ()))
 
 
 def _differentiated(
@@ -378,7 +400,7 @@ def _differentiated(
 
     The calls go by samples if they can; else by whole arrays, which no layer takes.
     """
-    by_rows = Plan(record, calls, _rows_of(calls))
+    by_rows = Plan(record, calls, rows_of(calls))
     key = (*by_rows.key, *map(id, variables))
     error: ValueError | None = None
     if by_rows.rows and key not in _whole:
@@ -405,7 +427,7 @@ def _refuse_sizes(calls: list[Node], failed: ValueError) -> None:
     Raises:
         ValueError: there are several sizes.
     """
-    ends = [_rows_of([node]) for node in calls if isinstance(node.owner, Layer)]
+    ends = [rows_of([node]) for node in calls if isinstance(node.owner, Layer)]
     sizes = [str(each) for each in sorted({*ends})]
     if len(sizes) > 1:
         raise ValueError(
@@ -434,7 +456,7 @@ def _of_group(nodes: dict[int, Node], targets: list[Any], sources: list[Any]) ->
 def variables_of(calls: Iterable[Node]) -> list[Any]:
     """The variables that calls read, in the order of their first use."""
     found: dict[int, Any] = {}
-    for node in _with_inner(calls):
+    for node in with_inner(calls):
         for each in (*getattr(node.owner, "variables", ()), *node.leaves):
             if isinstance(each, Variable):
                 found.setdefault(id(each), each)

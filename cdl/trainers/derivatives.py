@@ -7,6 +7,7 @@ reads beside them is the same (`custom/reads.py`).
 import copy
 import operator
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType, MethodType
@@ -30,6 +31,7 @@ from cdl.trainers.vjp import STEPS
 
 Array = NDArray[Any]
 _KEPT = 8  # programs, by shapes of arguments
+on_tapes: list[Any] = []  # what differentiates on arrays that tapes record, once there are tapes
 
 
 class _Differentiated:
@@ -82,6 +84,23 @@ class _Differentiated:
             return self._of_nested(args)  # so that the record has the arrays themselves
         found: tuple[Any, Any] = recorded(self._of, *args)
         return found
+
+    def on_arrays(self, *args: Any) -> tuple[Any, Any]:
+        """Value and gradient as users ask for them, which an open tape records."""
+        tapes = of_tapes()
+        if tapes is None:
+            return self.of(*args)
+        if self._variables is not None:
+            warnings.warn(
+                "cdl.value_and_grad: an open GradientTape does not record this, so that its "
+                "gradients take the result as a constant; use nested tapes, or compute_loss or a "
+                "function for cdl.value_and_grad, where it is differentiated",
+                stacklevel=2,
+            )
+            return self.of(*args)
+        numbers = self._numbers(len(args))
+        value, found = tapes.value_and_gradients(self.function, args, numbers, self._has_aux)
+        return value, found[0] if self._is_one else tuple(found)
 
     def observing(
         self, update: Callable[[Sequence[Any], Any, Any], None], kinds: Sequence[Any]
@@ -191,12 +210,12 @@ class _Differentiated:
             return found
 
     def _numbers(self, n: int) -> list[int]:
-        for number in self._argnums:
-            if not -n <= number < n:
-                raise ValueError(
-                    f"grad: argnums must be numbers of the {n} arguments, got {self._argnums}"
-                )
-        return [number % n for number in self._argnums]
+        return positive_numbers("grad", self._argnums, n)
+
+
+def of_tapes() -> Any:
+    """What differentiates functions of arrays while a tape is open; None if none is."""
+    return on_tapes[0] if on_tapes and on_tapes[0].is_recording() else None
 
 
 def _make_room(kept: dict[Any, Any]) -> None:
@@ -219,6 +238,17 @@ def argument_numbers(name: str, argnums: Any) -> tuple[list[int], bool]:
             f"{name}: argnums must be the number of an argument or a list of them, got "
             f"{brief(argnums)}"
         ) from None
+
+
+def positive_numbers(name: str, numbers: list[int], n: int) -> list[int]:
+    """Numbers of some of `n` arguments, from 0.
+
+    Raises:
+        ValueError: there is no such argument.
+    """
+    if not all(-n <= number < n for number in numbers):
+        raise ValueError(f"{name}: argnums must be numbers of the {n} arguments, got {numbers}")
+    return [number % n for number in numbers]
 
 
 def derivative_of(
@@ -356,7 +386,8 @@ def value_and_grad(
         ValueError: when the result is called: an argument that there is not, no derivative, or
             samples of arguments with different rows that are combined.
     """
-    return derivative_of(function, argnums, variables, has_aux)
+    made: Any = derivative_of(function, argnums, variables, has_aux)
+    return made.__self__.on_arrays  # type: ignore[no-any-return]
 
 
 def grad(
@@ -373,21 +404,10 @@ def grad(
     pair = value_and_grad(function, argnums, has_aux=has_aux)
 
     def gradient(*args: Any) -> Any:
-        tell_of_arrays("grad")
         given, found = pair(*args)
         return (found, given[1]) if has_aux else found
 
     return gradient
-
-
-# Tapes, once there is one: what is differentiated here on arrays is a constant for them.
-on_arrays: list[Callable[[str], None]] = []
-
-
-def tell_of_arrays(name: str) -> None:
-    """Tell open tapes that a function of this name is about to differentiate."""
-    for each in on_arrays:
-        each(name)
 
 
 def compiled_of(function: Any, kinds: tuple[Any, ...]) -> Compiled | None:

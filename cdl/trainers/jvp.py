@@ -12,7 +12,13 @@ from cdl import ops, tree
 from cdl._tracing import derivatives
 from cdl.data import brief
 from cdl.trainers.custom.structures import is_nested
-from cdl.trainers.derivatives import argument_numbers, derivative_of, grad, tell_of_arrays
+from cdl.trainers.derivatives import (
+    argument_numbers,
+    derivative_of,
+    grad,
+    of_tapes,
+    positive_numbers,
+)
 
 Array = NDArray[Any]
 
@@ -80,7 +86,9 @@ def jvp(
 
     if is_traced:
         return traced(*xs, *directions)
-    tell_of_arrays("jvp")
+    tapes = of_tapes()
+    if tapes is not None:
+        return (*tapes.jvp(of_leaves, xs, directions), *aux)
     run = derivative_of(lambda *leaves: (leaves[0], traced(*leaves)), (), has_aux=True)
     found: tuple[Any, ...] = run(*xs, *directions)[0][1]
     return found
@@ -118,11 +126,7 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
     asked, is_one = argument_numbers("hessian", argnums)
 
     def matrix(*args: Any) -> Any:
-        if not all(-len(args) <= k < len(args) for k in asked):
-            raise ValueError(
-                f"hessian: argnums must be numbers of the {len(args)} arguments, got {argnums}"
-            )
-        numbers = [k % len(args) for k in asked]
+        numbers = positive_numbers("hessian", asked, len(args))
         for nested in [args[k] for k in numbers if is_nested(args[k])]:
             raise TypeError(
                 "hessian: an argument to differentiate by must be one array, got "
@@ -146,11 +150,14 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
                 raise ValueError(f"hessian: fun must give one number, got {got}")
             return value
 
-        tell_of_arrays("hessian")
-        run = derivative_of(product, numbers, is_fixed=True)
         shapes = [np.shape(args[k]) for k in numbers]
         if any(0 in shape for shape in shapes):
             raise ValueError(f"hessian: arguments must have numbers in them, got shapes {shapes}")
+        tapes = of_tapes()
+        if tapes is not None:
+            found = tapes.hessian(one_number, args, numbers)
+            return found[0][0] if is_one else tuple(map(tuple, found))
+        run = derivative_of(product, numbers, is_fixed=True)
         zeros = [np.zeros(shape, np.float32) for shape in shapes]
         rows = []
         for k, shape in enumerate(shapes):

@@ -206,21 +206,3 @@ def test_explanations_are_of_the_weights_and_layers_that_there_are():
     np.testing.assert_allclose(cdl.explain.saliency(model, -np.abs(X), target=0), 2 * before)
     model.layers[1].negative_slope = 0.25
     np.testing.assert_allclose(cdl.explain.saliency(model, -np.abs(X), target=0), before)
-
-
-@pytest.mark.parametrize(
-    "derived",
-    [
-        lambda f, x: cdl.grad(lambda z: ops.sum(f(z)))(x),
-        lambda f, x: cdl.jvp(f, (x,), (x,))[1],
-        lambda f, x: cdl.hessian(lambda z: ops.sum(f(z)))(x[0]),
-    ],
-)
-def test_derivatives_of_arrays_on_a_tape_warn_that_they_are_constants(derived):
-    x, f = np.ones((2, 3), "float32"), lambda z: ops.tanh(z) * ops.tanh(z)
-    derived(f, x)
-    with cdl.GradientTape() as tape:
-        with pytest.warns(UserWarning, match="does not record this"):
-            derived(f, x)
-        with tape.stop_recording():
-            derived(f, x)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cdl import tree
-from cdl._variables.step_forms import COMPUTING, OF_TAPES
+from cdl._variables.step_forms import COMPUTING, OF_TAPES, computes_alone
 from cdl._variables.stepping import Call
 from cdl.random import SeedGenerator
 from cdl.random.sources import pythons
@@ -69,7 +69,7 @@ def _computes(call: Call) -> bool:
     """Whether a call computes without layers, and is no gradient."""
     module = str(getattr(call.function, "__module__", None) or "numpy")
     if module == OF_TAPES:
-        return call.args[2] is None and not hasattr(call.args[0], "take")
+        return computes_alone(call.args)
     return module.startswith(COMPUTING)
 
 
