@@ -37,6 +37,7 @@ class _Traced:
         arguments: as given.
         graph: what it does.
         before_step: functions of layers that change their weights before each step.
+        prepared: weights of these layers.
 
     Raises:
         ValueError: it does not give one value of its arguments.
@@ -68,6 +69,7 @@ class _Traced:
         self._tensors = [value, *_tensors(self._aux)]  # those that a program gives
         self._counts: list[int | None] = []
         self.before_step: list[Callable[[], None]] = []
+        self.prepared: list[Variable] = []
 
     def append(self, program: Lowering, values: list[Value]) -> list[Value]:
         """Append the function to a program of `SeveralRows`; 0 in rows that do not count."""
@@ -120,6 +122,7 @@ def _traced_and_lowered(
         )
     if not getattr(function, "replays", False):  # the calls themselves have
         traced.before_step = [each._before_step for each in prepared]
+        traced.prepared = [v for each in prepared for v in each.variables]
     return traced, vjp, [(observed or {}).get(id(each)) for each in program.reports]
 
 
@@ -143,6 +146,7 @@ class Compiled:
         weights: that are read.
         learns: whether an optimizer can take the gradients within the program.
         draws: whether it depends on random numbers.
+        moves: weights that a call may change, such as moving averages.
     """
 
     def __init__(
@@ -186,6 +190,8 @@ class Compiled:
         )
         self.learns = can_learn and self._vjp.gradients.learning is not None
         self.draws = self._vjp.gradients.draws
+        moved = [*(v for v in self.weights if not v.trainable), *self._traced.prepared]
+        self.moves = list(dict.fromkeys(moved))
 
     def learner(
         self, optimizer: Any, rows: int, after: Executor | None = None, is_shown: bool = True

@@ -22,7 +22,7 @@ from cdl._tracing.derivatives import are_traced, value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables.draw_counts import counted
 from cdl._variables.program_caches import register_cache
-from cdl._variables.stepping import recorded, state
+from cdl._variables.stepping import plain, recorded, state, touched
 from cdl.data import brief
 from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.custom.structures import FunctionOfLeaves, is_nested, leaves_and_form
@@ -101,6 +101,23 @@ class _Differentiated:
         numbers = self._numbers(len(args))
         value, found = tapes.value_and_gradients(self.function, args, numbers, self._has_aux)
         return value, found[0] if self._is_one else tuple(found)
+
+    def of_each(self, calls: Iterable[Sequence[Any]]) -> list[tuple[Any, Any]]:
+        """Value and gradient of alike calls as of one: all draw the same, and state moves once."""
+        found: list[tuple[Any, Any]] = []
+        before: list[tuple[Any, Any]] = []
+        step = int(self.steps[0])
+        for args in calls:
+            if not found and graphs.current_scope() is None and not any(map(is_nested, args)):
+                compiled = self._compiled_for(Arguments([plain(each) for each in args]))
+                before = [(each, each.numpy()) for each in compiled.moves]
+                if compiled.draws:
+                    touched("it takes several derivatives with the same draws")
+            for weight, value in before if found else ():
+                weight.assign(value)
+            self.steps[0] = step
+            found.append(self.of(*args))
+        return found
 
     def observing(
         self, update: Callable[[Sequence[Any], Any, Any], None], kinds: Sequence[Any]

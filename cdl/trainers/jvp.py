@@ -157,17 +157,18 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
         if tapes is not None:
             found = tapes.hessian(one_number, args, numbers)
             return found[0][0] if is_one else tuple(map(tuple, found))
-        run = derivative_of(product, numbers, is_fixed=True)
+        made: Any = derivative_of(product, numbers, is_fixed=True)
         zeros = [np.zeros(shape, np.float32) for shape in shapes]
-        rows = []
+        calls = []
         for k, shape in enumerate(shapes):
-            found = []
             for place in range(zeros[k].size):
                 direction = np.zeros(zeros[k].size, np.float32)
                 direction[place] = 1
-                given = [*zeros[:k], direction.reshape(shape), *zeros[k + 1 :]]
-                found.append(run(*args, *given)[1])
-            columns = zip(*found, strict=True)
+                calls.append((*args, *zeros[:k], direction.reshape(shape), *zeros[k + 1 :]))
+        gradients = iter([gradient for _, gradient in made.__self__.of_each(calls)])
+        rows = []
+        for k, shape in enumerate(shapes):
+            columns = zip(*(next(gradients) for _ in range(zeros[k].size)), strict=True)
             pairs = zip(columns, shapes, strict=True)
             rows.append(tuple(np.reshape(each, (*shape, *other)) for each, other in pairs))
         return rows[0][0] if is_one else tuple(rows)
