@@ -8,7 +8,8 @@ import cdl
 from cdl import layers, metrics, ops
 from cdl._ir.fusion import without_outputs
 from cdl.trainers import fit_loop
-from cdl.trainers.chains import core_metrics
+from cdl.trainers.chains import core_metrics, step_chains
+from cdl.trainers.chains.chain import Chain
 
 X = RNG.normal(size=(96, 3)).astype(np.float32)
 Y = RNG.integers(0, 4, size=96)
@@ -428,3 +429,15 @@ def test_a_fault_in_metrics_of_the_core_is_told(monkeypatch):
     model.compile("adam", model.crossentropy)
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0)
     assert model._compiled.chains.reasons["train_step"].endswith("AttributeError: a fault")
+
+
+def test_faults_of_a_pass_are_told(monkeypatch):
+    def fails(chain, arrays, noted):
+        raise IndexError("of a link")
+
+    monkeypatch.setattr(Chain, "again_in_pass", fails)
+    monkeypatch.setattr(step_chains, "_TOLD", BATCHES)
+    model = Classifier()
+    model.compile("sgd")
+    with pytest.warns(UserWarning, match="raise IndexError: of a link"):
+        model.fit(X, Y, batch_size=16, epochs=3, verbose=0)

@@ -174,7 +174,7 @@ class Trial:
         self._before.restore()
         try:
             again = chain.again_in_pass(arrays, self._noted)
-        except Exception:  # of arrays that the metrics' programs do not take
+        except (TypeError, ValueError):  # of arrays that the metrics' programs do not take
             return False
         pairs = zip(tree.flatten(logs), tree.flatten(again), strict=True)
         own = () if chain.metrics is None else chain.metrics.variables()
