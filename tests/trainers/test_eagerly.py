@@ -242,3 +242,19 @@ def test_memory_goes_with_the_last_reference():
     SEEN.clear()
     del model
     assert reference() is None
+
+
+def test_penalties_of_calls_count_once():
+    class Penalized(layers.Layer):
+        def call(self, x):
+            self.add_loss(ops.mean(x**2))
+            return x
+
+    model = cdl.Sequential([Input((3,)), Penalized()])
+    found = []
+    for eagerly in (False, True):
+        model.compile("sgd", "mse", run_eagerly=eagerly)
+        x = np.full((2, 3), 2.0, np.float32)
+        outputs = model(x, training=True)
+        found.append((list(map(float, model.losses)), float(model.compute_loss(x, x, outputs))))
+    assert found == [([4.0], 4.0)] * 2

@@ -69,7 +69,10 @@ class Calls:
                 continue
             moved = {id(e): e for e in (*owner.variables, *moved_variables(owner))}.values()
             kept = [(each, each.numpy()) for each in moved]
+            added = [(each, len(each._added)) for each in owner._flatten_layers()]
             function(owner, **tree.map_structure(array, arguments))
+            for layer, count in added:  # the program has these penalties
+                del layer._added[count:]
             for variable, value in kept:  # the program assigns what the code has assigned
                 if not np.array_equal(variable.numpy(), value, equal_nan=True):
                     variable.assign(value)
