@@ -390,7 +390,7 @@ class GradientTape:
 
     @staticmethod
     def _zeros(shape: tuple[int, ...]) -> Any:
-        """What stands for a source that is not connected."""
+        """Value for a source that is not connected."""
         return np.zeros(shape, np.float32)
 
     def _has_seen(self, source: Any) -> bool:

@@ -30,7 +30,7 @@ from cdl.trainers.derivatives import derivative_of
 
 
 class Nested:
-    """What `cdl.grad`, `cdl.jvp` and `cdl.hessian` do on arrays while a tape is open."""
+    """Recorded form of `cdl.grad`, `cdl.jvp` and `cdl.hessian` of arrays while a tape is open."""
 
     is_recording = staticmethod(is_recording)
 

@@ -214,7 +214,7 @@ def _found_before(calls: list[Node]) -> list[tuple[Any, Any]]:
 
 
 def reads_of(calls: Iterable[Node], owners: Iterable[Any]) -> Reads:
-    """What calls read of layers, losses and functions beside weights, which keys of plans have."""
+    """Reads of calls from layers, losses and functions, beside the weights in keys of plans."""
     functions = [e for node in calls for e in node.leaves if callable(e)]
     reads = Reads([*owners, *functions], is_strict=False)
     reads.close()

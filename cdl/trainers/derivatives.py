@@ -231,7 +231,7 @@ class _Differentiated:
 
 
 def of_tapes() -> Any:
-    """What differentiates functions of arrays while a tape is open; None if none is."""
+    """Recorder of derivatives of arrays while a tape is open; None if none is."""
     return on_tapes[0] if on_tapes and on_tapes[0].is_recording() else None
 
 
