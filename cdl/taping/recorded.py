@@ -204,6 +204,7 @@ def recorded(
     if is_taped or any([type(leaf) in NUMBERS for leaf in leaves]):
         given = tree.map_structure(plain, given)
     before = {id(each): (each, each.numpy()) for each in moved_of(owner, only_read=True)}
+    is_first = not getattr(owner, "built", True)
     state.busy = True
     try:
         result = function(*given[0], **given[1])
@@ -212,8 +213,8 @@ def recorded(
     has_weights = isinstance(owner, Layer) or any([isinstance(leaf, Variable) for leaf in leaves])
     if not is_taped and not has_weights:
         return result
-    for each in moved_of(owner, only_read=True):
-        if each.name == "rnn_state":  # the first call makes them, as zeros
+    for each in moved_of(owner, only_read=True) if is_first else ():
+        if each.name == "rnn_state":  # that call has made them, as zeros
             before.setdefault(id(each), (each, np.zeros_like(each.numpy())))
     found = [*before.values()]
     node = Node(function, key, owner, (args, kwargs), leaves, next(_serials), found)
