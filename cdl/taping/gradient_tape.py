@@ -25,7 +25,7 @@ from cdl._variables import stepping
 from cdl.data import brief
 from cdl.taping import hooks
 from cdl.taping.recorded import CLASS, Node, Taped, origin_of, plain, state
-from cdl.taping.replay import gradients_of, gradients_recorded, variables_of
+from cdl.taping.replay import gradients_of, gradients_recorded, variables_of, without_arrays
 
 
 class _Value(NamedTuple):
@@ -74,6 +74,7 @@ class GradientTape:
         self._persistent = persistent
         self._accessed = watch_accessed_variables
         self._is_used = False
+        self._ended: tuple[list[Node], dict[int, Any]] = ([], {})
         self.reset()
 
     def reset(self) -> None:
@@ -146,9 +147,10 @@ class GradientTape:
 
     def watched_variables(self) -> tuple[Any, ...]:
         """The variables that `gradient` can differentiate by, in the order of their first use."""
-        found = variables_of(self._nodes.values()) if self._accessed else []
-        found = [each for each in found if each.trainable and id(each) not in self._watched]
-        return (*(e for e in self._watched.values() if isinstance(e, Variable)), *found)
+        nodes, watched = self._ended if self._is_used else (self._nodes.values(), self._watched)
+        found = variables_of(nodes) if self._accessed else []
+        found = [each for each in found if each.trainable and id(each) not in watched]
+        return (*(each for each in watched.values() if isinstance(each, Variable)), *found)
 
     @contextlib.contextmanager
     def stop_recording(self) -> Iterator[None]:
@@ -403,7 +405,10 @@ class GradientTape:
     def _end(self) -> None:
         """Release the record after the only gradient of a tape that is not persistent."""
         if not self._persistent:
-            self._is_used = True
+            # Variables and their owners stay, for `watched_variables` behind the gradient.
+            nodes = without_arrays([each._replace(before=()) for each in self._nodes.values()])
+            watched = {k: e for k, e in self._watched.items() if isinstance(e, Variable)}
+            self._ended, self._is_used = (nodes, watched), True
             self.__exit__()
             self.reset()
 
