@@ -12,7 +12,7 @@ import pytest
 
 import cdl
 from cdl import layers
-from cdl.trainers import learner, predict, train_function
+from cdl.trainers import learner, predictors, train_function
 
 RNG = np.random.default_rng(0)
 ROWS, BATCH = 44, 8  # the last batch is a part of one
@@ -193,7 +193,7 @@ def teams(monkeypatch):
             return executor
 
         trains, Executor = [], train_function.Executor
-        for module in (learner, train_function, predict):
+        for module in (learner, train_function, predictors):
             monkeypatch.setattr(module, "Executor", make)
         return trains
 
