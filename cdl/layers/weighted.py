@@ -256,7 +256,7 @@ class Weighted(Tracking):
 
     @property
     def _reads_moved(self) -> bool:
-        """Whether a call that changes such variables reads them too."""
+        """Whether a call reads the variables of `_own_moved`, beside changing them."""
         return True
 
     def _own_moved(self) -> list[Any]:

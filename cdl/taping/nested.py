@@ -14,11 +14,11 @@ import numpy as np
 from cdl import ops, tree
 from cdl._tracing import derivatives
 from cdl._variables import stepping
+from cdl.layers.moved import moved_variables
 from cdl.taping.gradient_tape import GradientTape
 from cdl.taping.plan import Plan, Record, calls_before, keep
 from cdl.taping.recorded import Node, Taped, is_recording, plain, recorded, state
 from cdl.taping.replay import (
-    moved_by,
     programs,
     put_back,
     reads_of,
@@ -113,7 +113,7 @@ class _TangentCall:
         self.calls, self.draws = without_arrays(plan.calls), plan.draws()
         owners = {id(node.owner): node.owner for node in with_inner(plan.calls)}.values()
         self._held = owners
-        self._reads, self._moved = reads_of(plan.calls, owners), moved_by(owners)
+        self._reads, self._moved = reads_of(plan.calls, owners), moved_variables(owners)
         self._derivative = derivative_of(self._of_symbols, (), has_aux=True, is_fixed=True)
 
     def _of_symbols(self, *given: Any) -> Any:

@@ -175,11 +175,6 @@ def is_recording() -> bool:
     return bool(state.tapes) and not state.busy and current_scope() is None
 
 
-def moved_of(owner: Any, only_read: bool = False) -> list[Any]:
-    """Variables that calls of an owner may change; those alone that such calls read, if asked."""
-    return moved_variables(owner, only_read) if isinstance(owner, Layer) else []
-
-
 def recorded(
     function: Callable[..., Any],
     key: Any,
@@ -203,7 +198,7 @@ def recorded(
     is_taped = any([isinstance(leaf, Taped) for leaf in leaves])
     if is_taped or any([type(leaf) in NUMBERS for leaf in leaves]):
         given = tree.map_structure(plain, given)
-    before = {id(each): (each, each.numpy()) for each in moved_of(owner, only_read=True)}
+    before = {id(each): (each, each.numpy()) for each in moved_variables([owner], only_read=True)}
     is_first = not getattr(owner, "built", True)
     state.busy = True
     try:
@@ -213,7 +208,7 @@ def recorded(
     has_weights = isinstance(owner, Layer) or any([isinstance(leaf, Variable) for leaf in leaves])
     if not is_taped and not has_weights:
         return result
-    for each in moved_of(owner, only_read=True) if is_first else ():
+    for each in moved_variables([owner], only_read=True) if is_first else ():
         if each.name == "rnn_state":  # that call has made them, as zeros
             before.setdefault(id(each), (each, np.zeros_like(each.numpy())))
     found = [*before.values()]

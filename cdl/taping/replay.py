@@ -16,9 +16,10 @@ from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables import stepping
 from cdl.layers import Layer
+from cdl.layers.moved import moved_variables
 from cdl.models import Model
 from cdl.taping.plan import Plan, Record, calls_before, keep
-from cdl.taping.recorded import Node, moved_of, origin_of, plain, recorded, state
+from cdl.taping.recorded import Node, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
 from cdl.trainers.derivatives import derivative_of
 
@@ -108,7 +109,7 @@ class _Program:
         computed = {getattr(each, "compute_dtype", None) for each in owners}
         # A program rounds sums to bfloat16 once, calls one by one after each.
         self.tolerance = 0.02 if computed & {"bfloat16", "float16"} else 1e-3
-        self._moved = moved_by(owners)
+        self._moved = moved_variables(owners)
         self._numbers = [n for n in plan.numbers if n is not None]
         by_variables = [*self.variables, *self._places()]
         counted = {"penalties", "compute_loss"} & {node.key[0] for node in plan.calls}
@@ -219,11 +220,6 @@ def reads_of(calls: Iterable[Node], owners: Iterable[Any]) -> Reads:
     reads = Reads([*owners, *functions], is_strict=False)
     reads.close()
     return reads
-
-
-def moved_by(owners: Iterable[Any]) -> list[Any]:
-    """Variables that calls of layers have moved, such as moving averages."""
-    return list({id(each): each for owner in owners for each in moved_of(owner)}.values())
 
 
 @contextlib.contextmanager

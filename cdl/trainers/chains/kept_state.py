@@ -117,7 +117,7 @@ def _variables_of(thing: Any) -> Sequence[Any]:
         return (thing.state,)
     weights = thing.slots if isinstance(thing, Optimizer) else ()  # that it changes
     own = thing.variables if isinstance(thing, (Layer, Metric, Optimizer)) else ()
-    moved = moved_variables(thing) if isinstance(thing, Layer) else ()  # states are no variables
+    moved = moved_variables([thing])  # states of recurrent layers are none of `variables`
     return [*own, *moved, *(thing._foreign.given.get(each, each) for each in weights)]
 
 

@@ -67,7 +67,7 @@ class Calls:
             owner = reference()
             if owner is None:
                 continue
-            moved = {id(e): e for e in (*owner.variables, *moved_variables(owner))}.values()
+            moved = {id(e): e for e in (*owner.variables, *moved_variables([owner]))}.values()
             kept = [(each, each.numpy()) for each in moved]
             added = [(each, len(each._added)) for each in owner._flatten_layers()]
             function(owner, **tree.map_structure(array, arguments))
