@@ -74,7 +74,6 @@ class GradientTape:
         self._persistent = persistent
         self._accessed = watch_accessed_variables
         self._is_used = False
-        self._ended: tuple[list[Node], dict[int, Any]] = ([], {})
         self.reset()
 
     def reset(self) -> None:
@@ -82,6 +81,8 @@ class GradientTape:
         self._nodes: dict[int, Node] = {}
         self._watched: dict[int, Any] = {}  # arrays and variables, by id
         self._read: dict[Parameter, list[_Value]] = {}  # values of weights, as calls read them
+        # Variables and their owners of before a gradient, for `watched_variables` behind it.
+        self._ended: tuple[list[Node], dict[int, Any]] = ([], {})
 
     def __enter__(self) -> GradientTape:
         if current_scope() is not None:  # where the graph of symbolic tensors is the record
@@ -405,12 +406,12 @@ class GradientTape:
     def _end(self) -> None:
         """Release the record after the only gradient of a tape that is not persistent."""
         if not self._persistent:
-            # Variables and their owners stay, for `watched_variables` behind the gradient.
             nodes = without_arrays([each._replace(before=()) for each in self._nodes.values()])
             watched = {k: e for k, e in self._watched.items() if isinstance(e, Variable)}
-            self._ended, self._is_used = (nodes, watched), True
+            self._is_used = True
             self.__exit__()
             self.reset()
+            self._ended = nodes, watched
 
 
 def _is_traced(target: Any) -> bool:

@@ -19,6 +19,7 @@ from cdl.taping.gradient_tape import GradientTape
 from cdl.taping.plan import Plan, Record, calls_before, keep
 from cdl.taping.recorded import Node, Taped, is_recording, plain, recorded, state
 from cdl.taping.replay import (
+    found_before,
     programs,
     put_back,
     reads_of,
@@ -158,9 +159,11 @@ def _tangents(
     if not isinstance(target, Taped) or all(place is None for place in plan.numbers):
         return np.zeros_like(plain(target))
     given = *plan.inputs, *(plan.constants[i] for i in plan.held), *directions
-    key = ("tangents", plan.key)
+    key, before = ("tangents", plan.key), found_before(calls)
     call = programs.get(key)
-    if call is None or not call.holds():
+    if before or call is None or not call.holds():
         call = _TangentCall(plan)
-    keep(programs, key, call)
-    return recorded(call, key, None, given, {})
+    if not before:  # which its calls hold, for the gradients of an outer tape
+        keep(programs, key, call)
+    with put_back([variable for variable, _ in before], before):
+        return recorded(call, key, None, given, {})

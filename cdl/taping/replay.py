@@ -150,9 +150,7 @@ class _Program:
                 if changing:
                     stepping.recorded(_assign, self._changing, changing)
                 return self._of([np.atleast_1d(plain(each)) for each in inputs] or self._rest)
-        before = _found_before(plan.calls)
-        if before:
-            stepping.touched("a call changes a variable that it reads, such as a state it keeps")
+        before = found_before(plan.calls)
         run = functools.partial(self._of_moved, before=before) if before else self._of_moved
         value, by_variables, by_inputs = stepping.recorded(run, inputs, changing)
         total = None if value is None else float(stepping.plain(value))
@@ -205,13 +203,19 @@ class _Program:
         return total, by_variables, dict(zip(self._numbers, (*weights[n:], *others), strict=True))
 
 
-def _found_before(calls: list[Node]) -> list[tuple[Any, Any]]:
-    """Variables that calls have read and changed, with the values that the first call found."""
+def found_before(calls: list[Node]) -> list[tuple[Any, Any]]:
+    """Variables that calls have read and changed, with the values that the first call found.
+
+    A recording is refused then, since its replays do not tell such values.
+    """
     found: dict[int, tuple[Any, Any]] = {}
     for node in with_inner(calls):
         for variable, value in node.before:
             found.setdefault(id(variable), (variable, value))
-    return [each for each in found.values() if each[0].numpy().tobytes() != each[1].tobytes()]
+    changed = [each for each in found.values() if each[0].numpy().tobytes() != each[1].tobytes()]
+    if changed:
+        stepping.touched("a call changes a variable that it reads, such as a state it keeps")
+    return changed
 
 
 def reads_of(calls: Iterable[Node], owners: Iterable[Any]) -> Reads:

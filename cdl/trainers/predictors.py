@@ -210,6 +210,8 @@ class Predictors:
     def _assigned(self, part: list[Array]) -> list[Array]:
         """Outputs of a batch, which assigns weights as `call` of a layer says."""
         runner = self._runner
+        for weight in self._merged:
+            weight.refresh()
         if self._is_sized and len(part[0]) != self._size:
             runner = Runner(self._lowered_for(len(part[0]))[0])
         call = next_draw(self._counts[1].__next__) if self._draws else 0

@@ -1,7 +1,11 @@
-"""Variables that layers keep from call to call: moved once a call, read by gradients as by it."""
+"""Variables that layers keep from call to call: a call changes them once.
+
+Gradients start from the values that the call found.
+"""
 
 import numpy as np
 import pytest
+from oracle import slopes
 
 import cdl
 from cdl import layers, ops
@@ -160,3 +164,44 @@ def test_a_gradient_is_that_of_the_states_which_the_call_found(name):
         weight.assign(kernel + sign * step)
         values.append(loss())
     np.testing.assert_allclose(found[0, 0], (values[0] - values[1]) / 2e-2, rtol=5e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_derivative_in_a_direction_on_a_tape_is_that_of_the_states_which_it_found(name):
+    model = net(name)
+    weight = model.layers[-1].kernel
+    direction = RNG.normal(size=X[:BATCH].shape).astype("float32")
+
+    def penalty():
+        return ops.sum(cdl.jvp(model, (X[:BATCH],), (direction,))[1] ** 2)
+
+    for _ in range(2):  # from other states the second time
+        before = states(model)
+
+        def of_weights(before=before):
+            for each, value in zip(variables(model), before, strict=True):
+                each.assign(value)
+            return penalty()
+
+        with cdl.GradientTape() as tape:
+            value = penalty()
+        after = states(model)
+        found = np.asarray(tape.gradient(value, weight))
+        for a, b in zip(states(model), after, strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(value, of_weights(), rtol=1e-5)
+        (expected,) = slopes(of_weights, [weight])
+        np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3)
+
+
+def test_predictions_that_assign_read_low_rank_weights_as_they_are_now():
+    dense = layers.Dense(4)
+    inputs = cdl.Input((3,))
+    cdl.Model(inputs, dense(inputs))
+    dense.enable_lora(2)
+    model = cdl.Sequential([inputs, dense, Fading()])
+    model.predict(X[:, 0], verbose=0)
+    dense.lora_kernel_b.assign(np.ones(dense.lora_kernel_b.shape))
+    model.layers[1].factor.assign(1.0)
+    expected = 0.9 * np.asarray(dense(X[:, 0]))
+    np.testing.assert_allclose(model.predict(X[:, 0], verbose=0), expected, rtol=1e-5, atol=1e-6)
