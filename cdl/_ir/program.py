@@ -156,7 +156,7 @@ class Program:
 
     @property
     def assigns(self) -> bool:
-        """Whether a batch changes weights that are read, as `assign` in a layer's `call` does."""
+        """Whether a batch assigns weights, as `call` of a layer of one's own may."""
         return any(each.op == "assign" for each in self.flat(False).instructions)
 
     @property

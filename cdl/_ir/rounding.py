@@ -60,9 +60,9 @@ def sink_casts(program: Rewriter) -> None:
 
 
 def widen(program: Rewriter) -> None:
-    """Leave numbers between elementwise operations in float32, where they are no two bytes anyway.
+    """Leave values between elementwise operations in float32 where two bytes would not hold them.
 
-    They would be rounded in a pass of its own, and operations with that between them do not fuse.
+    A rounding there is a pass over memory, and keeps the operations on both sides from fusing.
     """
     kept = {id(v) for v in (*program.outputs, *program.external_grads)}
     for i in program.instructions.of(*_ELEMENTWISE):

@@ -46,11 +46,8 @@ def read(path: Path, custom_objects: Any) -> tuple[Any, Stacks, Past | None]:
     are_arrays = all(isinstance(each, np.ndarray) for each in arrays)  # bytes of other archives
     if not are_arrays or len(arrays) < 2 or arrays[0].dtype != np.uint8 or not arrays[1].ndim:
         raise ValueError(f"Replicas.load: {path} must be a file of Replicas.save")
-    model, n, past = (
-        load_model(io.BytesIO(arrays[0].tobytes()), custom_objects),
-        len(arrays[1]),
-        None,
-    )
+    model = load_model(io.BytesIO(arrays[0].tobytes()), custom_objects)
+    n, past = len(arrays[1]), None
     if kept is not None:
         if kept.shape != (n + 1,) or kept.dtype != np.int64:
             raise ValueError(f"Replicas.load: {path} must have a seed for each of {n} members")
